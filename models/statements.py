@@ -1,0 +1,164 @@
+"""What one HL7 message states, as frozen values: the facts that a case is folded from.
+
+A message states; it does not command. Which statement wins is decided by the fold, never here, so
+nothing in this module compares one message with another. Fields that can identify a person do
+not show in a ``repr`` and never in a validation error.
+"""
+
+from datetime import UTC, date, datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _in_utc(at: datetime) -> datetime:
+    """Return the same moment in UTC, and refuse one without a zone."""
+    if at.tzinfo is None:
+        message = "a moment needs a zone: give the datetime a tzinfo"
+        raise ValueError(message)
+    return at.astimezone(UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+"""An aware moment, held in UTC."""
+
+Control = Literal["register", "change", "cancel"]
+"""ORC-1 as Coverslip understands it: NW and SN, XO and SC, CA."""
+
+Priority = Literal["intra-operative", "urgent", "routine"]
+"""The three lanes of the laboratory, most urgent first."""
+
+Route = Literal["scan", "glass only"]
+"""SAC-48: WSI is scanned, OTH is read under a microscope."""
+
+
+class Frozen(BaseModel):
+    """A value: compared by what it holds, never changed, never silently given an unknown field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Identifier(Frozen):
+    """One identifier with who issued it and what it numbers.
+
+    ``kind`` is the HL7 table 0203 code of a person's identifier (``NHS`` for an NHS number,
+    whatever the sender called it; ``MR``), or ours for things: ``accession``, ``placer``, ``filler``,
+    ``container``.
+    """
+
+    value: str = Field(repr=False)
+    issuer: str
+    kind: str
+
+
+class Coded(Frozen):
+    """A coded entry (CWE): code, meaning, and the name of the coding system (``SCT``, ``L``)."""
+
+    code: str
+    meaning: str = ""
+    scheme: str = ""
+
+
+class Stamp(Frozen):
+    """A moment as stated: in UTC, beside its raw text.
+
+    ``zone_assumed`` is true when the text had no offset and the sender's own zone was used.
+    """
+
+    at: Moment
+    raw: str
+    zone_assumed: bool
+
+
+class PatientStated(Frozen):
+    """The patient of a message (PID).
+
+    A part is ``None`` when the message does not say it, and an empty text when the message says that
+    it must be deleted (``""`` in HL7). ``nhs_number_status`` is ``valid``, ``invalid`` (the check digit
+    fails), ``missing``, or ``conflicting`` (two different valid numbers); only a valid number is among
+    the identifiers with kind ``NHS``, the others are kept as ``NHS?``.
+    """
+
+    identifiers: tuple[Identifier, ...] = ()
+    nhs_number_status: str = "missing"
+    family_name: str | None = Field(default=None, repr=False)
+    given_name: str | None = Field(default=None, repr=False)
+    name_text: str | None = Field(default=None, repr=False)
+    birth_date: date | None = Field(default=None, repr=False)
+    sex: str | None = Field(default=None, repr=False)
+
+
+class SpecimenStated(Frozen):
+    """A specimen in its container (SPM-27 CONTAINER)."""
+
+    container_identifier: str = Field(repr=False)
+    issuer: str
+    specimen_type: Coded | None = None
+    anatomic_site: Coded | None = None
+    laterality: Coded | None = None
+    received_at: Stamp | None = None
+
+
+class BlockStated(Frozen):
+    """A block (SPM-27 CASSETTE); ``parents`` are container identifiers of specimens, of the same issuer."""
+
+    container_identifier: str = Field(repr=False)
+    issuer: str
+    parents: tuple[str, ...] = Field(default=(), repr=False)
+
+
+class SlideStated(Frozen):
+    """A slide (SPM-27 GLASS); ``parents`` are container identifiers of blocks or a specimen.
+
+    No stain means that none is stated yet: a placeholder that a later message fills, never a
+    second slide. ``stain_text`` is the stain's free text when no code is given.
+    """
+
+    container_identifier: str = Field(repr=False)
+    issuer: str
+    parents: tuple[str, ...] = Field(default=(), repr=False)
+    stains: tuple[Coded, ...] = ()
+    stain_text: str | None = None
+    route: Route | None = None
+
+
+class OrderStated(Frozen):
+    """What one message states about one case.
+
+    ``control`` is the message's own: ``cancel`` means the whole case, and then ``cancelled`` is empty.
+    Otherwise ``cancelled`` names the containers whose own ORC-1 is CA; they are not repeated among
+    specimens, blocks and slides. A field that is ``None`` is not stated, so it must not erase
+    what an earlier message said.
+    """
+
+    control: Control
+    accession_number: str = Field(repr=False)
+    issuer: str
+    placer_order_numbers: tuple[str, ...] = Field(default=(), repr=False)
+    filler_order_numbers: tuple[str, ...] = Field(default=(), repr=False)
+    priority: Priority | None = None
+    due: Stamp | None = None
+    site: str
+    subspecialty: str | None = None
+    study_instance_uid: str | None = None
+    reader_stated: str | None = None
+    specimens: tuple[SpecimenStated, ...] = ()
+    blocks: tuple[BlockStated, ...] = ()
+    slides: tuple[SlideStated, ...] = ()
+    cancelled: tuple[str, ...] = Field(default=(), repr=False)
+
+
+class MessageStated(Frozen):
+    """Everything that one message states.
+
+    ``problems`` are sentences about what could not be understood although the rest stands, without
+    patient data: an unread message type, an invalid NHS number, an unknown priority.
+    """
+
+    message_type: str
+    message_control_id: str
+    sent_at: Stamp | None = None
+    sequence_number: int | None = None
+    patient: PatientStated | None = None
+    order: OrderStated | None = None
+    problems: tuple[str, ...] = ()
