@@ -1,0 +1,145 @@
+"""Patients, cases and what hangs below a case: specimens, blocks, slides."""
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Digest, OpaqueId
+
+
+class Patient(Base):
+    """One patient as their identifiers say; two rows are never merged by a likeness."""
+
+    __tablename__ = "patient"
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    family_name: Mapped[str | None] = mapped_column(String(200))
+    given_name: Mapped[str | None] = mapped_column(String(200))
+    birth_date: Mapped[date | None]
+    sex: Mapped[str | None] = mapped_column(String(16))
+    nhs_number_status: Mapped[str] = mapped_column(String(32), default="")
+
+
+class Identifier(Base):
+    """A number that somebody gave to something: any subject has none, one or many."""
+
+    __tablename__ = "identifier"
+    __table_args__ = (
+        UniqueConstraint("subject_id", "kind", "issuer", "value"),
+        Index("ix_identifier_lookup", "kind", "value", "issuer"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subject_kind: Mapped[str] = mapped_column(String(16))
+    subject_id: Mapped[str] = mapped_column(OpaqueId)
+    kind: Mapped[str] = mapped_column(String(32))
+    issuer: Mapped[str] = mapped_column(String(200))
+    value: Mapped[str] = mapped_column(String(200))
+    valid_from: Mapped[datetime | None]
+    valid_to: Mapped[datetime | None]
+
+
+class Case(Base):
+    """One laboratory request. Its row is the lock for everything below it."""
+
+    __tablename__ = "case"
+    __table_args__ = (
+        CheckConstraint("images IN ('awaiting', 'incomplete', 'ready')", name="images"),
+        CheckConstraint("images <> 'ready' OR expected_closed_at IS NOT NULL OR released", name="ready_is_closed"),
+        Index("ix_case_site_images", "site_id", "images"),
+    )
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    site_id: Mapped[str] = mapped_column(ForeignKey("site.id"))
+    patient_id: Mapped[str | None] = mapped_column(ForeignKey("patient.id"), index=True)
+    subspecialty: Mapped[str | None] = mapped_column(String(64))
+    study_instance_uid: Mapped[str | None] = mapped_column(String(64))
+    lane: Mapped[int] = mapped_column(default=2)
+    due_at: Mapped[datetime | None]
+    cancelled: Mapped[bool] = mapped_column(default=False)
+    released: Mapped[bool] = mapped_column(default=False)
+    images: Mapped[str] = mapped_column(String(16), default="awaiting")
+    reading: Mapped[str] = mapped_column(String(16), default="none")
+    report: Mapped[str] = mapped_column(String(16), default="none")
+    round: Mapped[int] = mapped_column(default=1)
+    registered_at: Mapped[datetime]
+    orders_changed_at: Mapped[datetime]
+    expected_closed_at: Mapped[datetime | None]
+    completeness_version: Mapped[int] = mapped_column(default=0)
+    identity_digest: Mapped[str] = mapped_column(Digest, default="")
+
+
+class CaseSite(Base):
+    """A site's part in a case: requesting, accessioning, scanning or reading."""
+
+    __tablename__ = "case_site"
+
+    case_id: Mapped[str] = mapped_column(ForeignKey("case.id"), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16), primary_key=True)
+    site_id: Mapped[str] = mapped_column(ForeignKey("site.id"), primary_key=True)
+
+
+class Specimen(Base):
+    """Tissue as received, in its container (SPM, SAC)."""
+
+    __tablename__ = "specimen"
+    __table_args__ = (UniqueConstraint("issuer", "container_identifier"),)
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("case.id"), index=True)
+    container_identifier: Mapped[str] = mapped_column(String(200))
+    issuer: Mapped[str] = mapped_column(String(200))
+    specimen_type: Mapped[dict[str, Any] | None]
+    anatomic_site: Mapped[dict[str, Any] | None]
+    laterality: Mapped[dict[str, Any] | None]
+    received_at: Mapped[datetime | None]
+    cancelled: Mapped[bool] = mapped_column(default=False)
+
+
+class Block(Base):
+    """A cassette of embedded tissue."""
+
+    __tablename__ = "block"
+    __table_args__ = (UniqueConstraint("issuer", "container_identifier"),)
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("case.id"), index=True)
+    container_identifier: Mapped[str] = mapped_column(String(200))
+    issuer: Mapped[str] = mapped_column(String(200))
+    cancelled: Mapped[bool] = mapped_column(default=False)
+
+
+class Slide(Base):
+    """One piece of glass, as the LIMS registered it."""
+
+    __tablename__ = "slide"
+    __table_args__ = (
+        UniqueConstraint("issuer", "container_identifier"),
+        CheckConstraint("route IN ('scan', 'glass only')", name="route"),
+    )
+
+    id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("case.id"), index=True)
+    container_identifier: Mapped[str] = mapped_column(String(200), index=True)
+    issuer: Mapped[str] = mapped_column(String(200))
+    stains: Mapped[list[Any]] = mapped_column(default=list)
+    stain_text: Mapped[str | None] = mapped_column(String(200))
+    route: Mapped[str] = mapped_column(String(16), default="scan")
+    cancelled: Mapped[bool] = mapped_column(default=False)
+    preferred_scan_id: Mapped[str | None] = mapped_column(
+        ForeignKey("scan.id", use_alter=True, name="fk_slide_preferred_scan_id")
+    )
+
+
+class Derivation(Base):
+    """Where a block or slide was taken from: none, one or several parents (SPM-3)."""
+
+    __tablename__ = "derivation"
+
+    child_id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    parent_id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("case.id"), index=True)
+
+
