@@ -1,0 +1,61 @@
+# Everything a newcomer or a contributor starts. `make` alone lists it.
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-tests demo up test faults check bench lock clean
+
+help:
+	@echo 'make demo     set up, then run a small laboratory: three sites, about 40 slides, at most three minutes'
+	@echo 'make up       set up, then run Coverslip for your own slides and orders'
+	@echo 'make setup    only set up: .venv from requirements.lock; afterwards $(BIN)/coverslip works'
+	@echo 'make test     set up, with what the tests need, and run them'
+	@echo 'make faults   the slow tests that kill, cut and fill real processes'
+	@echo 'make check    style, types, the layers of imports, the lock'
+	@echo 'make bench    measure what orchestration costs on this machine'
+	@echo 'make lock     write requirements.lock again from pyproject.toml (UPGRADE=1: with the newest versions)'
+	@echo 'make clean    remove caches and .venv; var/, where slides and the database are, stays'
+
+setup:
+	@infra/setup/setup
+
+setup-tests: setup
+	@infra/setup/system-packages test
+
+demo: setup
+	@$(BIN)/coverslip demo
+
+up: setup
+	@$(BIN)/coverslip up
+
+test: setup-tests
+	@$(BIN)/pytest -m 'not faults and not benchmark'
+
+faults: setup-tests
+	@$(BIN)/pytest -m faults
+
+check: setup
+	@echo 'Style: ruff'
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@echo 'Types: mypy'
+	@$(BIN)/mypy
+	@echo 'Layers: import-linter'
+	@$(BIN)/lint-imports --no-logo
+	@echo 'Lock: hashes, and no host'
+	@$(BIN)/python infra/setup/check_lock.py
+
+bench: setup
+	@for script in tests/benchmarks/[a-z]*.py; do \
+	    module=$$(echo "$${script%.py}" | tr / .); \
+	    echo "== $$module"; $(BIN)/python -m "$$module" || exit 1; \
+	done
+
+lock: setup
+	@infra/setup/lock $(if $(UPGRADE),--upgrade)
+
+clean:
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +
