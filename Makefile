@@ -45,7 +45,7 @@ check: setup
 	@echo 'Layers: import-linter'
 	@$(BIN)/lint-imports --no-logo
 	@echo 'Lock: hashes, and no host'
-	@$(BIN)/python infra/setup/check_lock.py
+	@$(BIN)/python -m infra.setup.check_lock
 
 bench: setup
 	@for script in tests/benchmarks/[a-z]*.py; do \

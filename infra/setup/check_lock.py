@@ -1,4 +1,4 @@
-"""Check that the lock serves everyone: every package by hash, nothing by address, nothing that was asked for missing."""
+"""Check that the lock serves everyone: all that was asked for, each by hash, nothing by address."""
 
 import re
 import sys
@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from environment import BUILD_TOOL, LOCK, PROJECT, blocks
+from infra.setup.environment import BUILD_TOOL, LOCK, PROJECT, blocks
 
 # An address, or an option such as --index-url: a lock that names a host works only where that host is reached.
 ADDRESS = re.compile(r"://|\s@\s|^\s*--?(?!hash=)[a-z]")
