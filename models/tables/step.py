@@ -15,7 +15,12 @@ _OPEN = text("state IN ('ready', 'running', 'waiting')")
 
 
 class Step(Base):
-    """One thing to do to one subject, once per generation."""
+    """One thing to do to one subject, once per generation.
+
+    ``attempt`` counts every claim and is the token that a finish must still hold; ``lost`` counts the claims
+    in a row that never ended; ``tries`` the times in a row that a neighbour was not ready.
+    ``expired`` says that the last wait ended by its time and not by what was waited for.
+    """
 
     __tablename__ = "step"
     __table_args__ = (
@@ -35,7 +40,7 @@ class Step(Base):
         Index("ix_step_until", "waiting_until", sqlite_where=_WAITING, postgresql_where=_WAITING),
         Index("ix_step_waiting", "waiting_for", "waiting_key", sqlite_where=_WAITING, postgresql_where=_WAITING),
         Index("ix_step_worker", "worker_id", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
-        Index("ix_step_order", "order_key", "order_number", sqlite_where=_OPEN, postgresql_where=_OPEN),
+        Index("ix_step_order", "order_key", "id", sqlite_where=_OPEN, postgresql_where=_OPEN),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -51,8 +56,8 @@ class Step(Base):
     place: Mapped[str] = mapped_column(String(64), default="")
     slot: Mapped[str] = mapped_column(String(64), default="")
     order_key: Mapped[str | None] = mapped_column(String(128))
-    order_number: Mapped[int | None]
     attempt: Mapped[int] = mapped_column(default=0)
+    lost: Mapped[int] = mapped_column(default=0)
     worker_id: Mapped[str | None] = mapped_column(OpaqueId)
     deadline_at: Mapped[datetime | None]
     waiting_for: Mapped[str | None] = mapped_column(String(64))
@@ -60,6 +65,8 @@ class Step(Base):
     waiting_since: Mapped[datetime | None]
     waiting_until: Mapped[datetime | None]
     waiting_then: Mapped[str | None] = mapped_column(String(200))
+    expired: Mapped[bool] = mapped_column(default=False)
+    alerted: Mapped[bool] = mapped_column(default=False)
     tries: Mapped[int] = mapped_column(default=0)
     input_version: Mapped[str] = mapped_column(String(64), default="")
     code_version: Mapped[str] = mapped_column(String(32), default="")

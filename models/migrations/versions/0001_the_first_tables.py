@@ -176,8 +176,8 @@ def upgrade() -> None:
         sa.Column("place", sa.String(length=64), nullable=False),
         sa.Column("slot", sa.String(length=64), nullable=False),
         sa.Column("order_key", sa.String(length=128), nullable=True),
-        sa.Column("order_number", sa.Integer(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("lost", sa.Integer(), nullable=False),
         sa.Column("worker_id", sa.String(length=36), nullable=True),
         sa.Column("deadline_at", UtcDateTime(), nullable=True),
         sa.Column("waiting_for", sa.String(length=64), nullable=True),
@@ -185,6 +185,8 @@ def upgrade() -> None:
         sa.Column("waiting_since", UtcDateTime(), nullable=True),
         sa.Column("waiting_until", UtcDateTime(), nullable=True),
         sa.Column("waiting_then", sa.String(length=200), nullable=True),
+        sa.Column("expired", sa.Boolean(), nullable=False),
+        sa.Column("alerted", sa.Boolean(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("input_version", sa.String(length=64), nullable=False),
         sa.Column("code_version", sa.String(length=32), nullable=False),
@@ -214,7 +216,7 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_step_order",
-            ["order_key", "order_number"],
+            ["order_key", "id"],
             unique=False,
             sqlite_where=sa.text("state IN ('ready', 'running', 'waiting')"),
             postgresql_where=sa.text("state IN ('ready', 'running', 'waiting')"),

@@ -1,0 +1,397 @@
+"""The one queue. Six verbs: claim, finish, wait, wake, give back, rerun; and ``add``, which they share.
+
+Every verb works inside the caller's write transaction, so that the end of a step, the model, its followers and
+the outbox change together or not at all. Nothing else may change the state of a step, but for
+``flows.sweep``, which ends what nobody holds any more.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Table, bindparam, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.orm import Session
+
+from models.database import database_now
+from models.errors import CoverslipError
+from models.facets import OPEN_STEP_STATES, Lane, StepState
+from models.tables.step import Slot, Step
+
+# A step that was claimed this often without an end stops its worker: a person must look at it.
+_MOST_CLAIMS_WITHOUT_END = 3
+_STOPPED_ITS_WORKER = "stopped its worker: claimed three times and never ended; look at its input, then rerun it"
+
+
+class LostClaimError(CoverslipError):
+    """The attempt is no longer ours: another worker, a rerun or a person has taken the step over."""
+
+
+@dataclass(frozen=True)
+class NewStep:
+    """A step to be added, unless it is there already."""
+
+    kind: str
+    stage: str
+    subject_kind: str
+    subject_id: str
+    rank_at: datetime
+    lane: int = Lane.ROUTINE
+    generation: int = 1
+    edition: int = 1
+    place: str = ""
+    slot: str = ""
+    order_key: str | None = None
+    wait: "Wait | None" = None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Waiting for what, recognised by which key, until when, and what happens then."""
+
+    waiting_for: str
+    key: str
+    until: datetime
+    then: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One attempt at one step: the right to end it, as long as nobody took it over."""
+
+    id: int
+    kind: str
+    stage: str
+    subject_kind: str
+    subject_id: str
+    generation: int
+    edition: int
+    lane: int
+    rank_at: datetime
+    slot: str
+    attempt: int
+    lost: int
+    tries: int
+    expired: bool
+    alerted: bool
+    worker_id: str
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else should run beside it: it may be what killed a worker before."""
+        return self.lost > 0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a worker is able to claim now."""
+
+    stage: str
+    kinds: tuple[str, ...]
+    limit: int
+    deadline: timedelta
+    most_lane: int = Lane.ROUTINE
+    places: tuple[str, ...] = ("",)
+    slotted: bool = False
+    """Whether steps of this stage are limited by slots."""
+    ordered: bool = False
+    """Whether steps of this stage must keep the order of their ``order_key``."""
+
+
+_STEP: Table = Step.__table__  # type: ignore[assignment] # SQLAlchemy types it as FromClause
+_CANDIDATE = (
+    _STEP.c.id,
+    _STEP.c.kind,
+    _STEP.c.stage,
+    _STEP.c.subject_kind,
+    _STEP.c.subject_id,
+    _STEP.c.generation,
+    _STEP.c.edition,
+    _STEP.c.lane,
+    _STEP.c.rank_at,
+    _STEP.c.slot,
+    _STEP.c.attempt,
+    _STEP.c.lost,
+    _STEP.c.tries,
+    _STEP.c.expired,
+    _STEP.c.alerted,
+)
+_EARLIER = _STEP.alias("earlier")
+_FIND = (
+    select(*_CANDIDATE)
+    .where(
+        _STEP.c.state == "ready",
+        _STEP.c.stage == bindparam("stage"),
+        _STEP.c.slot == bindparam("slot"),
+        _STEP.c.lane <= bindparam("most_lane"),
+        _STEP.c.kind.in_(bindparam("kinds", expanding=True)),
+        _STEP.c.place.in_(bindparam("places", expanding=True)),
+    )
+    .order_by(_STEP.c.lane, _STEP.c.rank_at, _STEP.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, of=_STEP)
+)
+_FIND_IN_ORDER = _FIND.where(
+    ~select(_EARLIER.c.id)
+    .where(
+        _EARLIER.c.order_key == _STEP.c.order_key,
+        # Steps of one key are added under their case's lock, so a smaller id was committed before.
+        _EARLIER.c.id < _STEP.c.id,
+        _EARLIER.c.state.in_(("ready", "running", "waiting")),
+    )
+    .exists()
+)
+_TAKE = (
+    update(_STEP)
+    .where(_STEP.c.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        state="running",
+        worker_id=bindparam("worker"),
+        attempt=_STEP.c.attempt + 1,
+        lost=_STEP.c.lost + 1,
+        deadline_at=bindparam("deadline"),
+    )
+)
+_NO_WAIT: dict[str, Any] = {
+    "waiting_for": None,
+    "waiting_key": None,
+    "waiting_since": None,
+    "waiting_until": None,
+    "waiting_then": None,
+}
+_END = (
+    update(_STEP)
+    .where(
+        _STEP.c.id == bindparam("claimed"),
+        _STEP.c.attempt == bindparam("our_attempt"),
+        _STEP.c.worker_id == bindparam("worker"),
+        _STEP.c.state == "running",
+    )
+    .values(worker_id=None, deadline_at=None, lost=0, expired=False)
+)
+_FINISH = _END.values(
+    state=bindparam("to"),
+    tries=0,
+    ended_at=bindparam("at"),
+    result=bindparam("result_json", type_=_STEP.c.result.type),
+    problem=bindparam("why"),
+)
+_FREE = update(Slot).where(Slot.step_id == bindparam("claimed")).values(step_id=None)
+
+
+def claim(session: Session, worker_id: str, wanted: Wanted) -> tuple[Claim, ...]:
+    """Take up to ``wanted.limit`` ready steps, most urgent first; each claim counts an attempt.
+
+    A step that was claimed three times without an end is set aside instead.
+    """
+    free = _free_slots(session) if wanted.slotted else {}
+    found = []
+    for slot, numbers in (("", [0] * wanted.limit), *free.items()):
+        found += _candidates(session, wanted, slot, min(wanted.limit, len(numbers)))
+    found.sort(key=lambda row: (row.lane, row.rank_at, row.id))
+    hopeless = [row.id for row in found if row.lost >= _MOST_CLAIMS_WITHOUT_END]
+    for step_id in hopeless:
+        _set_aside_unclaimed(session, step_id)
+    chosen = [row for row in found if row.id not in hopeless][: wanted.limit]
+    if not chosen:
+        return ()
+    deadline = database_now(session) + wanted.deadline
+    session.execute(_TAKE, {"ids": [row.id for row in chosen], "worker": worker_id, "deadline": deadline})
+    for row in chosen:
+        if row.slot:
+            _take_slot(session, row.slot, free[row.slot].pop(0), row.id)
+    return tuple(_claimed(row, worker_id) for row in chosen)
+
+
+def finish(
+    session: Session,
+    claimed: Claim,
+    result: dict[str, Any] | None = None,
+    *,
+    state: StepState = StepState.DONE,
+    problem: str | None = None,
+) -> None:
+    """End a step for good: done, or set aside with its problem.
+
+    Raises
+    ------
+    LostClaimError
+        The attempt is no longer ours; the caller's whole transaction must be given up.
+    """
+    _end(
+        session,
+        _FINISH,
+        claimed,
+        {"to": state, "at": database_now(session), "result_json": result, "why": problem},
+    )
+
+
+def wait(session: Session, claimed: Claim, wait_: Wait, result: dict[str, Any] | None = None) -> None:
+    """Put a step down until its key is woken or its time has come; it holds nothing meanwhile.
+
+    The caller re-checks its condition in the same transaction, after ``hold_key``.
+    """
+    values = {**_waiting(wait_, database_now(session)), "tries": 0, "result": result}
+    _end(session, _END.values(**values), claimed, {})
+
+
+def wake(session: Session, waiting_for: str, key: str) -> int:
+    """Make ready what waits for this; return how many steps."""
+    hold_key(session, waiting_for, key)
+    woken = session.execute(
+        update(_STEP)
+        .where(_STEP.c.state == "waiting", _STEP.c.waiting_for == waiting_for, _STEP.c.waiting_key == key)
+        .values(state="ready", **_NO_WAIT)
+    )
+    return _rows(woken)
+
+
+def give_back(session: Session, claimed: Claim, *, retry_after: timedelta | None = None, problem: str = "") -> None:
+    """Put a step back: ready at once (a clean stop), or after a pause because a neighbour was not ready."""
+    if retry_after is None:
+        _end(session, _END.values(state="ready"), claimed, {})
+        return
+    now = database_now(session)
+    pause = Wait("another try", str(claimed.id), now + retry_after, "tried again")
+    values = {**_waiting(pause, now), "tries": claimed.tries + 1, "problem": problem}
+    _end(session, _END.values(**values), claimed, {})
+
+
+def rerun(session: Session, new: NewStep) -> int:
+    """Do a kind again for a subject: open steps of older generations end as superseded.
+
+    Returns
+    -------
+    int
+        The generation that was added; ``new.generation`` is ignored.
+    """
+    end_open(session, new.subject_id, (new.kind,), StepState.SUPERSEDED)
+    latest = session.scalar(
+        select(func.max(_STEP.c.generation)).where(_STEP.c.subject_id == new.subject_id, _STEP.c.kind == new.kind)
+    )
+    generation = (latest or 0) + 1
+    session.execute(insert(_STEP), [_row(new, database_now(session), generation)])
+    return generation
+
+
+def add(session: Session, steps: Iterable[NewStep]) -> None:
+    """Add steps; one that is there already stays as it is."""
+    now = database_now(session)
+    rows = [_row(step, now, step.generation) for step in steps]
+    if not rows:
+        return
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    session.execute(dialect.insert(_STEP).on_conflict_do_nothing(), rows)
+
+
+def end_open(session: Session, subject_id: str, kinds: Sequence[str], state: StepState) -> int:
+    """End the open steps of these kinds as superseded or cancelled; a running one loses its claim."""
+    ended = session.execute(
+        update(_STEP)
+        .where(_STEP.c.subject_id == subject_id, _STEP.c.kind.in_(kinds), _STEP.c.state.in_(OPEN_STEP_STATES))
+        .values(state=state, worker_id=None, deadline_at=None, ended_at=database_now(session), **_NO_WAIT)
+    )
+    return _rows(ended)
+
+
+def hold_key(session: Session, waiting_for: str, key: str) -> None:
+    """Make a waiter and its waker take turns, so that no wake is lost between a check and its wait.
+
+    PostgreSQL: an advisory lock until the end of the transaction. SQLite has one writer anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{waiting_for}\x1f{key}", 0))))
+
+
+def _candidates(session: Session, wanted: Wanted, slot: str, most: int) -> list[Any]:
+    if most == 0:
+        return []
+    values = {
+        "stage": wanted.stage,
+        "slot": slot,
+        "most_lane": wanted.most_lane,
+        "kinds": wanted.kinds,
+        "places": wanted.places,
+        "most": most,
+    }
+    return list(session.execute(_FIND_IN_ORDER if wanted.ordered else _FIND, values))
+
+
+def _free_slots(session: Session) -> dict[str, list[int]]:
+    now = database_now(session)
+    rows = session.execute(
+        select(Slot.name, Slot.number)
+        .where(Slot.step_id.is_(None), (Slot.paused_until.is_(None)) | (Slot.paused_until <= now))
+        .order_by(Slot.name, Slot.number)
+        .with_for_update(skip_locked=True)
+    )
+    free: dict[str, list[int]] = {}
+    for name, number in rows:
+        free.setdefault(name, []).append(number)
+    return free
+
+
+def _take_slot(session: Session, name: str, number: int, step_id: int) -> None:
+    session.execute(update(Slot).where(Slot.name == name, Slot.number == number).values(step_id=step_id))
+
+
+def _set_aside_unclaimed(session: Session, step_id: int) -> None:
+    session.execute(
+        update(_STEP)
+        .where(_STEP.c.id == step_id)
+        .values(state=StepState.SET_ASIDE, problem=_STOPPED_ITS_WORKER, ended_at=database_now(session))
+    )
+
+
+def _end(session: Session, statement: Any, claimed: Claim, values: dict[str, Any]) -> None:  # noqa: ANN401 - an UPDATE with parameters
+    ours = {"claimed": claimed.id, "our_attempt": claimed.attempt, "worker": claimed.worker_id}
+    if _rows(session.execute(statement, {**ours, **values})) != 1:
+        message = f"attempt {claimed.attempt} of step {claimed.id} ({claimed.kind}) was taken over: nothing was changed"
+        raise LostClaimError(message)
+    if claimed.slot:
+        session.execute(_FREE, {"claimed": claimed.id})
+
+
+def _claimed(row: Any, worker_id: str) -> Claim:  # noqa: ANN401 - a row of _CANDIDATE
+    values = row._asdict()
+    values["attempt"] += 1
+    return Claim(**values, worker_id=worker_id)
+
+
+def _waiting(wait_: Wait, since: datetime) -> dict[str, Any]:
+    return {
+        "state": "waiting",
+        "waiting_for": wait_.waiting_for,
+        "waiting_key": wait_.key,
+        "waiting_since": since,
+        "waiting_until": wait_.until,
+        "waiting_then": wait_.then,
+    }
+
+
+def _row(step: NewStep, now: datetime, generation: int) -> dict[str, Any]:
+    return {
+        "kind": step.kind,
+        "stage": step.stage,
+        "subject_kind": step.subject_kind,
+        "subject_id": step.subject_id,
+        "generation": generation,
+        "edition": step.edition,
+        "lane": step.lane,
+        "rank_at": step.rank_at,
+        "place": step.place,
+        "slot": step.slot,
+        "order_key": step.order_key,
+        "created_at": now,
+        "state": "ready",
+        **_NO_WAIT,
+        **(_waiting(step.wait, now) if step.wait else {}),
+    }
+
+
+def _rows(result: Any) -> int:  # noqa: ANN401 - SQLAlchemy types an UPDATE's result as Result
+    return result.rowcount if isinstance(result, CursorResult) else 0
+
+
