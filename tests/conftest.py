@@ -1,0 +1,57 @@
+"""What tests share: databases, and the real slides that lie beside a checkout."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests import postgres
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+ON_CI = os.environ.get("CI") == "true"
+
+# No deadline: other work runs beside the tests. On CI the same input every time, so that a change is judged by itself.
+settings.register_profile("coverslip", deadline=None, print_blob=True, derandomize=ON_CI)
+settings.load_profile("coverslip")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real slides, labels and DICOM files; a test that asks for it is skipped without it."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs the real slides in ../shared/data, which are not here")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[postgres.Cluster]:
+    """A PostgreSQL server for this run alone."""
+    programs = postgres.binaries()
+    if programs is None:
+        missing = "needs a PostgreSQL server: apt-get install postgresql, which `make test` does when it may"
+        (pytest.fail if ON_CI else pytest.skip)(missing)
+    with postgres.cluster(programs) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_cluster: postgres.Cluster) -> str:
+    """The address of the server's own database; a test that writes wants ``postgres_database``."""
+    return postgres_cluster.url()
+
+
+@pytest.fixture
+def postgres_database(postgres_cluster: postgres.Cluster) -> Iterator[str]:
+    """The address of a fresh, empty PostgreSQL database."""
+    with postgres_cluster.fresh_database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a fresh, empty database: the test runs once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'coverslip.db'}"
+    return str(request.getfixturevalue("postgres_database"))
