@@ -77,3 +77,9 @@ def goes(path: Path) -> bool:
     while path.exists() and time.monotonic() < limit:
         time.sleep(0.05)
     return not path.exists()
+
+
+def test_a_test_that_asks_for_a_database_runs_on_an_empty_one_of_each_kind(database_url: str) -> None:
+    engine = create_engine(database_url)
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
