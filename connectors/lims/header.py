@@ -1,0 +1,111 @@
+"""The header of an HL7 message, taken from its bytes by a split: all that the door needs.
+
+Nothing here raises: whatever came can be kept, and ``problem`` says what is wrong with it.
+"""
+
+import re
+from dataclasses import dataclass
+
+BOM = b"\xef\xbb\xbf"
+
+# Longer ones hold something else than a header; HL7's own lengths add up to far less.
+_HEADER_BYTES = 16_384
+# MSH-10 may have 20 characters up to HL7 2.6 and 199 from 2.7 on.
+_CONTROL_ID_BYTES = 199
+_BLANK = b"\r\n \t\0"
+_LINE_END = re.compile(rb"[\r\n]")
+_MESSAGE_TYPE = re.compile(r"[A-Z][A-Z0-9]{2}(\^[A-Z][A-Z0-9]{2})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Delimiters:
+    """The five characters of MSH-1 and MSH-2."""
+
+    field: str = "|"
+    component: str = "^"
+    repetition: str = "~"
+    escape: str = "\\"
+    subcomponent: str = "&"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """MSH as bytes, and what is wrong with it.
+
+    Attributes
+    ----------
+    fields
+        ``fields[n]`` is MSH-n; ``fields[0]`` is the name. Empty when there is no MSH.
+    problem
+        One sentence for the person who looks at the message that was set aside, or empty.
+    problem_field
+        The number of the MSH field that the problem is in, when there is one.
+    """
+
+    fields: tuple[bytes, ...] = ()
+    delimiters: Delimiters = Delimiters()
+    problem: str = ""
+    problem_field: int | None = None
+
+    def raw(self, number: int) -> bytes:
+        """Return MSH-``number`` as it was sent, empty when it was not."""
+        return self.fields[number] if number < len(self.fields) else b""
+
+    def text(self, number: int, component: int = 1) -> str:
+        """Return one component of MSH-``number`` (first repetition) as text."""
+        first = self.raw(number).decode("latin-1").split(self.delimiters.repetition)[0]
+        parts = first.split(self.delimiters.component)
+        return parts[component - 1].strip() if component <= len(parts) else ""
+
+    @property
+    def message_type(self) -> str:
+        """MSH-9 as ``OML^O33``; empty when it is not a message type at all.
+
+        Older senders leave out the trigger event and name only the structure (MSH-9.3).
+        """
+        code, trigger = self.text(9, 1), self.text(9, 2) or self.text(9, 3).partition("_")[2]
+        named = f"{code}^{trigger}" if trigger else code
+        return named if _MESSAGE_TYPE.fullmatch(named) else ""
+
+    @property
+    def control_id(self) -> bytes:
+        """MSH-10, byte for byte: MSA-2 of the answer must equal it."""
+        return self.raw(10)
+
+
+def read_header(raw: bytes) -> Header:
+    """Return the header of a message whose MSH is its first line, after any BOM and blank lines."""
+    text = raw[: _HEADER_BYTES + len(BOM)].lstrip(_BLANK).removeprefix(BOM).lstrip(_BLANK)
+    if text[:3] in {b"FHS", b"BHS"}:
+        return Header(problem="The message is a batch (it begins with FHS or BHS): send its messages one by one.")
+    if text[:3] != b"MSH":
+        return Header(problem="The message does not begin with MSH: it is kept as it came and cannot be read.")
+    ending = _LINE_END.search(text)
+    if ending is None and len(raw) > _HEADER_BYTES:
+        return Header(problem=f"MSH is longer than {_HEADER_BYTES} bytes: the segments have no separators we know.")
+    return _split(text[: ending.start()] if ending else text)
+
+
+def _split(line: bytes) -> Header:
+    """Return the header in one line that begins with MSH."""
+    separator, characters = line[3:4], line[4:].split(line[3:4])[0] if line[3:4] else b""
+    used = (separator + characters).decode("latin-1")
+    if not separator or used[0].isalnum() or len(set(used)) < len(used) or len(characters) > len("^~\\&#"):
+        return Header(problem="MSH-1 and MSH-2 name no usable delimiters.", problem_field=2)
+    names = ("field", "component", "repetition", "escape", "subcomponent")
+    # strict=False: a truncation character (#, HL7 2.7) may follow, and a short MSH-2 keeps the defaults.
+    delimiters = Delimiters(**dict(zip(names, used, strict=False)))
+    fields = (b"MSH", separator, *line[4:].split(separator))
+    problem, field = _problem(fields)
+    return Header(fields, delimiters, problem, field)
+
+
+def _problem(fields: tuple[bytes, ...]) -> tuple[str, int | None]:
+    """Return what stops an answer from reaching its question, or the message from being understood."""
+    if len(fields) <= 10 or not fields[10].strip():  # noqa: PLR2004 (MSH-10)
+        return "MSH-10 (message control id) is missing: an answer could not be matched to the message.", 10
+    if len(fields[10]) > _CONTROL_ID_BYTES:
+        return f"MSH-10 (message control id) is longer than {_CONTROL_ID_BYTES} characters.", 10
+    if not fields[9].strip():
+        return "MSH-9 (message type) is missing: nothing says what the message is.", 9
+    return "", None
