@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo up test faults check bench lock clean
+.PHONY: help setup setup-tests demo up test faults check check-style check-types check-layers check-lock bench lock clean
 
 help:
 	@echo 'make demo     set up, then run a small laboratory: three sites, about 40 slides, at most three minutes'
@@ -36,15 +36,23 @@ test: setup-tests
 faults: setup-tests
 	@$(BIN)/pytest -m faults
 
-check: setup
+check: check-style check-types check-layers check-lock
+
+check-style: setup
 	@echo 'Style: ruff'
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
+
+check-types: setup
 	@echo 'Types: mypy'
 	@$(BIN)/mypy
-	@echo 'Layers: import-linter'
+
+check-layers: setup
+	@echo 'Layers of imports: import-linter'
 	@$(BIN)/lint-imports --no-logo
-	@echo 'Lock: hashes, and no host'
+
+check-lock: setup
+	@echo 'Lock: all that is asked for, by hash, and no host'
 	@$(BIN)/python -m infra.setup.check_lock
 
 bench: setup
