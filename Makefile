@@ -10,7 +10,7 @@ export PYTHON
 help:
 	@echo 'make demo     set up, then run a small laboratory: three sites, about 40 slides, at most three minutes'
 	@echo 'make up       set up, then run Coverslip for your own slides and orders'
-	@echo 'make setup    only set up: .venv from requirements.lock; afterwards $(BIN)/coverslip works'
+	@echo 'make setup    only set up: .venv from requirements.lock (PYTHON=... chooses); then $(BIN)/coverslip works'
 	@echo 'make test     set up, with what the tests need, and run them'
 	@echo 'make faults   the slow tests that kill, cut and fill real processes'
 	@echo 'make check    style, types, the layers of imports, the lock'
@@ -57,6 +57,7 @@ check-lock: setup
 
 bench: setup
 	@for script in tests/benchmarks/[a-z]*.py; do \
+	    [ -e "$$script" ] || continue; \
 	    module=$$(echo "$${script%.py}" | tr / .); \
 	    echo "== $$module"; $(BIN)/python -m "$$module" || exit 1; \
 	done

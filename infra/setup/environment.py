@@ -7,6 +7,7 @@ an index has today. Quick when the lock and the project file have not changed si
 import fcntl
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -46,9 +47,9 @@ def main() -> int:
 
 def refresh() -> None:
     """Bring the environment up to the lock and the project file, doing only what changed."""
-    wanted = {"lock": digest(LOCK), "project": digest(PROJECT)}
+    wanted = {"lock": digest(LOCK), "project": digest(PROJECT), "place": str(ROOT)}
     done = stamped()
-    if not usable():
+    if not usable(done):
         print(f"Making a virtual environment in .venv with Python {sys.version.split()[0]}")
         venv.create(ENVIRONMENT, clear=True, with_pip=True)
         done = {}
@@ -78,9 +79,12 @@ def stamped() -> dict[str, str]:
         return {}
 
 
-def usable() -> bool:
-    """Return whether .venv has a supported Python that starts; it may have been moved, or its Python removed."""
-    question = "import sys, pip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))"
+def usable(done: dict[str, str]) -> bool:
+    """Return whether .venv starts, was made where it lies, and has the Python that was asked for by name."""
+    if done.get("place", str(ROOT)) != str(ROOT):
+        return False  # its commands begin with the path at which it was made
+    version = sys.version_info[:2] if os.environ.get("PYTHON") else None
+    question = f"import sys, pip; sys.exit({version} not in (None, sys.version_info[:2]))"
     try:
         return subprocess.run([PYTHON, "-c", question], capture_output=True, timeout=60, check=False).returncode == 0
     except OSError:
