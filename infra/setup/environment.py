@@ -81,7 +81,7 @@ def stamped() -> dict[str, str]:
 
 def usable(done: dict[str, str]) -> bool:
     """Return whether .venv starts, was made where it lies, and has the Python that was asked for by name."""
-    if done.get("place", str(ROOT)) != str(ROOT):
+    if done and done.get("place") != str(ROOT):
         return False  # its commands begin with the path at which it was made
     version = sys.version_info[:2] if os.environ.get("PYTHON") else None
     question = f"import sys, pip; sys.exit({version} not in (None, sys.version_info[:2]))"
