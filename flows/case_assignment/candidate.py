@@ -1,0 +1,61 @@
+"""What the rules of assignment look at: a read, and the people who may get it, as frozen values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time
+
+
+@dataclass(frozen=True)
+class ReadToAssign:
+    """One read that needs an owner; ``conflicts`` are the ids of those who may not have it."""
+
+    read_id: str
+    case_id: str
+    site_id: str
+    subspecialty: str | None
+    points: float
+    lane: int
+    due_at: datetime | None
+    conflicts: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class WeeklySession:
+    """Reading hours of one weekday (Monday is 0) in civil time.
+
+    They end on the next day when ``ends`` is not after ``starts``: from 22:00 to 06:00 is a night, from 00:00
+    to 00:00 a whole day.
+    """
+
+    weekday: int
+    starts: time
+    ends: time
+
+
+@dataclass(frozen=True)
+class Absence:
+    """Whole civil days on which somebody reads nothing, both ends included."""
+
+    first_day: date
+    last_day: date
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A pathologist as they are now.
+
+    ``levels`` holds only competences to read digitally that are valid today, by subspecialty: 1 leads, 2 may read.
+    ``zone`` is the IANA zone of their site, in which sessions and absences are meant. ``open_points`` is what
+    they have on their desk now, before this read.
+    """
+
+    pathologist_id: str
+    name: str
+    site_id: str
+    zone: str
+    points_a_week: float
+    levels: Mapping[str, int]
+    sessions: tuple[WeeklySession, ...]
+    absences: tuple[Absence, ...] = ()
+    open_points: float = 0.0
+    active: bool = True

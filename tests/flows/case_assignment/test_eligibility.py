@@ -1,0 +1,81 @@
+from dataclasses import replace
+from datetime import date, time, timedelta
+from typing import Any
+
+import pytest
+
+from flows.case_assignment.candidate import Absence, WeeklySession
+from flows.case_assignment.eligibility import Eligible, Excluded, eligible
+from tests.flows.case_assignment.people import MONDAY, OFFICE_HOURS, a_read, somebody
+
+NEVER = timedelta(days=4000)
+AWAY = (Absence(date(2026, 11, 20), date(2026, 11, 27)),)
+
+
+def test_who_leads_and_reads_now_is_eligible() -> None:
+    assert eligible(a_read(), somebody(), MONDAY) == Eligible(1, MONDAY)
+
+
+def test_who_may_read_without_leading_is_eligible_at_the_second_level() -> None:
+    assert eligible(a_read(), somebody(levels={"breast": 2}), MONDAY) == Eligible(2, MONDAY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule", "sentence"),
+    [
+        ({"active": False}, "active", "reads no longer for this laboratory"),
+        ({"levels": {"skin": 1}}, "competence", "has no valid competence to read breast digitally"),
+        ({"pathologist_id": "in-conflict"}, "conflict", "may not have this read: a conflict is recorded"),
+        ({"absences": AWAY}, "leave", "is on leave up to and including 2026-11-27"),
+        ({"sessions": ()}, "sessions", "has no reading session within the next 7 days"),
+    ],
+)
+def test_each_rule_excludes_with_its_sentence(changes: dict[str, Any], rule: str, sentence: str) -> None:
+    read = a_read(conflicts=frozenset({"in-conflict"}))
+    assert eligible(read, somebody(**changes), MONDAY) == Excluded(rule, sentence)
+
+
+def test_the_first_rule_that_speaks_is_the_one_told() -> None:
+    read = a_read(conflicts=frozenset({"a"}))
+    worst = somebody(active=False, levels={}, absences=AWAY, sessions=())
+    told = []
+    for mended in ({"active": True}, {"levels": {"breast": 1}}, {"pathologist_id": "b"}, {"absences": ()}):
+        verdict = eligible(read, worst, MONDAY)
+        assert isinstance(verdict, Excluded)
+        told.append(verdict.rule)
+        worst = replace(worst, **mended)
+    assert told == ["active", "competence", "conflict", "leave"]
+
+
+@pytest.mark.parametrize("unnamed", [None, ""])
+def test_a_case_without_a_subspecialty_is_general(unnamed: str | None) -> None:
+    read = a_read(subspecialty=unnamed)
+    assert eligible(read, somebody(levels={"general": 2}), MONDAY) == Eligible(2, MONDAY)
+    assert eligible(read, somebody(), MONDAY) == Excluded(
+        "competence", "has no valid competence to read general digitally"
+    )
+
+
+def test_without_a_deadline_a_session_within_seven_days_is_enough() -> None:
+    mondays = somebody(sessions=(WeeklySession(0, time(9), time(10)),))
+    assert eligible(a_read(), mondays, MONDAY) == Eligible(1, MONDAY.replace(day=30, hour=9))
+    later = somebody(sessions=mondays.sessions, absences=(Absence(date(2026, 11, 30), date(2026, 11, 30)),))
+    assert isinstance(eligible(a_read(), later, MONDAY), Excluded)
+
+
+def test_who_reads_only_after_the_deadline_is_excluded() -> None:
+    thursdays = somebody(sessions=(WeeklySession(3, time(9), time(17)),))
+    too_early, in_time = (a_read(due_at=MONDAY.replace(day=day)) for day in (25, 27))
+    assert eligible(too_early, thursdays, MONDAY) == Excluded("sessions", "has no reading session before the deadline")
+    assert isinstance(eligible(in_time, thursdays, MONDAY), Eligible)
+
+
+def test_a_deadline_that_has_passed_excludes_nobody() -> None:
+    late = a_read(due_at=MONDAY - timedelta(days=3))
+    assert isinstance(eligible(late, somebody(), MONDAY), Eligible)
+    assert isinstance(eligible(late, somebody(sessions=OFFICE_HOURS[3:4]), MONDAY), Eligible)
+
+
+def test_who_is_away_for_ever_is_looked_for_no_further_than_a_roster_goes() -> None:
+    forever = somebody(absences=(Absence(date(2026, 11, 24), date.max),), sessions=OFFICE_HOURS[1:2])
+    assert isinstance(eligible(a_read(due_at=MONDAY + NEVER), forever, MONDAY), Excluded)
