@@ -23,7 +23,7 @@ Moment = Annotated[datetime, AfterValidator(_in_utc)]
 """An aware moment, held in UTC."""
 
 Control = Literal["register", "change", "cancel"]
-"""ORC-1 as Coverslip understands it: NW and SN, XO and SC, CA."""
+"""ORC-1 as Coverslip understands it: NW, XO and CA."""
 
 Priority = Literal["intra-operative", "urgent", "routine"]
 """The three lanes of the laboratory, most urgent first."""
@@ -125,10 +125,10 @@ class SlideStated(Frozen):
 class OrderStated(Frozen):
     """What one message states about one case.
 
-    ``control`` is the message's own: ``cancel`` means the whole case, and then ``cancelled`` is empty.
-    Otherwise ``cancelled`` names the containers whose own ORC-1 is CA; they are not repeated among
-    specimens, blocks and slides. A field that is ``None`` is not stated, so it must not erase
-    what an earlier message said.
+    ``control`` is the message's own. ``cancelled`` names the containers whose own order is cancelled; they
+    are not among specimens, blocks and slides. ``cancel`` with nothing in ``cancelled`` cancels the whole case;
+    otherwise it cancels what is named. A field that is ``None`` is not stated, so it must not erase what an
+    earlier message said.
     """
 
     control: Control

@@ -1,0 +1,74 @@
+"""The patient that a message names (PID)."""
+
+import re
+
+from connectors.lims.message import Field, Segment
+from connectors.lims.moments import read_date
+from connectors.lims.nhs_number import is_valid, normalised
+from connectors.lims.profile import Profile
+from models.statements import Identifier, PatientStated
+
+_LEGAL_NAME = "L"
+_NHS_TYPE = "NH"
+
+
+def read_patient(pid: Segment, profile: Profile, problems: list[str]) -> PatientStated:
+    """Return what PID says of the patient, adding a sentence for each part that makes no sense."""
+    identifiers, status = _identifiers(pid, profile)
+    if status in {"invalid", "conflicting"}:
+        problems.append(f"The NHS number in PID-3 is {status}: it identifies nobody until a person looks at it.")
+    if not identifiers:
+        problems.append("PID-3 names no patient identifier.")
+    names = pid.repetitions(5)
+    name = next((one for one in names if one.value(7) == _LEGAL_NAME), names[0] if names else pid.field(5))
+    born = pid.stated(7)
+    birth_date = read_date(born)
+    if born and birth_date is None:
+        problems.append("PID-7 (date of birth) is not a date.")
+    return PatientStated(
+        identifiers=identifiers,
+        nhs_number_status=status,
+        family_name=name.value(1),
+        given_name=name.value(2),
+        name_text=_name_text(name),
+        birth_date=birth_date,
+        sex=pid.value(8),
+    )
+
+
+def _identifiers(pid: Segment, profile: Profile) -> tuple[tuple[Identifier, ...], str]:
+    """Return the identifiers of PID-3 and the status of the NHS number among them."""
+    found: dict[Identifier, None] = {}
+    for one in pid.repetitions(3):
+        value, kind = one.stated(1), one.stated(5)
+        issuer = one.stated(4, 1) or one.stated(4, 2) or profile.issuer
+        if not value:
+            continue
+        if kind == _NHS_TYPE or issuer.upper() in profile.nhs_authorities:
+            number = normalised(value)
+            found[Identifier(value=number, issuer="NHS", kind="NHS" if is_valid(number) else "NHS?")] = None
+        else:
+            found[Identifier(value=value, issuer=issuer, kind=kind or "MR")] = None
+    return _with_one_nhs_number(list(found))
+
+
+def _with_one_nhs_number(found: list[Identifier]) -> tuple[tuple[Identifier, ...], str]:
+    """Return the identifiers with at most one of kind NHS, and the status of the NHS number."""
+    valid = [one for one in found if one.kind == "NHS"]
+    if len(valid) > 1:
+        doubted = (one.model_copy(update={"kind": "NHS?"}) if one.kind == "NHS" else one for one in found)
+        return tuple(doubted), "conflicting"
+    if valid:
+        return tuple(found), "valid"
+    return tuple(found), "invalid" if any(one.kind == "NHS?" for one in found) else "missing"
+
+
+def _name_text(name: Field) -> str | None:
+    """Return the whole name in the order of DICOM's PN: family, given, middle, prefix, suffix.
+
+    HL7's XPN has the suffix (4) before the prefix (5). Characters that divide a PN cannot stand in it.
+    """
+    parts = [name.value(number) for number in (1, 2, 3, 5, 4)]
+    if all(part is None for part in parts):
+        return None
+    return "^".join(re.sub(r"[\^=\\\s]+", " ", part or "") for part in parts).rstrip("^")
