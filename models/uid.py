@@ -4,12 +4,21 @@ Nothing here is random: the same names give the same UID on every machine and af
 storing an object again is storing the same object.
 """
 
+import re
 from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
 _UUID_ROOT: Final = "2.25."
 """PS3.5 B.2: the root whose next component is a UUID as a decimal number; at most 44 characters."""
+
+_UID: Final = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
+_LONGEST_UID: Final = 64
+
+
+def is_uid(text: str) -> bool:
+    """Tell whether this is a UID (PS3.5 9.1): numbers and dots, at most 64 characters, so also a safe file name."""
+    return len(text) <= _LONGEST_UID and _UID.fullmatch(text) is not None
 
 
 def framed(parts: tuple[str, ...]) -> bytes:

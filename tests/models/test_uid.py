@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.uid import UID
 
-from models.uid import derive_uid, instance_uid, series_uid, study_uid
+from models.uid import derive_uid, instance_uid, is_uid, series_uid, study_uid
 
 _names = st.lists(st.text(max_size=12), max_size=4).map(tuple)
 
@@ -17,6 +19,18 @@ def test_a_derived_uid_is_valid_dicom(parts: tuple[str, ...]) -> None:
     uid = UID(derive_uid(*parts))
     assert uid.is_valid
     assert len(uid) <= 64
+
+
+@given(_names)
+def test_a_derived_uid_is_a_uid_to_us_too(parts: tuple[str, ...]) -> None:
+    assert is_uid(derive_uid(*parts))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "1.", ".1", "1..2", "1.02", "../1", "1.2/3", "1.2\n", "1.²", "1.x", "1." + "2" * 63]
+)
+def test_what_is_no_uid_never_becomes_a_name(text: str) -> None:
+    assert not is_uid(text)
 
 
 @given(_names, _names)
@@ -49,8 +63,9 @@ def test_the_same_case_number_at_two_issuers_is_two_studies() -> None:
 
 def test_another_process_derives_the_same_uid() -> None:
     script = "from models.uid import series_uid; print(series_uid('scan', 1))"
-    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.strip()
-    assert found == series_uid("scan", 1)
+    checkout = Path(__file__).resolve().parents[2]
+    ran = subprocess.run([sys.executable, "-c", script], cwd=checkout, check=True, capture_output=True, text=True)
+    assert ran.stdout.strip() == series_uid("scan", 1)
 
 
 def test_the_derivation_never_changes_under_archived_objects() -> None:
