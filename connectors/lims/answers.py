@@ -1,0 +1,173 @@
+"""The answer to a message, made by hand from its header while the sender waits (HL7 2.5.1, 2.9.2).
+
+An answer says that the message is stored, not that it was understood: what cannot be read is set
+aside later. An answer has its own MSH-10 and time from the request and its receipt, so building it twice gives
+the same bytes.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from connectors.lims.framing import FrameRefused
+from connectors.lims.header import Header, read_header
+from connectors.lims.profile import KNOWN_CODES, Profile
+
+Verdict = Literal["accept", "error", "reject"]
+
+# The answer that a message type asks for, where it is not a plain ACK.
+_ANSWER_TYPES = {
+    "OML^O21": ("ORL", "O22", "ORL_O22"),
+    "OML^O33": ("ORL", "O34", "ORL_O34"),
+    "ORM^O01": ("ORR", "O02", "ORR_O02"),
+}
+# MSA-1 (table 0008) in both modes.
+_APPLICATION_CODES: dict[Verdict, str] = {"accept": "AA", "error": "AE", "reject": "AR"}
+_COMMIT_CODES: dict[Verdict, str] = {"accept": "CA", "error": "CE", "reject": "CR"}
+# MSH-15 and MSH-16 (table 0155): for which verdicts an answer is wanted.
+_WANTED: dict[str, frozenset[Verdict]] = {
+    "AL": frozenset({"accept", "error", "reject"}),
+    "NE": frozenset(),
+    "ER": frozenset({"error", "reject"}),
+    "SU": frozenset({"accept"}),
+}
+# Table 0357.
+_MISSING_FIELD = ("101", "Required field missing")
+_SEGMENT_ORDER = ("100", "Segment sequence error")
+_UNKNOWN_TYPE = ("200", "Unsupported message type")
+_TOO_LARGE = ("207", "Application internal error")
+# ERR has code and text in fields of their own from this version on.
+_NEW_ERR_FROM = "2.5"
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """What the peer is told; ``payload`` is empty when it wants to hear nothing."""
+
+    code: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """What ERR says."""
+
+    code: tuple[str, str]
+    text: str
+    field: int | None = None
+
+
+def acknowledge(raw: bytes, profile: Profile, received_at: datetime) -> Acknowledgement:
+    """Return the answer to a message that was stored.
+
+    A message without MSH, or without MSH-10 or MSH-9, is stored too, but answered AE: without MSH-10 no
+    sender can match the answer, and AA would let it believe that all is well with a message
+    that a person must look at. ERR names the field.
+    """
+    header = read_header(raw)
+    fault = _fault(header)
+    if fault is not None:
+        return _answer(raw, header, profile, received_at, "error", fault)
+    if header.message_type[:3] in KNOWN_CODES or profile.unknown_type_answer == "AA":
+        return _answer(raw, header, profile, received_at, "accept", None)
+    verdict: Verdict = "error" if profile.unknown_type_answer == "AE" else "reject"
+    unknown = _Fault(_UNKNOWN_TYPE, "The message type in MSH-9 is none that Coverslip knows; it was kept.", 9)
+    return _answer(raw, header, profile, received_at, verdict, unknown)
+
+
+def refuse(refused: FrameRefused, profile: Profile, received_at: datetime) -> Acknowledgement:
+    """Return the answer to a message that was too large to be stored: AE, since sending it again is no use."""
+    text = f"The message has {refused.size} bytes; {refused.limit} are allowed. It was not kept."
+    header = read_header(refused.opening)
+    return _answer(refused.opening, header, profile, received_at, "error", _Fault(_TOO_LARGE, text))
+
+
+def _fault(header: Header) -> _Fault | None:
+    if not header.problem:
+        return None
+    return _Fault(_MISSING_FIELD if header.problem_field else _SEGMENT_ORDER, header.problem, header.problem_field)
+
+
+def _answer(
+    raw: bytes, header: Header, profile: Profile, received_at: datetime, verdict: Verdict, fault: _Fault | None
+) -> Acknowledgement:
+    """Return the answer in the mode that the peer's profile says."""
+    codes = _codes(header, profile, verdict)
+    if codes is None:
+        return Acknowledgement("", b"")
+    # A commit answer is a plain ACK; only an application answer has the type of its request.
+    plain = codes is _COMMIT_CODES or profile.answer_with == "ACK"
+    segments = [_msh(raw, header, received_at, plain=plain), _msa(header, codes[verdict], fault)]
+    if fault is not None:
+        segments.append(_err(header, fault))
+    return Acknowledgement(codes[verdict], b"".join(segment + b"\r" for segment in segments))
+
+
+def _codes(header: Header, profile: Profile, verdict: Verdict) -> dict[Verdict, str] | None:
+    """Return the codes of the kind of answer that is wanted now, ``None`` when none is.
+
+    A peer in enhanced mode that wants only an application answer gets it at once: stored is all that
+    an answer ever says.
+    """
+    commit, application = header.text(15), header.text(16)
+    # HL7 2.5.1, 2.9.3: with both empty the original mode holds.
+    if profile.acknowledgement == "original" or not (commit or application):
+        return _APPLICATION_CODES
+    if verdict in _WANTED.get(commit or "NE", _WANTED["AL"]):
+        return _COMMIT_CODES
+    return _APPLICATION_CODES if verdict in _WANTED.get(application or "NE", _WANTED["AL"]) else None
+
+
+def _msh(raw: bytes, header: Header, received_at: datetime, *, plain: bool) -> bytes:
+    """Return MSH with the peers swapped and the request's own delimiters, version and character set."""
+    component = header.delimiters.component.encode("latin-1")
+    message_code = header.message_type.partition("^")[2]
+    parts = ("ACK", message_code, "ACK") if message_code else ("ACK",)
+    if not plain:
+        parts = _ANSWER_TYPES.get(header.message_type, parts)
+    separator = header.raw(1) or b"|"
+    fields = (
+        header.raw(2) or b"^~\\&",
+        *(header.raw(number) for number in (5, 6, 3, 4)),
+        received_at.astimezone(UTC).strftime("%Y%m%d%H%M%S+0000").encode(),
+        b"",
+        component.join(part.encode() for part in parts),
+        b"A" + hashlib.sha256(raw).hexdigest()[:19].upper().encode(),
+        header.raw(11) or b"P",
+        header.raw(12) or b"2.5.1",
+        *([b""] * 5),
+        header.raw(18),
+    )
+    return (b"MSH" + separator + separator.join(fields)).rstrip(separator)
+
+
+def _msa(header: Header, code: str, fault: _Fault | None) -> bytes:
+    """Return MSA: MSA-2 is MSH-10 byte for byte, however odd."""
+    separator = header.raw(1) or b"|"
+    fields = [b"MSA", code.encode(), header.control_id]
+    if fault is not None:
+        fields.append(_text(fault.text, header))
+    return separator.join(fields)
+
+
+def _err(header: Header, fault: _Fault) -> bytes:
+    """Return ERR in the form of the request's version: a code table field from 2.5 on, one ELD before."""
+    marks = header.delimiters
+    separator = (header.raw(1) or b"|").decode("latin-1")
+    number, meaning = fault.code
+    place = ("MSH", "1", str(fault.field)) if fault.field else ()
+    if "2" < header.text(12) < _NEW_ERR_FROM:
+        code = marks.subcomponent.join((number, meaning, "HL70357"))
+        old = marks.component.join((*(place or ("", "", "")), code))
+        return separator.join(("ERR", old)).encode("latin-1")
+    code = marks.component.join((number, meaning, "HL70357"))
+    fields = ("ERR", "", marks.component.join(place), code, "E", "", "", "", "")
+    return separator.join(fields).encode("latin-1") + _text(fault.text, header)
+
+
+def _text(text: str, header: Header) -> bytes:
+    """Return our own words without anything that the request uses as a delimiter."""
+    marks = header.delimiters
+    used = {marks.field, marks.component, marks.repetition, marks.escape, marks.subcomponent}
+    return "".join(" " if mark in used else mark for mark in text).encode("latin-1")
