@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Table, bindparam, func, insert, select, update
+from sqlalchemy import Table, bindparam, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
@@ -22,6 +22,8 @@ from models.tables.step import Slot, Step
 
 # A step that was claimed this often without an end stops its worker: a person must look at it.
 _MOST_CLAIMS_WITHOUT_END = 3
+# RCPath KPI 6.4 as laboratories apply it: most cases within 10 calendar days.
+_USUAL_TURNAROUND = timedelta(days=10)
 _STOPPED_ITS_WORKER = "stopped its worker: claimed three times and never ended; look at its input, then rerun it"
 
 
@@ -79,6 +81,11 @@ class Claim:
     worker_id: str
 
     @property
+    def run_number(self) -> int:
+        """One number for one attempt at one step, for the folder it works in."""
+        return self.id * 1_000 + self.attempt
+
+    @property
     def alone(self) -> bool:
         """Whether nothing else should run beside it: it may be what killed a worker before."""
         return self.lost > 0
@@ -133,7 +140,7 @@ _FIND = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, of=_STEP)
 )
-_FIND_IN_ORDER = _FIND.where(
+_FIRST_OF_ITS_ORDER = (
     ~select(_EARLIER.c.id)
     .where(
         _EARLIER.c.order_key == _STEP.c.order_key,
@@ -143,6 +150,7 @@ _FIND_IN_ORDER = _FIND.where(
     )
     .exists()
 )
+_FIND_IN_ORDER = _FIND.where(_FIRST_OF_ITS_ORDER)
 _TAKE = (
     update(_STEP)
     .where(_STEP.c.id.in_(bindparam("ids", expanding=True)))
@@ -205,6 +213,21 @@ def claim(session: Session, worker_id: str, wanted: Wanted) -> tuple[Claim, ...]
     return tuple(_claimed(row, worker_id) for row in chosen)
 
 
+def next_subject(session: Session, wanted: Wanted) -> str | None:
+    """Return the subject of a step that a claim could take now, or ``None``; nothing is locked."""
+    free = ("", *_free_slots(session)) if wanted.slotted else ("",)
+    ready = select(_STEP.c.subject_id).where(
+        _STEP.c.state == "ready",
+        _STEP.c.stage == wanted.stage,
+        _STEP.c.slot.in_(free),
+        _STEP.c.kind.in_(wanted.kinds),
+        _STEP.c.place.in_(wanted.places),
+    )
+    if wanted.ordered:
+        ready = ready.where(_FIRST_OF_ITS_ORDER)
+    return session.scalar(ready.limit(1))
+
+
 def finish(
     session: Session,
     claimed: Claim,
@@ -248,13 +271,20 @@ def wake(session: Session, waiting_for: str, key: str) -> int:
     return _rows(woken)
 
 
-def give_back(session: Session, claimed: Claim, *, retry_after: timedelta | None = None, problem: str = "") -> None:
+def give_back(
+    session: Session,
+    claimed: Claim,
+    *,
+    retry_after: timedelta | None = None,
+    problem: str = "",
+    waiting_for: str = "another try",
+) -> None:
     """Put a step back: ready at once (a clean stop), or after a pause because a neighbour was not ready."""
     if retry_after is None:
         _end(session, _END.values(state="ready"), claimed, {})
         return
     now = database_now(session)
-    pause = Wait("another try", str(claimed.id), now + retry_after, "tried again")
+    pause = Wait(waiting_for, str(claimed.id), now + retry_after, "tried again")
     values = {**_waiting(pause, now), "tries": claimed.tries + 1, "problem": problem}
     _end(session, _END.values(**values), claimed, {})
 
@@ -296,6 +326,40 @@ def end_open(session: Session, subject_id: str, kinds: Sequence[str], state: Ste
     return _rows(ended)
 
 
+def supersede(session: Session, subject_id: str, kinds: Sequence[str]) -> None:
+    """Make steps obsolete, ended ones too: what was made from an older result must be made again."""
+    session.execute(
+        update(_STEP)
+        .where(
+            _STEP.c.subject_id == subject_id, _STEP.c.kind.in_(kinds), _STEP.c.state.in_((*OPEN_STEP_STATES, "done"))
+        )
+        .values(state="superseded", worker_id=None, deadline_at=None, ended_at=database_now(session), **_NO_WAIT)
+    )
+
+
+def reprioritise(session: Session, subject_ids: Sequence[str], lane: int, due_at: datetime | None) -> None:
+    """Move the open steps of these subjects to another lane and due time."""
+    rank = {}
+    if due_at is not None:
+        due = literal(due_at, _STEP.c.rank_at.type)
+        earlier = func.min if session.get_bind().dialect.name == "sqlite" else func.least
+        rank = {"rank_at": earlier(_STEP.c.rank_at, due)}
+    session.execute(
+        update(_STEP)
+        .where(_STEP.c.subject_id.in_(subject_ids), _STEP.c.state.in_(OPEN_STEP_STATES))
+        .values(lane=lane, **rank)
+    )
+
+
+def rank_at(since: datetime, due_at: datetime | None) -> datetime:
+    """Return what ready steps of one lane are sorted by: the due time, or a plain turn by age.
+
+    A step without a due time ranks as if due after the usual time, so its rank rises as it ages.
+    """
+    usual = since + _USUAL_TURNAROUND
+    return usual if due_at is None else min(usual, due_at)
+
+
 def hold_key(session: Session, waiting_for: str, key: str) -> None:
     """Make a waiter and its waker take turns, so that no wake is lost between a check and its wait.
 
@@ -303,6 +367,27 @@ def hold_key(session: Session, waiting_for: str, key: str) -> None:
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{waiting_for}\x1f{key}", 0))))
+
+
+def pause_slot(session: Session, name: str, pause: timedelta, because: str) -> None:
+    """Keep everybody from a silent neighbour for a while: one of them has tried."""
+    now = database_now(session)
+    session.execute(
+        update(Slot)
+        .where(Slot.name == name)
+        .values(
+            paused_until=now + pause, paused_because=because, silent_since=func.coalesce(Slot.silent_since, now)
+        )
+    )
+
+
+def open_slot(session: Session, name: str) -> None:
+    """Say that a neighbour talks again."""
+    session.execute(
+        update(Slot)
+        .where(Slot.name == name, Slot.silent_since.is_not(None))
+        .values(paused_until=None, paused_because=None, silent_since=None)
+    )
 
 
 def _candidates(session: Session, wanted: Wanted, slot: str, most: int) -> list[Any]:

@@ -90,8 +90,7 @@ class _Ways:
         return min((most - least + 1) * int(inner**most), _WAYS + 1)
 
     def _of_atom(self) -> int:
-        if self._took("("):
-            self._rest = f"({self._rest}"
+        if self._rest.startswith("("):
             if not any(self._took(start) for start in _GROUP_STARTS):
                 raise ValueError("the identifier pattern may use only the groups (?P<container>...) and (?:...)")
             ways = self.of_choices()

@@ -1,0 +1,170 @@
+"""The one way a scan changes: facts are written, the fold is taken, and what follows is added, in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from connectors.settings import Settings
+from flows import cases, ledger
+from flows.books import Cause, Subject, note_changes, record
+from flows.journey import DOWNSTREAM, SCAN_JOURNEY, SLOT_OF_KIND, STAGE_OF_KIND, ScanStep
+from flows.sending import announce
+from models.database import database_now
+from models.facets import Lane, Outcome, Quality, StepState, Storage
+from models.scan_fold import Ended, ReplacementFound, ScanFact, ScanState, SlideMatched, fold
+from models.tables.case import Case
+from models.tables.scan import Scan
+from models.tables.step import Step
+
+_FIELDS = tuple(one.name for one in fields(ScanState))
+_SCAN_KINDS = tuple(step.kind for step in SCAN_JOURNEY)
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The newest generation of one kind of step of a scan."""
+
+    generation: int
+    edition: int
+    state: str
+
+
+def lock_scan(session: Session, scan_id: str, *case_ids: str) -> Scan:
+    """Lock a scan's case and any other cases named, in id order, then the scan; return its fresh row."""
+    if session.get_bind().dialect.name == "postgresql":
+        own = session.scalar(select(Scan.case_id).where(Scan.id == scan_id))
+        wanted = sorted({*case_ids, *([own] if own else [])})
+        session.execute(select(Case.id).where(Case.id.in_(wanted)).order_by(Case.id).with_for_update())
+    return session.scalars(
+        select(Scan).where(Scan.id == scan_id).with_for_update().execution_options(populate_existing=True)
+    ).one()
+
+
+def state_of(scan: Scan) -> ScanState:
+    """Return the facets of a scan's row."""
+    return ScanState(**{name: getattr(scan, name) for name in _FIELDS})
+
+
+def change_scan(
+    session: Session, settings: Settings, scan: Scan, facts: Sequence[ScanFact], cause: Cause
+) -> ScanState:
+    """Write facts about a locked scan and all that follows from them: steps, case, messages out."""
+    now = database_now(session)
+    before = state_of(scan)
+    subject = Subject("scan", scan.id)
+    for number, fact in enumerate(facts):
+        record(session, subject, fact, cause, effective_at=now, received_at=now, rank=number)
+    after = fold(facts, before)
+    for name in _FIELDS:
+        if getattr(before, name) != getattr(after, name):
+            setattr(scan, name, getattr(after, name))
+    session.flush()
+    note_changes(
+        session, subject, ((name, getattr(before, name), getattr(after, name)) for name in _FIELDS), cause, now
+    )
+    _end_obsolete(session, scan.id, before, after)
+    follow(session, scan)
+    if _matters_to_others(before, after):
+        _tell(session, settings, scan, before, after, cause)
+    return after
+
+
+def match_to_slide(session: Session, settings: Settings, scan: Scan, matched: SlideMatched, cause: Cause) -> None:
+    """Match a locked scan to a slide; it supersedes the slide's scans that were to be done again."""
+    to_redo = session.scalars(
+        select(Scan)
+        .where(Scan.slide_id == matched.slide_id, Scan.id != scan.id)
+        .where(Scan.outcome == Outcome.ACTIVE, Scan.quality == Quality.RESCAN, Scan.storage == Storage.RECEIVED)
+        .with_for_update()
+    ).all()
+    for old in to_redo:
+        ended = Ended(outcome=Outcome.SUPERSEDED, reason="scanned again", successor_id=scan.id)
+        change_scan(session, settings, old, [ended], cause)
+    facts: list[ScanFact] = [matched, ReplacementFound()] if to_redo else [matched]
+    change_scan(session, settings, scan, facts, cause)
+    case = session.get_one(Case, matched.case_id)
+    ledger.reprioritise(session, (scan.id,), case.lane, case.due_at)
+
+
+def follow(session: Session, scan: Scan) -> None:
+    """Add every step that a scan now needs and does not have yet; ask again as often as you like."""
+    state = state_of(scan)
+    if state.outcome != Outcome.ACTIVE:
+        return
+    latest = latest_steps(session, scan.id)
+    new = []
+    for step in SCAN_JOURNEY:
+        known = latest.get(step.kind)
+        if known and _stands(known, step, scan.edition):
+            continue
+        if not step.needs(state) or not all(_is_done(latest.get(kind), scan.edition) for kind in step.after):
+            continue
+        new.append(_new_step(session, scan, step.kind, known.generation + 1 if known else 1))
+    ledger.add(session, new)
+
+
+def latest_steps(session: Session, scan_id: str) -> dict[str, Latest]:
+    """Return the newest generation of each kind of step of a scan."""
+    rows = session.execute(
+        select(Step.kind, Step.generation, Step.edition, Step.state)
+        .where(Step.subject_id == scan_id, Step.kind.in_(_SCAN_KINDS))
+        .order_by(Step.generation)
+    )
+    return {kind: Latest(generation, edition, state) for kind, generation, edition, state in rows}
+
+
+def rerun_scan(session: Session, scan: Scan, kind: str) -> None:
+    """Do a kind of step of a locked scan again, and what was made from its result after it."""
+    ledger.supersede(session, scan.id, DOWNSTREAM[kind])
+    ledger.rerun(session, _new_step(session, scan, kind, 0))
+
+
+def _new_step(session: Session, scan: Scan, kind: str, generation: int) -> ledger.NewStep:
+    case = session.get(Case, scan.case_id) if scan.case_id else None
+    return ledger.NewStep(
+        kind=kind,
+        stage=STAGE_OF_KIND[kind],
+        subject_kind="scan",
+        subject_id=scan.id,
+        rank_at=ledger.rank_at(scan.received_at, case.due_at if case else None),
+        lane=case.lane if case else Lane.ROUTINE,
+        generation=generation,
+        edition=scan.edition,
+        slot=SLOT_OF_KIND.get(kind, ""),
+    )
+
+
+def _stands(known: Latest, step: ScanStep, edition: int) -> bool:
+    """Whether the newest step of a kind still counts: not ended by a rerun or a pause, not of an old edition."""
+    if known.state in (StepState.SUPERSEDED, StepState.CANCELLED):
+        return False
+    return not step.each_edition or known.edition >= edition
+
+
+def _is_done(latest: Latest | None, edition: int) -> bool:
+    return latest is not None and latest.state == StepState.DONE and latest.edition >= edition
+
+
+def _end_obsolete(session: Session, scan_id: str, before: ScanState, after: ScanState) -> None:
+    """End the open steps of a scan that takes no part any more, or of an edition that is over."""
+    if after.outcome != Outcome.ACTIVE and before.outcome == Outcome.ACTIVE:
+        end = StepState.SUPERSEDED if after.outcome == Outcome.SUPERSEDED else StepState.CANCELLED
+        ledger.end_open(session, scan_id, _SCAN_KINDS, end)
+    if after.edition != before.edition:
+        ledger.end_open(session, scan_id, ("convert", "store", "prove"), StepState.SUPERSEDED)
+
+
+def _matters_to_others(before: ScanState, after: ScanState) -> bool:
+    watched = ("slide_id", "outcome", "quality", "storage")
+    return any(getattr(before, name) != getattr(after, name) for name in watched)
+
+
+def _tell(
+    session: Session, settings: Settings, scan: Scan, before: ScanState, after: ScanState, cause: Cause
+) -> None:
+    """Let the slide, its case and the LIMS know."""
+    announce.scan_changed(session, settings, scan, before, after)
+    for case_id in sorted({one for one in (before.case_id, after.case_id) if one}):
+        cases.evaluate(session, settings, case_id, cause)

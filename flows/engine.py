@@ -1,0 +1,139 @@
+"""Prefect around the shifts: it runs and shows them. Without it the same shifts run bare, and the page says so."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Protocol
+
+import httpx
+
+from flows.journey import Stage
+
+_PROBE_SECONDS = 1.0
+_PROBE_AGAIN_SECONDS = 10.0
+
+ShiftRun = Callable[[], int]
+"""Runs one shift and returns how many steps ended."""
+
+
+_shift: ContextVar[ShiftRun] = ContextVar("shift")
+
+
+def current_shift() -> int:
+    """Run the shift that was handed to the engine: a flow takes plain data only, so it finds its shift here.
+
+    Raises
+    ------
+    LookupError
+        A flow was started by something other than a worker.
+    """
+    return _shift.get()()
+
+
+class Engine(Protocol):
+    """Something that runs shifts; a shift is run exactly once, whatever the engine's own state."""
+
+    @property
+    def standing(self) -> str:
+        """One sentence for people."""
+        ...
+
+    def run(self, stage: Stage, first: str, shift: ShiftRun) -> None:
+        """Run a shift of a stage; ``first`` is the opaque id of the subject that it begins with."""
+        ...
+
+
+class BareEngine:
+    """No engine: shifts are plain calls."""
+
+    standing = "without Prefect, as the settings say"
+
+    def run(self, stage: Stage, first: str, shift: ShiftRun) -> None:  # noqa: ARG002 - the protocol's signature
+        """Run the shift."""
+        shift()
+
+
+class PrefectEngine:
+    """Shifts as Prefect flow runs while its server answers within a second; bare while it doesn't.
+
+    Parameters
+    ----------
+    api_url
+        The server's API, such as ``http://127.0.0.1:4200/api``.
+    flows
+        By stage name: a flow that takes the opaque id it is named by, and calls ``current_shift``.
+    """
+
+    def __init__(self, api_url: str, flows: Mapping[str, Callable[[str], object]]) -> None:
+        self._health_url = f"{api_url}/health"
+        self._flows = flows
+        self._lock = threading.Lock()
+        self._probe_at = 0.0
+        self._away_since: datetime | None = datetime.now(UTC)
+
+    @property
+    def standing(self) -> str:
+        """One sentence for people."""
+        if self._away_since is None:
+            return "Prefect runs and shows the flows"
+        return f"Prefect is away since {self._away_since:%H:%M:%S} UTC: slides still move"
+
+    def run(self, stage: Stage, first: str, shift: ShiftRun) -> None:
+        """Run a shift, in a flow run where that is possible."""
+        if not stage.flow or not self._answers():
+            shift()
+            return
+        once = _Once(shift)
+        token = _shift.set(once)
+        try:
+            self._flows[stage.name](first)
+        except Exception:
+            if once.error is not None:
+                raise
+            self._opened()
+        finally:
+            _shift.reset(token)
+        if not once.called:
+            shift()
+
+    def _answers(self) -> bool:
+        """Probe the server now and then; in between, trust the last answer."""
+        with self._lock:
+            if time.monotonic() < self._probe_at:
+                return self._away_since is None
+            self._probe_at = time.monotonic() + _PROBE_AGAIN_SECONDS
+        try:
+            healthy = httpx.get(self._health_url, timeout=_PROBE_SECONDS).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            healthy = False
+        if healthy:
+            self._away_since = None
+        elif self._away_since is None:
+            self._away_since = datetime.now(UTC)
+        return healthy
+
+    def _opened(self) -> None:
+        """Note that the server failed in the middle: run bare until it answers a probe again."""
+        self._away_since = self._away_since or datetime.now(UTC)
+        self._probe_at = time.monotonic() + _PROBE_AGAIN_SECONDS
+
+
+class _Once:
+    """Calls a shift at most once and remembers what came of it."""
+
+    def __init__(self, shift: ShiftRun) -> None:
+        self._shift = shift
+        self.called = False
+        self.error: BaseException | None = None
+
+    def __call__(self) -> int:
+        if self.called:
+            return 0
+        self.called = True
+        try:
+            return self._shift()
+        except BaseException as error:
+            self.error = error
+            raise

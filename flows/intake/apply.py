@@ -1,0 +1,225 @@
+"""The step apply: what an inbox message says becomes facts, and the facts become patient, case, slides and scans."""
+
+import json
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from connectors.lims.message import Message
+from connectors.lims.reading import read
+from connectors.telemetry import traceparent_of
+from connectors.wiring import Lab
+from flows import cases, ledger
+from flows.barcode_matching.step import order_key
+from flows.books import Cause, Subject, raise_alert, record
+from flows.changes import change_scan, follow, lock_scan
+from flows.expectations import forget_scan
+from flows.intake.patients import patient_stated
+from flows.intake.profiles import profile_of
+from flows.ledger import Claim
+from flows.step import THE_LIMS, End
+from models.case_fold import OrderFact
+from models.errors import RejectedError
+from models.facets import Outcome, Storage
+from models.scan_fold import Ended, Resumed, ScanReceived
+from models.statements import MessageStated, OrderStated
+from models.tables.books import InboxMessage
+from models.tables.case import Block, Slide, Specimen
+from models.tables.reading import Read
+from models.tables.scan import Scan, ScanFile
+
+# A sender's clock may run ahead by so much; beyond it, our own time of receipt counts.
+_CLOCK_AHEAD = timedelta(minutes=5)
+
+
+def apply(lab: Lab, claimed: Claim) -> End:
+    """Read one inbox message and return what it changes; a message that can't be acted on is set aside with its reason."""
+    with lab.database.read() as session:
+        message = session.get_one(InboxMessage, claimed.subject_id)
+    cause = Cause(f"apply {message.source}", inbox_id=message.id)
+    if message.source == "scanner":
+        event = json.loads(message.payload)
+        return lambda session: _scan_received(lab, session, claimed, message, event, cause)
+    stated = read(Message(message.payload), profile_of(lab.settings, message.peer))
+    if stated.order is None and stated.patient is None:
+        raise RejectedError("; ".join(stated.problems) or "The message states nothing that Coverslip acts on.")
+    return lambda session: _stated(lab, session, claimed, message, stated, cause)
+
+
+def _scan_received(  # noqa: PLR0913 - what came, why, and where it goes
+    lab: Lab, session: Session, claimed: Claim, message: InboxMessage, event: dict[str, str], cause: Cause
+) -> None:
+    """Register a scan with its file; its first two steps follow, side by side."""
+    scan_id = lab.ids.scan(event["site_id"], (event["sha256"],))
+    if session.get(Scan, scan_id) is None:
+        scan = Scan(
+            id=scan_id,
+            site_id=event["site_id"],
+            scanner=event["root"],
+            received_at=message.received_at,
+            traceparent=traceparent_of(scan_id),
+            edition=1,
+            quality="pending",
+            quality_by_person=False,
+            identity="pending",
+            storage="received",
+            outcome="active",
+            purpose="primary",
+        )
+        session.add(scan)
+        session.flush()
+        session.execute(update(ScanFile).where(ScanFile.id == event["file_id"]).values(scan_id=scan_id))
+        received = ScanReceived(site_id=event["site_id"], scanner=event["root"], digests=(event["sha256"],))
+        change_scan(session, lab.settings, scan, [received], cause)
+    _applied(session, claimed, message)
+
+
+def _stated(  # noqa: PLR0913 - what came, why, and where it goes
+    lab: Lab, session: Session, claimed: Claim, message: InboxMessage, stated: MessageStated, cause: Cause
+) -> None:
+    effective_at = _effective_at(message, stated)
+    patient_id = None
+    if stated.patient is not None:
+        patient_id = patient_stated(session, lab.ids, stated, cause, effective_at, message.received_at)
+    if stated.order is not None:
+        _ordered(lab, session, message, stated, stated.order, patient_id, cause, effective_at)
+    problem = "; ".join((*stated.problems, *_flags(session, message, stated))) or None
+    _applied(session, claimed, message, problem)
+
+
+def _ordered(  # noqa: PLR0913 - one order and all that it touches
+    lab: Lab,
+    session: Session,
+    message: InboxMessage,
+    stated: MessageStated,
+    order: OrderStated,
+    patient_id: str | None,
+    cause: Cause,
+    effective_at: datetime,
+) -> None:
+    case_id = lab.ids.of("case", order.issuer, order.accession_number)
+    before = cases.lock_case(session, case_id)
+    was = (before.cancelled, before.lane, before.due_at) if before else (False, None, None)
+    _refuse_foreign_containers(lab, session, case_id, order)
+    if order.site not in {site.id for site in lab.settings.sites}:
+        raise RejectedError("The order names a site that is not in the settings: add the site, then replay the message.")
+    fact = OrderFact(order=order, patient_id=patient_id)
+    record(
+        session,
+        Subject("case", case_id),
+        fact,
+        cause,
+        effective_at=effective_at,
+        received_at=message.received_at,
+        sequence_number=stated.sequence_number,
+    )
+    projected = cases.project(session, lab.settings, lab.ids, case_id, cause)
+    _consequences(lab, session, projected, was, cause)
+
+
+def _consequences(
+    lab: Lab, session: Session, projected: cases.Projected, was: tuple[object, ...], cause: Cause
+) -> None:
+    """Wake, cancel, resume and hurry what an order's change concerns."""
+    case = projected.case
+    slides = session.scalars(select(Slide).where(Slide.case_id == case.id).order_by(Slide.id)).all()
+    turned = was[0] != case.cancelled
+    for slide in slides if turned and case.cancelled else projected.cancelled:
+        _slide_cancelled(lab, session, slide, cause)
+    for slide in slides if turned and not case.cancelled else projected.reinstated:
+        if not slide.cancelled:
+            _slide_reinstated(lab, session, slide, cause)
+    for slide in projected.registered:
+        ledger.wake(session, THE_LIMS, order_key(slide.container_identifier))
+    if (case.lane, case.due_at) != was[1:]:
+        scans = session.scalars(select(Scan.id).where(Scan.case_id == case.id)).all()
+        reads = session.scalars(select(Read.id).where(Read.case_id == case.id)).all()
+        ledger.reprioritise(session, (*scans, *reads), case.lane, case.due_at)
+    cases.evaluate(session, lab.settings, case.id, cause)
+
+
+def _slide_cancelled(lab: Lab, session: Session, slide: Slide, cause: Cause) -> None:
+    """Stop what moves; what is archived already stays, and a person is told."""
+    forget_scan(session, slide.id)
+    for scan_id in _active_scans(session, slide.id):
+        scan = lock_scan(session, scan_id)
+        if scan.storage == Storage.PROVEN:
+            sentence = "the LIMS cancelled a slide whose scan is archived: 'coverslip withdraw' if it must be hidden"
+            raise_alert(session, Subject("scan", scan.id), "cancelled after archive", sentence, cases.database_now(session))
+            continue
+        ended = Ended(outcome=Outcome.CANCELLED, reason="the LIMS cancelled its slide")
+        change_scan(session, lab.settings, scan, [ended], cause)
+
+
+def _slide_reinstated(lab: Lab, session: Session, slide: Slide, cause: Cause) -> None:
+    ledger.wake(session, THE_LIMS, order_key(slide.container_identifier))
+    cancelled = session.scalars(
+        select(Scan.id).where(Scan.slide_id == slide.id, Scan.outcome == Outcome.CANCELLED).order_by(Scan.id)
+    )
+    for scan_id in cancelled.all():
+        scan = lock_scan(session, scan_id)
+        change_scan(session, lab.settings, scan, [Resumed()], cause)
+        follow(session, scan)
+
+
+def _active_scans(session: Session, slide_id: str) -> list[str]:
+    return list(
+        session.scalars(
+            select(Scan.id).where(Scan.slide_id == slide_id, Scan.outcome == Outcome.ACTIVE).order_by(Scan.id)
+        )
+    )
+
+
+def _refuse_foreign_containers(lab: Lab, session: Session, case_id: str, order: OrderStated) -> None:
+    """A container belongs to one case: an order that claims another case's goes to a person, whole."""
+    for table, kind, stated in (
+        (Slide, "slide", order.slides),
+        (Block, "block", order.blocks),
+        (Specimen, "specimen", order.specimens),
+    ):
+        row_ids = [lab.ids.of(kind, one.issuer, one.container_identifier) for one in stated]
+        foreign = session.scalar(select(table.id).where(table.id.in_(row_ids), table.case_id != case_id).limit(1))
+        if foreign is not None:
+            message = (
+                f"{kind} {foreign} belongs to another case already: correct the container identifier or the accession "
+                "in the LIMS, then replay the message."
+            )
+            raise RejectedError(message)
+
+
+def _effective_at(message: InboxMessage, stated: MessageStated) -> datetime:
+    """Return when a message counts from: its own time, or ours when that is missing or too far ahead."""
+    if stated.sent_at is None or stated.sent_at.at > message.received_at + _CLOCK_AHEAD:
+        return message.received_at
+    return stated.sent_at.at
+
+
+def _flags(session: Session, message: InboxMessage, stated: MessageStated) -> list[str]:
+    flags = []
+    if stated.sent_at is not None and stated.sent_at.at > message.received_at + _CLOCK_AHEAD:
+        flags.append("The sender's clock is more than five minutes ahead: our time of receipt counts.")
+    if message.message_control_id and _twins_say_the_same_time(session, message):
+        flags.append("An earlier message of this sender has the same MSH-10 and MSH-7 with other bytes: both are kept.")
+    return flags
+
+
+def _twins_say_the_same_time(session: Session, message: InboxMessage) -> bool:
+    """Tell whether an earlier message has our MSH-10 and MSH-7: some senders begin their numbers anew each day."""
+    twins = session.scalars(
+        select(InboxMessage.payload)
+        .where(InboxMessage.peer == message.peer, InboxMessage.message_control_id == message.message_control_id)
+        .where(InboxMessage.id != message.id, InboxMessage.received_at <= message.received_at)
+        .limit(10)
+    )
+    ours = Message(message.payload).header.text(7)
+    return any(Message(twin).header.text(7) == ours for twin in twins)
+
+
+def _applied(session: Session, claimed: Claim, message: InboxMessage, problem: str | None = None) -> None:
+    session.execute(
+        update(InboxMessage).where(InboxMessage.id == message.id).values(state="applied", problem=problem)
+    )
+    ledger.finish(session, claimed)
+
+

@@ -1,0 +1,145 @@
+"""The inbox: bytes are committed here, with the step that will apply them, before anybody is told that we have them."""
+
+import asyncio
+import hashlib
+import queue
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from flows import ledger
+from flows.journey import INTAKE
+from models.database import Database, database_now
+from models.errors import TransientError
+from models.opaque import OpaqueIds
+from models.tables.books import InboxMessage
+
+# What one transaction takes at most: enough to share a disk flush among a hundred busy connections.
+_MOST_AT_ONCE = 128
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Bytes that came in through a door, with the answer that their sender is to get."""
+
+    source: Literal["hl7", "scanner"]
+    peer: str
+    payload: bytes
+    answer: bytes | None = None
+    message_control_id: str | None = None
+    message_type: str | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the inbox holds for an arrival: the first answer given to the same bytes stays the answer."""
+
+    inbox_id: str
+    answer: bytes | None
+    is_new: bool
+
+
+def keep(session: Session, ids: OpaqueIds, arrival: Arrival, now: datetime) -> Kept:
+    """Put an arrival into the inbox with its ``apply`` step; the same bytes of the same peer change nothing."""
+    digest = hashlib.sha256(arrival.payload).hexdigest()
+    inbox_id = ids.of("inbox", arrival.peer, digest)
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    written = session.execute(
+        dialect.insert(InboxMessage)
+        .values(
+            id=inbox_id,
+            source=arrival.source,
+            peer=arrival.peer,
+            sha256=digest,
+            payload=arrival.payload,
+            answer=arrival.answer,
+            message_control_id=(arrival.message_control_id or "")[:200] or None,
+            message_type=(arrival.message_type or "")[:64] or None,
+            received_at=now,
+        )
+        .on_conflict_do_nothing()
+    )
+    if not written.rowcount:  # type: ignore[attr-defined] # an INSERT gives a CursorResult
+        stored = session.scalar(select(InboxMessage.answer).where(InboxMessage.id == inbox_id))
+        return Kept(inbox_id, stored, is_new=False)
+    step = ledger.NewStep(kind="apply", stage=INTAKE, subject_kind="inbox", subject_id=inbox_id, rank_at=now)
+    ledger.add(session, [step])
+    return Kept(inbox_id, arrival.answer, is_new=True)
+
+
+@dataclass(frozen=True)
+class _Pending:
+    arrival: Arrival
+    loop: asyncio.AbstractEventLoop
+    kept: "asyncio.Future[Kept]"
+
+
+class InboxWriter:
+    """The one writer of a process that takes messages from sockets: many arrivals share one commit."""
+
+    def __init__(self, database: Database, ids: OpaqueIds) -> None:
+        self._database = database
+        self._ids = ids
+        self._pending: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
+        self._thread.start()
+
+    async def keep(self, arrival: Arrival) -> Kept:
+        """Return once the arrival is durable.
+
+        Raises
+        ------
+        TransientError
+            The store is unavailable: the sender must get no answer, so that it keeps its copy.
+        """
+        loop = asyncio.get_running_loop()
+        pending = _Pending(arrival, loop, loop.create_future())
+        self._pending.put(pending)
+        return await pending.kept
+
+    def close(self) -> None:
+        """Write what is pending, then end."""
+        self._pending.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            first = self._pending.get()
+            if first is None:
+                return
+            batch = [first]
+            while len(batch) < _MOST_AT_ONCE and not self._pending.empty():
+                another = self._pending.get()
+                if another is None:
+                    self._write(batch)
+                    return
+                batch.append(another)
+            self._write(batch)
+
+    def _write(self, batch: list[_Pending]) -> None:
+        try:
+            with self._database.write("inbox") as session:
+                now = database_now(session)
+                kept = [keep(session, self._ids, pending.arrival, now) for pending in batch]
+        except Exception as error:  # noqa: BLE001 - whatever it was, each sender must hear "not stored"
+            cause = error if isinstance(error, TransientError) else TransientError("the inbox could not be written")
+            for pending in batch:
+                pending.loop.call_soon_threadsafe(_refuse, pending.kept, cause)
+            return
+        for pending, one in zip(batch, kept, strict=True):
+            pending.loop.call_soon_threadsafe(_resolve, pending.kept, one)
+
+
+def _resolve(future: "asyncio.Future[Kept]", kept: Kept) -> None:
+    if not future.done():
+        future.set_result(kept)
+
+
+def _refuse(future: "asyncio.Future[Kept]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

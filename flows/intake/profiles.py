@@ -1,0 +1,21 @@
+"""Which profile a peer's messages are read by."""
+
+from zoneinfo import ZoneInfo
+
+from connectors.lims.profile import Profile
+from connectors.settings import Settings
+from models.errors import RefusedError
+
+
+def profile_of(settings: Settings, peer: str) -> Profile:
+    """Return the default profile with what this peer's listener overrides."""
+    for listener in settings.listeners:
+        if listener.peer == peer:
+            site = settings.site(listener.site)
+            default = Profile(peer=peer, site=site.id, issuer=listener.issuer, zone=ZoneInfo(site.zone))
+            if not listener.subspecialties:
+                return default
+            table = {**default.subspecialties, **{code.upper(): to for code, to in listener.subspecialties.items()}}
+            return default.model_copy(update={"subspecialties": table})
+    message = f"no listener of the settings is named {peer} any more: put it back, then rerun its messages"
+    raise RefusedError(message)

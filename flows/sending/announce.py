@@ -1,0 +1,170 @@
+"""What the LIMS is told, and when: an outbox row and its ``send`` step in the transaction of the change itself.
+
+Messages state a state; each has a key that is unique per peer, so saying it again changes nothing.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from connectors.settings import Settings
+from flows import ledger
+from flows.completeness import Completeness
+from flows.journey import SENDING
+from models.announcements import CaseAnnounced, CaseNamed, PatientNamed, SlideAnnounced, SlideState
+from models.database import database_now
+from models.facets import Outcome, Quality, Storage
+from models.scan_fold import ScanState
+from models.statements import Identifier as StatedIdentifier
+from models.tables.books import OutboxMessage
+from models.tables.case import Case, Identifier, Patient, Slide
+from models.tables.reading import Pathologist
+from models.tables.scan import Scan
+from models.uid import series_uid, study_uid, uuid_of
+
+
+def scan_changed(
+    session: Session, settings: Settings, scan: Scan, before: ScanState, after: ScanState
+) -> None:
+    """Tell the LIMS what a slide's images have become, where that is news."""
+    for slide_id, state, reasons, edition in _news(before, after):
+        slide = session.get_one(Slide, slide_id)
+        case = session.get_one(Case, slide.case_id)
+        with_uids = state in ("archived", "withdrawn")
+        announced = SlideAnnounced(
+            state=state,
+            reasons=reasons,
+            container_identifier=slide.container_identifier,
+            container_issuer=slide.issuer,
+            case=_named(session, case),
+            study_instance_uid=study_of(case, slide) if with_uids else None,
+            series_instance_uid=series_uid(scan.id, edition) if with_uids else None,
+            scanned_at=scan.scanned_at,
+        )
+        key = f"{state}:{scan.id}:{edition}:{slide_id}"
+        _announce(session, settings, case, announced, key, ("scan", scan.id))
+
+
+def case_released(session: Session, settings: Settings, case: Case, verdict: Completeness) -> None:
+    """Tell the LIMS that a case can be read, and which slides it is read without."""
+    reasons = (f"{len(verdict.ready)} of {len(verdict.ready) + len(verdict.missing)} slides can be read",)
+    announced = CaseAnnounced(state="released", reasons=reasons, case=_named(session, case))
+    _announce(
+        session, settings, case, announced, f"released:{case.id}:{case.completeness_version}", ("case", case.id)
+    )
+
+
+def case_assigned(session: Session, settings: Settings, case: Case, reader: Pathologist, assignment_id: int) -> None:
+    """Tell the LIMS who has a case."""
+    given, _, family = reader.name.rpartition(" ")
+    announced = CaseAnnounced(
+        state="assigned",
+        case=_named(session, case),
+        pathologist_id=reader.id,
+        pathologist_family_name=family,
+        pathologist_given_name=given,
+    )
+    _announce(session, settings, case, announced, f"assigned:{case.id}:{assignment_id}", ("case", case.id))
+
+
+def study_of(case: Case, slide: Slide) -> str:
+    """Return the study a slide's objects belong to: the supplied one, else derived per case and issuer."""
+    return case.study_instance_uid or study_uid(case.id, slide.issuer)
+
+
+def _news(before: ScanState, after: ScanState) -> Iterator[tuple[str, SlideState, tuple[str, ...], int]]:
+    """Yield (slide, state, reasons, edition) for each state that has just become true."""
+    reasons = (after.reason,) if after.reason else ()
+    if before.slide_id and before.storage != Storage.RECEIVED and after.slide_id != before.slide_id:
+        yield before.slide_id, "withdrawn", ("the match was wrong",), before.edition
+    if after.slide_id is None:
+        return
+    if after.storage == Storage.PROVEN and _is_new(before, after, "storage"):
+        yield after.slide_id, "archived", (), after.edition
+    if after.outcome == Outcome.ACTIVE and after.quality == Quality.RESCAN and _is_new(before, after, "quality"):
+        yield after.slide_id, "to be rescanned", reasons, after.edition
+    if after.outcome == Outcome.SET_ASIDE and _is_new(before, after, "outcome"):
+        yield after.slide_id, "set aside", reasons, after.edition
+    if after.outcome == Outcome.WITHDRAWN and _is_new(before, after, "outcome"):
+        yield after.slide_id, "withdrawn", reasons, after.edition
+
+
+def _is_new(before: ScanState, after: ScanState, name: str) -> bool:
+    return before.slide_id != after.slide_id or getattr(before, name) != getattr(after, name)
+
+
+def _named(session: Session, case: Case) -> CaseNamed:
+    numbers = session.scalars(
+        select(Identifier).where(Identifier.subject_id == case.id).order_by(Identifier.id)
+    ).all()
+    first = {one.kind: one for one in reversed(numbers)}
+    accession = first.get("accession")
+    return CaseNamed(
+        accession_number=accession.value if accession else "",
+        accession_issuer=accession.issuer if accession else "",
+        placer_order_number=first["placer"].value if "placer" in first else "",
+        filler_order_number=first["filler"].value if "filler" in first else "",
+        patient=_patient(session, case.patient_id),
+        site=case.site_id,
+    )
+
+
+def _patient(session: Session, patient_id: str | None) -> PatientNamed:
+    if patient_id is None:
+        return PatientNamed()
+    patient = session.get_one(Patient, patient_id)
+    numbers = session.scalars(
+        select(Identifier).where(Identifier.subject_id == patient_id).order_by(Identifier.id)
+    ).all()
+    return PatientNamed(
+        identifiers=tuple(StatedIdentifier(value=one.value, issuer=one.issuer, kind=one.kind) for one in numbers),
+        family_name=patient.family_name or "",
+        given_name=patient.given_name or "",
+    )
+
+
+def _announce(  # noqa: PLR0913 - the columns of the outbox
+    session: Session,
+    settings: Settings,
+    case: Case,
+    announced: SlideAnnounced | CaseAnnounced,
+    event_key: str,
+    about: tuple[str, str],
+) -> None:
+    now = database_now(session)
+    peer = settings.site(case.site_id).lims
+    digest = hashlib.sha256(f"{peer}\x1f{event_key}".encode()).digest()
+    message_id = str(uuid_of(digest))
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    written = session.execute(
+        dialect.insert(OutboxMessage)
+        .values(
+            id=message_id,
+            peer=peer,
+            event_key=event_key,
+            subject_kind=about[0],
+            subject_id=about[1],
+            announcement={"kind": type(announced).__name__, **announced.model_dump(mode="json")},
+            # MSH-10 holds 20 characters (HL7 2.5.1, 2.A.74): 100 bits in base 32.
+            message_control_id=base64.b32encode(digest)[:20].decode(),
+            stated_at=now,
+        )
+        .on_conflict_do_nothing()
+    )
+    if not written.rowcount:  # type: ignore[attr-defined] # an INSERT gives a CursorResult
+        return
+    step = ledger.NewStep(
+        kind="send",
+        stage=SENDING,
+        subject_kind="message",
+        subject_id=message_id,
+        rank_at=now,
+        lane=case.lane,
+        slot=f"lims:{peer}",
+        order_key=f"{peer}:{case.id}",
+    )
+    ledger.add(session, [step])

@@ -1,0 +1,51 @@
+"""What a step is to the worker: a function that works, and gives back how its end is to be written.
+
+The work (decoding, sending, storing) happens outside of any transaction. What it returns is called inside one,
+and writes the end of the step, the model, its followers and the outbox together, or not at all.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from connectors.wiring import Lab
+from flows.books import Cause
+from flows.ledger import Claim
+from models.errors import NeedsPersonError
+from models.tables.scan import Scan, ScanFile
+
+End: TypeAlias = Callable[[Session], None]
+"""Writes the end of a step into the open write transaction."""
+
+StepFunction: TypeAlias = Callable[[Lab, Claim], End]
+"""One kind of step: reads, works, and returns its end.
+
+Raises what happens next: ``RejectedError`` (set aside), ``TransientError`` (tried again), ``NeedsPersonError``.
+"""
+
+A_PERSON = "a person"
+THE_LIMS = "the LIMS"
+
+
+def cause_of(claimed: Claim) -> Cause:
+    """Return the cause that history names for what this attempt changes."""
+    return Cause(f"{claimed.kind} {claimed.generation}.{claimed.attempt}")
+
+
+def file_of(session: Session, scan: Scan) -> ScanFile:
+    """Return the file that holds a scan.
+
+    Raises
+    ------
+    NeedsPersonError
+        The books know none.
+    """
+    file = session.scalars(
+        select(ScanFile).where(ScanFile.scan_id == scan.id, ScanFile.state == "taken").order_by(ScanFile.id)
+    ).first()
+    if file is None:
+        message = f"scan {scan.id} has no file in the books: restore the spool from its backup"
+        raise NeedsPersonError(message)
+    return file

@@ -1,0 +1,24 @@
+"""Which function does which kind of step: the one table the worker looks at."""
+
+from flows.archive_upload.step import convert, prove, reject, store
+from flows.barcode_matching.step import barcode_matching
+from flows.case_assignment.step import case_assignment
+from flows.intake.apply import apply
+from flows.intake.waits import expect_scan_passed, settle
+from flows.sending.step import send
+from flows.slide_qc.step import slide_qc
+from flows.step import StepFunction
+
+STEPS: dict[str, StepFunction] = {
+    "apply": apply,
+    "settle": settle,
+    "expect_scan": expect_scan_passed,
+    "slide_qc": slide_qc,
+    "barcode_matching": barcode_matching,
+    "convert": convert,
+    "store": store,
+    "prove": prove,
+    "reject": reject,
+    "case_assignment": case_assignment,
+    "send": send,
+}

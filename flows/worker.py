@@ -1,0 +1,115 @@
+"""The worker: a thread for each stage, a heartbeat, and the sweeper, in one process."""
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+
+from sqlalchemy import insert, update
+
+from connectors.wiring import Lab
+from flows.engine import Engine
+from flows.journey import STAGES, Stage
+from flows.shift import Shift, Stir
+from flows.step import StepFunction
+from flows.steps import STEPS
+from flows.sweep import sweep, tidy
+from models.database import database_now
+from models.errors import TransientError
+from models.tables.step import Worker
+
+_log = logging.getLogger(__name__)
+
+_IDLE_SECONDS = 0.15
+_SWEEP_SECONDS = 0.5
+_BEAT_SECONDS = 3.0
+_TIDY_SECONDS = 10.0
+# Prefect's own rate is about two calm runs a second: a busy stage pauses before each so that slides gather.
+_PAUSE_AFTER_FAULT_SECONDS = 2.0
+
+
+def run_worker(
+    lab: Lab, engine: Engine, stop: threading.Event, functions: Mapping[str, StepFunction] = STEPS
+) -> None:
+    """Work until ``stop`` is set; then end cleanly: nothing new is claimed, what runs is finished."""
+    worker_id = str(uuid.uuid4())
+    _begin(lab, worker_id)
+    stir = Stir()
+    shifts = [
+        Shift(lab, stage, functions, worker_id, child_slots(lab, stage), stop, stir) for stage in STAGES
+    ]
+    threads = [threading.Thread(target=_run_stage, args=(shift, engine), name=shift.stage.name) for shift in shifts]
+    for thread in threads:
+        thread.start()
+    _keep_house(lab, engine, worker_id, stop, stir)
+    for thread in threads:
+        thread.join()
+    for shift in shifts:
+        shift.close()
+    with lab.database.write("worker.end") as session:
+        ended = update(Worker).where(Worker.id == worker_id)
+        session.execute(ended.values(ended_at=database_now(session)))
+
+
+def child_slots(lab: Lab, stage: Stage) -> int:
+    """Return how many steps of a stage run side by side."""
+    work = lab.settings.work
+    slots = {
+        "slide_qc": work.slide_qc,
+        "barcode_matching": work.barcode_matching,
+        "archive_upload": work.archive_upload,
+        "sending": max(1, len(lab.settings.lims)),
+    }
+    return slots.get(stage.name, 1)
+
+
+def _begin(lab: Lab, worker_id: str) -> None:
+    with lab.database.write("worker.begin") as session:
+        now = database_now(session)
+        values = {"id": worker_id, "host": socket.gethostname(), "pid": os.getpid(), "engine": ""}
+        session.execute(insert(Worker).values(**values, started_at=now, heartbeat_at=now))
+
+
+def _run_stage(shift: Shift, engine: Engine) -> None:
+    """Run shift after shift; whatever goes wrong in one, the stage goes on."""
+    while not shift.stop.is_set():
+        try:
+            first = shift.has_work()
+            if first is None:
+                shift.stir.wait(_IDLE_SECONDS)
+                continue
+            engine.run(shift.stage, first, shift.run)
+        except TransientError:
+            shift.stop.wait(_PAUSE_AFTER_FAULT_SECONDS)
+        except Exception:
+            _log.exception("a shift of %s ended by a fault of ours; the next one begins", shift.stage.name)
+            shift.stop.wait(_PAUSE_AFTER_FAULT_SECONDS)
+
+
+def _keep_house(lab: Lab, engine: Engine, worker_id: str, stop: threading.Event, stir: Stir) -> None:
+    """Beat, sweep and tidy until the end."""
+    beat_at = tidy_at = 0.0
+    while not stop.wait(_SWEEP_SECONDS):
+        now = time.monotonic()
+        try:
+            if now >= beat_at:
+                _beat(lab, engine, worker_id)
+                beat_at = now + _BEAT_SECONDS
+            if sweep(lab):
+                stir.stir()
+            if now >= tidy_at:
+                tidy(lab)
+                tidy_at = now + _TIDY_SECONDS
+        except TransientError:
+            continue
+        except Exception:
+            _log.exception("housekeeping failed by a fault of ours; it goes on")
+
+
+def _beat(lab: Lab, engine: Engine, worker_id: str) -> None:
+    with lab.database.write("worker.beat") as session:
+        alive = update(Worker).where(Worker.id == worker_id)
+        session.execute(alive.values(heartbeat_at=database_now(session), engine=engine.standing))
