@@ -12,10 +12,14 @@ from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from models.errors import RefusedError
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Title = Annotated[str, Field(min_length=1, max_length=200)]
+Subspecialty = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,62}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[timedelta, Field(gt=timedelta(0))]
 
@@ -39,14 +43,42 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _civil(at: time) -> time:
+    if at.tzinfo is not None:
+        message = "must have no offset: reading hours are in the civil time of the site, for example 08:30:00"
+        raise ValueError(message)
+    return at
+
+
+def _key(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", secret.get_secret_value()):
+        message = "must be 32 bytes in hexadecimal, 64 digits; for example what 'openssl rand -hex 32' prints"
+        raise ValueError(message)
+    return secret
+
+
+def _database(url: str) -> str:
+    try:
+        known = not url or make_url(url).drivername in ("sqlite", "postgresql+psycopg")
+    except (ArgumentError, ValueError):
+        known = False
+    if not known:
+        # The address itself may hold a password.
+        message = "must be empty, sqlite:///path/to/file.db or postgresql+psycopg://user:password@host:port/name"
+        raise ValueError(message)
+    return url
+
+
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What was said may be a secret, so no error repeats it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class LimsPeer(_Frozen):
     """A LIMS that we tell what happened."""
 
-    name: Name
+    # Short enough for the names that are made with it, such as that of its slot.
+    name: Annotated[Name, Field(max_length=48)]
     host: str = "127.0.0.1"
     port: Port = 2576
     application: str = "LIMS"
@@ -63,7 +95,7 @@ class Listener(_Frozen):
     """The issuer of container and accession numbers that a message gives without one."""
     host: str = "127.0.0.1"
     port: Port = 2575
-    subspecialties: dict[str, str] = {}
+    subspecialties: dict[str, Subspecialty] = {}
     """Code of OBR-4 or SPM-8 to our subspecialty; the shipped table covers the usual words."""
 
 
@@ -82,7 +114,7 @@ class SiteRules(_Frozen):
     """A site and the rules that differ from site to site."""
 
     id: Name
-    name: str
+    name: Title
     zone: Annotated[str, AfterValidator(_zone)] = "Europe/London"
     lims: Name
     """Who is told: the name of a ``lims`` entry."""
@@ -100,22 +132,26 @@ class SiteRules(_Frozen):
 
 
 class Hours(_Frozen):
-    """Weekly reading hours in the site's civil time."""
+    """Weekly reading hours in the site's civil time.
+
+    They end on the next day when ``ends`` is not after ``starts``: 22:00 to 06:00 is a night, 00:00 to 00:00 a
+    whole day.
+    """
 
     days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...]
-    starts: time
-    ends: time
+    starts: Annotated[time, AfterValidator(_civil)]
+    ends: Annotated[time, AfterValidator(_civil)]
 
 
 class Reader(_Frozen):
     """A pathologist: what they lead in, what else they may read, and when."""
 
     id: Name
-    name: str
+    name: Title
     site: Name
     points_a_week: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 100.0
-    leads: tuple[str, ...] = ()
-    may_read: tuple[str, ...] = ()
+    leads: tuple[Subspecialty, ...] = ()
+    may_read: tuple[Subspecialty, ...] = ()
     hours: tuple[Hours, ...] = ()
 
 
@@ -155,9 +191,9 @@ class Settings(_Frozen):
     """Everything that a laboratory may set."""
 
     home: Path
-    installation_key: SecretStr
+    installation_key: Annotated[SecretStr, AfterValidator(_key)]
     """The key of all opaque ids, 32 bytes in hexadecimal; the same in every installation of a network."""
-    database_url: str = ""
+    database_url: Annotated[str, AfterValidator(_database)] = ""
     """Empty: SQLite in the state folder."""
     archive_folder: Path = Path("archive")
     sites: tuple[SiteRules, ...]
@@ -171,6 +207,28 @@ class Settings(_Frozen):
     work: Work = Work()
 
     @model_validator(mode="after")
+    def _nothing_twice(self) -> "Settings":
+        hours = [
+            f"{reader.id} on {day} at {each.starts}"
+            for reader in self.readers
+            for each in reader.hours
+            for day in each.days
+        ]
+        for what, said in (
+            ("sites.id", [site.id for site in self.sites]),
+            ("lims.name", [peer.name for peer in self.lims]),
+            ("listeners.port", [f"{one.host}:{one.port}" for one in self.listeners if one.port]),
+            ("scanners.name", [scanner.name for scanner in self.scanners]),
+            ("scanners.path", [str(self.resolved(scanner.path)) for scanner in self.scanners]),
+            ("readers.id", [reader.id for reader in self.readers]),
+            ("readers.hours", hours),
+        ):
+            if twice := sorted({one for one in said if said.count(one) > 1}):
+                message = f"{what} says {', '.join(twice)} more than once: each can only be there once"
+                raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _names_agree(self) -> "Settings":
         sites = {site.id for site in self.sites}
         peers = {peer.name for peer in self.lims}
@@ -181,7 +239,9 @@ class Settings(_Frozen):
             ("readers.site", {reader.site for reader in self.readers}, sites),
         ):
             if unknown := sorted(wanted - known):
-                message = f"{what} names {', '.join(unknown)}, which is not defined; defined: {', '.join(sorted(known))}"
+                message = (
+                    f"{what} names {', '.join(unknown)}, which is not defined; defined: {', '.join(sorted(known))}"
+                )
                 raise ValueError(message)
         return self
 
@@ -211,6 +271,9 @@ class Settings(_Frozen):
         return self.database_url or f"sqlite:///{self.home / 'coverslip.db'}"
 
 
+_PLAINLY = {"extra_forbidden": "is not a setting: check its spelling", "missing": "is missing"}
+
+
 def load(home: Path) -> Settings:
     """Read the settings of a state folder.
 
@@ -228,10 +291,14 @@ def load(home: Path) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         message = f"{path} is no TOML: {error}"
         raise RefusedError(message) from error
+    except OSError as error:
+        message = f"{path} can't be read: {error.strerror}"
+        raise RefusedError(message) from error
     try:
         return Settings(**{**raw, "home": home})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        message = f"{path}: {place}: {first['msg']}"
+        fault = _PLAINLY.get(first["type"], first["msg"].removeprefix("Value error, "))
+        message = f"{path}: {place}: {fault}"
         raise RefusedError(message) from error
