@@ -1,0 +1,344 @@
+"""The MLLP door, over real sockets."""
+
+import asyncio
+import os
+import signal
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import hl7.client
+import hl7.mllp
+import pytest
+
+from connectors.lims.framing import frame
+from connectors.lims.listener import ListenerLimits
+from tests.connectors.lims.doors import Store, answer_from, connected, listening
+from tests.connectors.lims.orders import PID, orc, slide, text
+
+ORDER = text("OML^O33^OML_O33", PID, slide("S1"), orc())
+
+
+def numbered(number: int) -> bytes:
+    return text("OML^O33", PID, slide("S1"), orc(), control_id=f"M{number}").encode()
+
+
+def test_an_independent_client_gets_its_answer_after_the_message_was_kept() -> None:
+    store = Store()
+
+    async def talk() -> str:
+        async with listening(store.keep) as listener:
+            reader, writer = await hl7.mllp.open_hl7_connection("127.0.0.1", listener.port)
+            writer.writemessage(hl7.parse(ORDER))
+            await writer.drain()
+            answered = await asyncio.wait_for(reader.readmessage(), 5)
+            writer.close()
+            return str(answered.segment("MSA"))
+
+    assert asyncio.run(talk()) == "MSA|AA|M1"
+    assert [raw.decode().split("\r")[0] for raw in store.kept] == [ORDER.split("\r")[0]]
+
+
+def test_the_blocking_client_of_python_hl7_is_answered_twice_on_one_connection() -> None:
+    store = Store()
+
+    def send(port: int) -> list[bytes]:
+        with hl7.client.MLLPClient("127.0.0.1", port) as client:
+            return [client.send_message(ORDER), client.send_message(ORDER)]
+
+    async def talk() -> list[bytes]:
+        async with listening(store.keep) as listener:
+            return await asyncio.to_thread(send, listener.port)
+
+    first, second = asyncio.run(talk())
+    assert b"MSA|AA|M1" in first
+    assert first == second
+    assert store.kept == [ORDER.encode()] * 2
+
+
+def test_pipelined_messages_are_answered_in_order() -> None:
+    store = Store()
+
+    async def talk() -> list[bytes]:
+        async with listening(store.keep) as listener, connected(listener.port) as (reader, writer):
+            writer.write(b"".join(frame(numbered(number)) for number in range(50)))
+            return [await answer_from(reader) for _ in range(50)]
+
+    answers = asyncio.run(talk())
+    assert [answer.rsplit(b"|", 1)[1] for answer in answers] == [f"M{number}".encode() for number in range(50)]
+    assert store.kept == [numbered(number) for number in range(50)]
+
+
+def test_a_message_cut_anywhere_is_kept_whole_or_not_at_all() -> None:
+    wire = frame(ORDER.encode())
+
+    async def talk() -> None:
+        store = Store()
+        async with listening(store.keep) as listener:
+            for place in range(0, len(wire) - 1, 7):
+                async with connected(listener.port) as (_, writer):
+                    writer.write(wire[:place])
+                    await writer.drain()
+            async with connected(listener.port) as (reader, writer):
+                for place in range(len(wire)):
+                    writer.write(wire[place : place + 1])
+                    await writer.drain()
+                assert b"MSA|AA|M1" in await answer_from(reader)
+            await listener.stop()
+            assert store.kept == [ORDER.encode()]
+            assert listener.counts["frames torn"] == len(range(0, len(wire) - 1, 7)) - 1
+            assert listener.open_connections == 0
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "kept"),
+    [
+        (text("OML^O33", PID, control_id="").encode(), b"MSA|AE|", True),
+        (ORDER.replace("\r", "\n").encode(), b"MSA|AA|M1", True),
+        (b"\xef\xbb\xbf" + ORDER.encode(), b"MSA|AA|M1", True),
+        (text("OML^O33", "OBX|1|ED|1||" + "QUJD" * 1_300_000).encode(), b"MSA|AA|M1", True),
+        (text("ZZZ^Z99", PID).encode(), b"MSA|AA|M1", True),
+        (b"this is no HL7", b"MSA|AE|", True),
+        (b"MSH|^~\\&|" + b"x" * 7_000_000, b"MSA|AE|", False),
+    ],
+    ids=["no MSH-10", "LF separators", "BOM", "5 MB field", "unknown type", "no HL7", "too large"],
+)
+def test_bad_input_is_kept_and_answered(raw: bytes, code: bytes, kept: bool) -> None:  # noqa: FBT001
+    store = Store()
+
+    async def talk() -> bytes:
+        limits = ListenerLimits(frame_bytes=6_000_000)
+        async with listening(store.keep, limits) as listener, connected(listener.port) as (reader, writer):
+            writer.write(frame(raw))
+            answer = await answer_from(reader)
+            writer.write(frame(ORDER.encode()))
+            assert b"MSA|AA|M1" in await answer_from(reader)
+            return answer
+
+    answer = asyncio.run(talk())
+    assert code in answer
+    assert store.kept == ([raw] if kept else []) + [ORDER.encode()]
+
+
+def test_a_message_that_can_not_be_stored_is_not_answered_and_the_door_pauses() -> None:
+    store = Store()
+    store.away = True
+
+    async def talk() -> tuple[bytes, bytes, bytes]:
+        limits = ListenerLimits(pause_seconds=0.3)
+        async with listening(store.keep, limits) as listener:
+            found = []
+            for away, wait in ((True, 0.0), (False, 0.0), (False, 0.4)):
+                store.away = away
+                await asyncio.sleep(wait)
+                async with connected(listener.port) as (reader, writer):
+                    writer.write(frame(ORDER.encode()))
+                    found.append(await answer_from(reader))
+            assert listener.counts["frames not stored"] == 1
+            assert listener.counts["connections refused: store away"] == 1
+            return found[0], found[1], found[2]
+
+    first, second, third = asyncio.run(talk())
+    assert (first, second) == (b"", b"")
+    assert b"MSA|AA|M1" in third
+    assert store.kept == [ORDER.encode()]
+
+
+def test_a_store_that_hangs_is_given_up_without_an_answer() -> None:
+    store = Store()
+    store.delay_seconds = 30
+
+    async def talk() -> bytes:
+        limits = ListenerLimits(keep_seconds=0.2)
+        async with listening(store.keep, limits) as listener, connected(listener.port) as (reader, writer):
+            writer.write(frame(ORDER.encode()))
+            return await answer_from(reader)
+
+    assert asyncio.run(talk()) == b""
+
+
+def test_nothing_is_sent_when_the_peer_wants_no_answer() -> None:
+    async def keep(raw: bytes) -> bytes:
+        return b"MSA|AA|last" if raw == b"MSH|2" else b""
+
+    async def talk() -> bytes:
+        async with listening(keep) as listener, connected(listener.port) as (reader, writer):
+            writer.write(frame(b"MSH|1") + frame(b"MSH|2"))
+            return await answer_from(reader)
+
+    assert asyncio.run(talk()) == b"MSA|AA|last"
+
+
+def test_a_slow_peer_is_closed_and_hurts_nobody() -> None:
+    store = Store()
+
+    async def talk() -> int:
+        limits = ListenerLimits(frame_seconds=0.3, idle_seconds=0.6)
+        async with listening(store.keep, limits) as listener:
+            async with connected(listener.port) as (slow, drip), connected(listener.port) as (idle, _):
+                drip.write(b"\x0bMSH|")
+                async with connected(listener.port) as (reader, writer):
+                    writer.write(frame(ORDER.encode()))
+                    assert b"MSA|AA|M1" in await answer_from(reader)
+                for _ in range(5):
+                    await asyncio.sleep(0.1)
+                    drip.write(b"x")
+                assert await answer_from(slow) == b""
+                assert await answer_from(idle) == b""
+            return listener.counts["connections closed: message too slow"] + listener.counts["connections closed: idle"]
+
+    assert asyncio.run(talk()) == 2
+
+
+def test_a_peer_that_never_takes_its_answers_is_closed() -> None:
+    async def keep(_raw: bytes) -> bytes:
+        return b"MSA|AA|" + b"x" * 1_000_000
+
+    async def talk() -> int:
+        limits = ListenerLimits(answer_seconds=0.3)
+        async with listening(keep, limits) as listener, connected(listener.port) as (_, writer):
+            writer.write(frame(b"MSH|1") * 20)
+            async with asyncio.timeout(10):
+                while not listener.counts["connections closed: answer not taken"]:  # noqa: ASYNC110 (a count is no event)
+                    await asyncio.sleep(0.05)
+            return listener.counts["connections closed: answer not taken"]
+
+    assert asyncio.run(talk()) == 1
+
+
+def test_when_the_door_is_full_the_longest_idle_connection_makes_room() -> None:
+    store = Store()
+
+    async def talk() -> None:
+        limits = ListenerLimits(connections=3, connections_a_host=3)
+        async with listening(store.keep, limits) as listener:
+            peers = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(3)]
+            for reader, writer in (peers[2], peers[0]):
+                writer.write(frame(ORDER.encode()))
+                await answer_from(reader)
+            async with connected(listener.port) as (reader, writer):
+                writer.write(frame(ORDER.encode()))
+                assert b"MSA|AA|M1" in await answer_from(reader)
+                assert await answer_from(peers[1][0]) == b""
+                peers[2][1].write(frame(ORDER.encode()))
+                assert b"MSA|AA|M1" in await answer_from(peers[2][0])
+            for _, other in peers:
+                other.close()
+
+    asyncio.run(talk())
+
+
+def test_a_door_full_of_busy_peers_refuses_one_more() -> None:
+    async def talk() -> None:
+        limits = ListenerLimits(connections=2)
+        async with listening(Store().keep, limits) as listener:
+            peers = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(2)]
+            for _, writer in peers:
+                writer.write(b"\x0bMSH|half a message")
+            await asyncio.sleep(0.1)
+            async with connected(listener.port) as (reader, _):
+                assert await answer_from(reader) == b""
+            assert listener.counts["connections refused: full"] == 1
+            for _, writer in peers:
+                writer.close()
+
+    asyncio.run(talk())
+
+
+def test_a_browser_at_the_wrong_door_is_sent_away() -> None:
+    async def talk() -> int:
+        async with listening(Store().keep) as listener, connected(listener.port) as (reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\n" * 10_000)
+            assert await answer_from(reader) == b""
+            return listener.counts["connections closed: not MLLP"]
+
+    assert asyncio.run(talk()) == 1
+
+
+def test_a_stop_lets_the_message_in_hand_be_answered() -> None:
+    store = Store()
+    store.delay_seconds = 0.3
+
+    async def talk() -> bytes:
+        async with listening(store.keep) as listener, connected(listener.port) as (reader, writer):
+            writer.write(frame(ORDER.encode()))
+            await asyncio.sleep(0.1)
+            await listener.stop()
+            return await answer_from(reader)
+
+    assert b"MSA|AA|M1" in asyncio.run(talk())
+
+
+def test_a_port_that_is_taken_is_an_error_at_the_start() -> None:
+    async def talk() -> None:
+        async with listening(Store().keep) as listener:
+            with pytest.raises(OSError, match="in use"):
+                await listener.start("127.0.0.1", listener.port)
+
+    asyncio.run(talk())
+
+
+def test_the_door_speaks_tls_when_it_is_given_a_context(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    )
+    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(certificate, key)
+
+    async def talk() -> bytes:
+        async with listening(Store().keep, tls=server) as listener:
+            trusting = ssl.create_default_context(cafile=str(certificate))
+            reader, writer = await asyncio.open_connection("127.0.0.1", listener.port, ssl=trusting)
+            writer.write(frame(ORDER.encode()))
+            answer = await answer_from(reader)
+            writer.close()
+            return answer
+
+    assert b"MSA|AA|M1" in asyncio.run(talk())
+
+
+DOOR = """
+import asyncio, sys
+from pathlib import Path
+from tests.connectors.lims.doors import NOW, PROFILE, acknowledge, listening
+
+async def keep(raw):
+    with Path(sys.argv[1]).open("ab") as file:
+        file.write(raw)
+    return acknowledge(raw, PROFILE, NOW).payload
+
+async def serve():
+    async with listening(keep) as listener:
+        print(listener.port, flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(serve())
+"""
+
+
+@pytest.mark.parametrize(("place", "answered"), [("before", False), ("after", True)])
+def test_a_door_killed_around_its_answer_has_kept_the_message(tmp_path: Path, place: str, answered: bool) -> None:  # noqa: FBT001
+    kept = tmp_path / "kept"
+    environment = os.environ | {"COVERSLIP_FAILPOINT": f"listener.{place}_answer"}
+    root = Path(__file__).parents[3]
+    door = subprocess.Popen(
+        [sys.executable, "-c", DOOR, str(kept)], cwd=root, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    with door:
+        assert door.stdout is not None
+        port = int(door.stdout.readline())
+
+        async def talk() -> bytes:
+            async with connected(port) as (reader, writer):
+                writer.write(frame(ORDER.encode()))
+                return await answer_from(reader)
+
+        answer = asyncio.run(talk())
+        assert door.wait(10) == -signal.SIGKILL
+    assert kept.read_bytes() == ORDER.encode()
+    assert bool(answer) == answered
