@@ -47,7 +47,8 @@ class ListenerLimits:
     pause_seconds
         After a message could not be stored, new connections are closed at once for so long.
     connections, connections_a_host
-        When one more comes, the connection that was idle longest is closed for it; if none is idle, it is.
+        When one more comes, the connection that was idle longest is closed for it; if none was idle for
+        ``spare_seconds``, the new one is.
     """
 
     frame_bytes: int = FRAME_BYTES
@@ -57,8 +58,9 @@ class ListenerLimits:
     answer_seconds: float = 30.0
     handshake_seconds: float = 10.0
     pause_seconds: float = 1.0
+    spare_seconds: float = 10.0
     connections: int = 256
-    connections_a_host: int = 64
+    connections_a_host: int = 128
 
 
 @dataclass(eq=False, slots=True)
@@ -164,8 +166,13 @@ class MllpListener:
         return True
 
     def _make_room(self, among: list["asyncio.Task[None]"]) -> bool:
-        """Close the connection that was idle longest; false when none is idle."""
-        idle = [task for task in among if self._connections[task].idle and not task.cancelling()]
+        """Close the connection that was idle longest; false when none was idle for long."""
+        long_ago = monotonic() - self._limits.spare_seconds
+        idle = [
+            task
+            for task in among
+            if self._connections[task].idle and self._connections[task].since <= long_ago and not task.cancelling()
+        ]
         if not idle:
             self.counts["connections refused: full"] += 1
             return False
@@ -264,5 +271,6 @@ async def _close(writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(_CLOSE_SECONDS):
             writer.close()
             await writer.wait_closed()
-    except (TimeoutError, OSError):
+    except (TimeoutError, OSError, asyncio.CancelledError):
+        # A second cancel means hurry, and a task that ends as cancelled is logged as an error by Python 3.11.
         writer.transport.abort()

@@ -213,7 +213,7 @@ def test_when_the_door_is_full_the_longest_idle_connection_makes_room() -> None:
     store = Store()
 
     async def talk() -> None:
-        limits = ListenerLimits(connections=3, connections_a_host=3)
+        limits = ListenerLimits(connections=3, connections_a_host=3, spare_seconds=0)
         async with listening(store.keep, limits) as listener:
             peers = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(3)]
             for reader, writer in (peers[2], peers[0]):
@@ -233,7 +233,7 @@ def test_when_the_door_is_full_the_longest_idle_connection_makes_room() -> None:
 
 def test_a_door_full_of_busy_peers_refuses_one_more() -> None:
     async def talk() -> None:
-        limits = ListenerLimits(connections=2)
+        limits = ListenerLimits(connections=2, spare_seconds=0)
         async with listening(Store().keep, limits) as listener:
             peers = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(2)]
             for _, writer in peers:
@@ -246,6 +246,36 @@ def test_a_door_full_of_busy_peers_refuses_one_more() -> None:
                 writer.close()
 
     asyncio.run(talk())
+
+
+def test_a_peer_that_just_spoke_keeps_its_place() -> None:
+    async def talk() -> None:
+        limits = ListenerLimits(connections_a_host=1)
+        async with listening(Store().keep, limits) as listener, connected(listener.port) as (reader, writer):
+            writer.write(frame(ORDER.encode()))
+            await answer_from(reader)
+            async with connected(listener.port) as (late, _):
+                assert await answer_from(late) == b""
+            writer.write(frame(ORDER.encode()))
+            assert b"MSA|AA|M1" in await answer_from(reader)
+
+    asyncio.run(talk())
+
+
+def test_a_stop_with_many_connections_is_quick_and_logs_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def talk() -> None:
+        async with listening(Store().keep) as listener:
+            peers = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(100)]
+            peers[0][1].write(b"\x0bMSH|half")
+            await asyncio.sleep(0.05)
+            await listener.stop(grace_seconds=0.0)
+            await listener.stop(grace_seconds=2.0)
+            assert listener.open_connections == 0
+            for _, writer in peers:
+                writer.close()
+
+    asyncio.run(talk())
+    assert caplog.records == []
 
 
 def test_a_browser_at_the_wrong_door_is_sent_away() -> None:
