@@ -143,7 +143,7 @@ def _sessions(session: Session, reader: Reader) -> None:
 def _slots(session: Session, settings: Settings) -> None:
     """Have as many slots as the settings say; a surplus one that a step holds goes another time."""
     wanted = {f"lims:{peer.name}": 1 for peer in settings.lims} | {"archive": settings.work.archive_upload}
-    present = set(session.execute(select(Slot.name, Slot.number)).tuples())
+    present = {(name, number) for name, number in session.execute(select(Slot.name, Slot.number))}
     for name, most in wanted.items():
         session.add_all(Slot(name=name, number=n) for n in range(1, most + 1) if (name, n) not in present)
         session.execute(delete(Slot).where(Slot.name == name, Slot.number > most, Slot.step_id.is_(None)))
