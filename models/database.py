@@ -78,9 +78,19 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open one read transaction: a snapshot that is let go at the end of the block."""
+        """Open one read transaction, let go at the end of the block.
+
+        Raises
+        ------
+        TransientError
+            The database was away.
+        """
         with Session(self._engine, expire_on_commit=False, autoflush=False) as session:
-            yield session
+            try:
+                yield session
+            except OperationalError as error:
+                message = f"the database could not be read ({type(error.orig).__name__}): tried again later"
+                raise TransientError(message) from error
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -97,12 +107,18 @@ class Database:
             yield
 
 
+def utc_now() -> datetime:
+    """Return this machine's time, for what no claim, wait or heartbeat depends on."""
+    return datetime.now(UTC)
+
+
 def database_now(session: Session) -> datetime:
     """Return the database's time, the only clock that claims, waits and heartbeats go by."""
     if session.get_bind().dialect.name == "sqlite":
         # SQLite has no clock but its process's.
-        return datetime.now(UTC)
-    return session.scalars(select(func.clock_timestamp())).one()
+        return utc_now()
+    now: datetime = session.scalars(select(func.clock_timestamp())).one()
+    return now
 
 
 def _engine_options(*, sqlite: bool) -> dict[str, Any]:
