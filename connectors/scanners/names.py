@@ -10,8 +10,8 @@ SLIDE_SUFFIXES: Final = frozenset(
 )
 """The endings that a copy of ours may carry, since readers choose a format by them; the rest of a name is not used."""
 
-_MOST_BYTES: Final = 1_024
-_MOST_PARTS: Final = 32
+MOST_BYTES: Final = 1_024
+MOST_PARTS: Final = 32
 _DRIVE_OR_SHARE: Final = re.compile(r"[A-Za-z]:|\\\\|/")
 # Control characters, line and paragraph separators: none of them can be seen, and some turn a list into two lines.
 _UNSEEN_CATEGORIES: Final = frozenset({"Cc", "Zl", "Zp"})
@@ -27,15 +27,15 @@ def name_fault(raw: bytes) -> str | None:
     Refused are paths that could lead out of the folder, paths of more than 1,024 bytes or 32 parts, and names that
     nobody can read or type.
     """
-    if len(raw) > _MOST_BYTES:
-        return f"is {len(raw)} bytes long, at most {_MOST_BYTES} are taken"
+    if len(raw) > MOST_BYTES:
+        return f"is {len(raw)} bytes long, at most {MOST_BYTES} are taken"
     try:
         path = raw.decode("utf-8")
     except UnicodeDecodeError:
         return "is not UTF-8"
     parts = path.split("/")
-    if len(parts) > _MOST_PARTS:
-        return f"lies {len(parts)} folders deep, at most {_MOST_PARTS} are taken"
+    if len(parts) > MOST_PARTS:
+        return f"lies {len(parts)} folders deep, at most {MOST_PARTS} are taken"
     if _DRIVE_OR_SHARE.match(path) or any(part in {"", ".", ".."} for part in parts):
         return "leads out of the folder"
     if any(letter in _TURNING or unicodedata.category(letter) in _UNSEEN_CATEGORIES for letter in path):

@@ -143,19 +143,22 @@ class Spool:
             folder.mkdir(mode=0o700, parents=True)
         return folder
 
+    def made_in(self, scan_id: str, attempt: int) -> Path:
+        """Return the folder that an earlier attempt worked in, as it left it."""
+        return self._work / _own(scan_id) / str(int(attempt))
+
     def discard(self, scan_id: str) -> None:
         """Remove every work folder of a scan; removing nothing is fine."""
         with self._on_our_disk():
             _clear(self._work / _own(scan_id))
 
-    def files(self) -> Iterator[Held]:
+    def files(self) -> list[Held]:
         """Return everything in the spool, for the audit to compare with the books."""
-        for path in sorted(self._incoming.iterdir()):
-            yield _held("part", path.name.removesuffix(".part"), path)
-        for path in sorted(self._scans.iterdir()):
-            yield _held("file", path.name, path)
-        for path in sorted(self._work.iterdir()):
-            yield _held("work", path.name, path)
+        with self._on_our_disk():
+            parts = [_held("part", path.name.removesuffix(".part"), path) for path in _content(self._incoming)]
+            files = [_held("file", path.name, path) for path in _content(self._scans)]
+            work = [_held("work", path.name, path) for path in _content(self._work)]
+        return parts + files + work
 
     def free_bytes(self) -> int:
         """Return how many bytes may still be written here, the reserve not counted off."""

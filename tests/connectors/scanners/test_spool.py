@@ -257,7 +257,7 @@ def test_the_audit_sees_everything_even_what_nobody_can_explain(spool: Spool, sl
     other = str(uuid4())
     (spool.root / "incoming" / f"{other}.part").touch()
     (spool.root / "scans" / "core.1234").touch()
-    assert list(spool.files()) == [
+    assert spool.files() == [
         Held("part", other, spool.root / "incoming" / f"{other}.part"),
         Held("file", FILE_ID, spool.root / "scans" / FILE_ID),
         Held("unknown", "", spool.root / "scans" / "core.1234"),
