@@ -65,7 +65,7 @@ class Explanation(Frozen):
     lane: int
     due_at: Moment | None
     decided_at: Moment
-    decided_by: str = "Coverslip"
+    decided_by: str = "coverslip"
     policy: Policy
     weights: str = WEIGHTS_VERSION
     eligible: int

@@ -8,8 +8,11 @@ import pytest
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
-from connectors.settings import Hours, LimsPeer, Reader, Settings, SiteRules, Work
-from flows.case_assignment.candidate import Absence, Candidate, WeeklySession
+from connectors.first_lab import write_first_lab
+from connectors.lims.profile import Profile
+from connectors.settings import Hours, LimsPeer, Reader, Settings, SiteRules, Work, load
+from flows.case_assignment.candidate import Absence, Candidate, ReadToAssign, WeeklySession
+from flows.case_assignment.choice import Choice, SmallestRelativeLoad
 from flows.people import load_candidates, sync_people
 from models.base import Base
 from models.database import Database, database_now
@@ -315,3 +318,19 @@ def test_the_slot_of_a_lims_that_is_no_longer_named_stays_with_its_messages(data
     sync(database, laboratory(lims=(LimsPeer(name="lims"), LimsPeer(name="old"))))
     sync(database, laboratory())
     assert ("lims:old", 1) in slots(database)
+
+
+def test_in_a_first_laboratory_any_case_finds_a_reader_even_on_a_sunday_night(
+    database: Database, tmp_path: Path
+) -> None:
+    write_first_lab(tmp_path)
+    sync(database, load(tmp_path))
+    # Competences begin with the day on which the laboratory was written.
+    sunday = datetime.now(UTC).replace(hour=3) + timedelta(days=1)
+    sunday += timedelta(days=6 - sunday.weekday())
+    people = tuple(candidates(database, sunday).values())
+    for subspecialty in {*Profile().subspecialties.values(), None}:
+        read = ReadToAssign("read", "case", "site-a", subspecialty, 1.0, 0, sunday + timedelta(minutes=20))
+        chosen = SmallestRelativeLoad().choose(read, people, sunday)
+        assert isinstance(chosen, Choice), subspecialty
+        assert chosen.explanation.best[0].reads_from == sunday
