@@ -24,6 +24,9 @@ _MOST_PAGES: Final = 1_000
 _MOST_FRAME_PIXELS: Final = 64_000_000
 """One tile, label or macro that is decoded whole; a larger one is taken for a trap (SEC-5)."""
 
+_TIFF: Final = frozenset({b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"})
+"""TIFF 6.0 section 2 and BigTIFF, in both byte orders."""
+
 _PIXEL_DATA: Final = 0x7FE00010
 _ITEM: Final = b"\xfe\xff\x00\xe0"
 _SEQUENCE_END: Final = b"\xfe\xff\xdd\xe0"
@@ -61,15 +64,20 @@ def check_arrived_whole(path: Path) -> None:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        if file.read(132)[128:] == b"DICM":
-            raise RejectedError(
-                "The slide is DICOM already, and converting takes only a scanner's own format; store it as it is."
-            )
+        head = file.read(132)
+    if head[128:] == b"DICM":
+        raise RejectedError(
+            "The slide is DICOM already, and converting takes only a scanner's own format; store it as it is."
+        )
+    if head[:4] not in _TIFF:
+        raise RejectedError(f"The file of {size} bytes is no TIFF slide; scan the glass again.")
     try:
         with TiffFile(path) as tiff:
             _check_directories(tiff, size)
     except TiffFileError as error:
-        raise RejectedError(f"The file of {size} bytes is no TIFF slide; scan the glass again.") from error
+        raise RejectedError(
+            f"The slide was cut off at {size} bytes, or its directory is damaged; copy or scan it again."
+        ) from error
 
 
 def inspect(path: Path) -> Inspected:

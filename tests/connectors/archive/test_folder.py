@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGKILL
 
@@ -176,22 +175,6 @@ def test_a_flipped_byte_shows_in_the_digest(archive: FolderArchive, tmp_path: Pa
         file.seek(5000)
         file.write(b"\0")
     assert archive.digest(level) != level.sha256
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to mount a small disk")
-    mounted = tmp_path / "small"
-    mounted.mkdir()
-    done = subprocess.run(
-        ["/bin/mount", "-t", "tmpfs", "-o", "size=1m", "coverslip-test", str(mounted)], check=False, capture_output=True
-    )
-    if done.returncode != 0:
-        pytest.skip("needs the right to mount a small disk, which this container does not have")
-    yield mounted
-    subprocess.run(["/bin/umount", str(mounted)], check=True)
 
 
 def test_a_full_disk_is_said_with_sizes_and_leaves_nothing_half_stored(small_disk: Path, tmp_path: Path) -> None:
