@@ -126,9 +126,7 @@ def _still(session: Session, scan: Scan, evidence: Evidence, pattern: str, names
     return match(evidence, pattern, ordered_slides(session, names))
 
 
-def _ask_a_person(
-    lab: Lab, session: Session, claimed: Claim, decided: Outcome, result: dict[str, object]
-) -> None:
+def _ask_a_person(lab: Lab, session: Session, claimed: Claim, decided: Outcome, result: dict[str, object]) -> None:
     scan = lock_scan(session, claimed.subject_id)
     why = decided.reason if isinstance(decided, NeedsPerson) else "No order has named this slide in time."
     candidates = [asdict(one) for one in decided.candidates] if isinstance(decided, NeedsPerson) else []
