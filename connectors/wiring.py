@@ -1,15 +1,17 @@
 """Everything a step may use, built from the settings: the only place that names real classes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
+from connectors.archive.folder import FolderArchive
 from connectors.archive.protocol import Archive
-from connectors.lims.sender import Answer
+from connectors.lims.sender import Answer, MllpSender, SenderLimits
 from connectors.scanners.spool import Spool
 from connectors.settings import Settings
-from connectors.slides.bounded import Limits
+from connectors.slides.bounded import Decoder, Limits
 from connectors.telemetry import Telemetry
 from models.database import Database
 from models.opaque import OpaqueIds
@@ -44,3 +46,48 @@ class Lab:
     senders: Mapping[str, Sends]
     telemetry: Telemetry
     decode_within: timedelta = timedelta(minutes=5)
+
+
+def open_database(settings: Settings, *, checkpoints: bool = False) -> Database:
+    """Open the database of the settings."""
+    return Database(settings.database, checkpoints=checkpoints)
+
+
+def open_ids(settings: Settings) -> OpaqueIds:
+    """Return what names things, under the installation's key."""
+    return OpaqueIds(bytes.fromhex(settings.installation_key.get_secret_value()))
+
+
+def open_spool(settings: Settings) -> Spool:
+    """Open this machine's spool."""
+    return Spool(settings.home / "spool", "local", settings.work.spool_reserve_bytes)
+
+
+@contextmanager
+def open_lab(settings: Settings, process: str, jobs: tuple[str, ...]) -> Iterator[Lab]:
+    """Build everything that a worker's steps use, and let it go at the end.
+
+    ``jobs`` are the functions that may run in the bounded children.
+    """
+    with ExitStack() as stack:
+        database = open_database(settings, checkpoints=True)
+        stack.callback(database.close)
+        telemetry = Telemetry.of(settings, process)
+        stack.callback(telemetry.shutdown)
+        archive = FolderArchive(settings.resolved(settings.archive_folder))
+        archive.prepare()
+        yield Lab(
+            settings=settings,
+            database=database,
+            ids=open_ids(settings),
+            spool=open_spool(settings),
+            decoder=stack.enter_context(Decoder(jobs)),
+            archive=archive,
+            senders={
+                peer.name: MllpSender(
+                    peer.host, peer.port, SenderLimits(answer_seconds=peer.answer_within.total_seconds())
+                )
+                for peer in settings.lims
+            },
+            telemetry=telemetry,
+        )

@@ -30,9 +30,7 @@ from models.tables.reading import Read
 from models.tables.scan import Scan
 from models.uid import framed, uuid_of
 
-_FACT_TYPES: dict[str, TypeAdapter[Any]] = {
-    one.__name__: TypeAdapter(one) for one in (OrderFact, CaseReleased)
-}
+_FACT_TYPES: dict[str, TypeAdapter[Any]] = {one.__name__: TypeAdapter(one) for one in (OrderFact, CaseReleased)}
 """Kinds of fact that a case is folded from."""
 
 _CASE_FIELDS = ("patient_id", "subspecialty", "study_instance_uid", "lane", "due_at", "cancelled", "released")
@@ -246,9 +244,7 @@ def _derivations(session: Session, ids: OpaqueIds, case_id: str, state: CaseStat
         session.execute(insert(Derivation), rows)
 
 
-def _slides(  # noqa: PLR0913 - what the fold, the rows and the history need
-    session: Session, ids: OpaqueIds, case: Case, state: CaseState, cause: Cause, now: datetime
-) -> Projected:
+def _slides(session: Session, ids: OpaqueIds, case: Case, state: CaseState, cause: Cause, now: datetime) -> Projected:
     registered, cancelled, reinstated = [], [], []
     for key, stated in sorted(state.slides.items()):
         slide_id = ids.of("slide", *key)
@@ -270,7 +266,13 @@ def _slides(  # noqa: PLR0913 - what the fold, the rows and the history need
 
 def _new_slide(slide_id: str, case_id: str, key: Container) -> Slide:
     return Slide(
-        id=slide_id, case_id=case_id, issuer=key[0], container_identifier=key[1], stains=[], route="scan", cancelled=False
+        id=slide_id,
+        case_id=case_id,
+        issuer=key[0],
+        container_identifier=key[1],
+        stains=[],
+        route="scan",
+        cancelled=False,
     )
 
 

@@ -47,9 +47,7 @@ def state_of(scan: Scan) -> ScanState:
     return ScanState(**{name: getattr(scan, name) for name in _FIELDS})
 
 
-def change_scan(
-    session: Session, settings: Settings, scan: Scan, facts: Sequence[ScanFact], cause: Cause
-) -> ScanState:
+def change_scan(session: Session, settings: Settings, scan: Scan, facts: Sequence[ScanFact], cause: Cause) -> ScanState:
     """Write facts about a locked scan and all that follows from them: steps, case, messages out."""
     now = database_now(session)
     before = state_of(scan)
@@ -161,9 +159,7 @@ def _matters_to_others(before: ScanState, after: ScanState) -> bool:
     return any(getattr(before, name) != getattr(after, name) for name in watched)
 
 
-def _tell(
-    session: Session, settings: Settings, scan: Scan, before: ScanState, after: ScanState, cause: Cause
-) -> None:
+def _tell(session: Session, settings: Settings, scan: Scan, before: ScanState, after: ScanState, cause: Cause) -> None:
     """Let the slide, its case and the LIMS know."""
     announce.scan_changed(session, settings, scan, before, after)
     for case_id in sorted({one for one in (before.case_id, after.case_id) if one}):

@@ -65,9 +65,7 @@ def forget_scan(session: Session, slide_id: str) -> None:
     ledger.end_open(session, slide_id, ("expect_scan",), StepState.CANCELLED)
 
 
-def _wait_anew(  # noqa: PLR0913 - a step's own columns
-    session: Session, kind: str, subject_kind: str, subject_id: str, wait: ledger.Wait, case: Case
-) -> None:
+def _wait_anew(session: Session, kind: str, subject_kind: str, subject_id: str, wait: ledger.Wait, case: Case) -> None:
     step = ledger.NewStep(
         kind=kind,
         stage=INTAKE,

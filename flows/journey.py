@@ -40,9 +40,7 @@ STAGES = (
     Stage(INTAKE, ("apply", "settle", "expect_scan"), timedelta(minutes=2)),
     Stage(SLIDE_QC, ("slide_qc",), timedelta(minutes=10), flow=True),
     Stage(BARCODE_MATCHING, ("barcode_matching",), timedelta(minutes=5), flow=True),
-    Stage(
-        ARCHIVE_UPLOAD, ("convert", "store", "prove", "reject"), timedelta(hours=1), flow=True, slotted=True
-    ),
+    Stage(ARCHIVE_UPLOAD, ("convert", "store", "prove", "reject"), timedelta(hours=1), flow=True, slotted=True),
     Stage(CASE_ASSIGNMENT, ("case_assignment",), timedelta(minutes=2), flow=True),
     Stage(SENDING, ("send",), timedelta(minutes=2), slotted=True, ordered=True),
 )

@@ -375,9 +375,7 @@ def pause_slot(session: Session, name: str, pause: timedelta, because: str) -> N
     session.execute(
         update(Slot)
         .where(Slot.name == name)
-        .values(
-            paused_until=now + pause, paused_because=because, silent_since=func.coalesce(Slot.silent_since, now)
-        )
+        .values(paused_until=now + pause, paused_because=because, silent_since=func.coalesce(Slot.silent_since, now))
     )
 
 
@@ -478,5 +476,3 @@ def _row(step: NewStep, now: datetime, generation: int) -> dict[str, Any]:
 
 def _rows(result: Any) -> int:  # noqa: ANN401 - SQLAlchemy types an UPDATE's result as Result
     return result.rowcount if isinstance(result, CursorResult) else 0
-
-

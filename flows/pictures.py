@@ -1,6 +1,5 @@
 """The pictures that people look at: a thumbnail and a label crop of each scan, kept outside of the spool's work."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -25,5 +24,5 @@ def keep_picture(settings: Settings, scan_id: str, found: Path, name: str) -> No
     failpoint("pictures.before_rename")
     partial = wanted.with_name(f"{name}.part")
     shutil.move(found, partial)
-    os.replace(partial, wanted)
+    partial.replace(wanted)
     failpoint("pictures.after_rename")

@@ -130,9 +130,7 @@ class Shift:
         self._running[self._threads.submit(self._work, claim)] = claim
 
     def _work(self, claim: Claim) -> End:
-        with self.lab.telemetry.step(
-            claim.kind, claim.stage, claim.subject_kind, claim.subject_id, claim.attempt
-        ):
+        with self.lab.telemetry.step(claim.kind, claim.stage, claim.subject_kind, claim.subject_id, claim.attempt):
             return self.functions[claim.kind](self.lab, claim)
 
     def _write_what_ended(self) -> int:
@@ -172,7 +170,7 @@ class Shift:
             trouble = in_trouble(self.lab, claim, error)
             try:
                 self._write_when_possible(trouble)
-            except Exception:
+            except Exception:  # noqa: BLE001 - as in _end_of
                 # The step's deadline brings it back: nothing is lost, and the stage goes on.
                 _log.exception("the end of step %s of %s could not be written", claim.kind, claim.subject_id)
 

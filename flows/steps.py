@@ -1,12 +1,12 @@
 """Which function does which kind of step: the one table the worker looks at."""
 
-from flows.archive_upload.step import convert, prove, reject, store
-from flows.barcode_matching.step import barcode_matching
+from flows.archive_upload.step import CONVERT, convert, prove, reject, store
+from flows.barcode_matching.step import READ_LABEL, barcode_matching
 from flows.case_assignment.step import case_assignment
 from flows.intake.apply import apply
 from flows.intake.waits import expect_scan_passed, settle
 from flows.sending.step import send
-from flows.slide_qc.step import slide_qc
+from flows.slide_qc.step import EXAMINE, slide_qc
 from flows.step import StepFunction
 
 STEPS: dict[str, StepFunction] = {
@@ -22,3 +22,6 @@ STEPS: dict[str, StepFunction] = {
     "case_assignment": case_assignment,
     "send": send,
 }
+
+JOBS = (EXAMINE, READ_LABEL, CONVERT)
+"""What may run in the bounded children."""

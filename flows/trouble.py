@@ -61,9 +61,7 @@ def settle_set_aside(lab: Lab, session: Session, claimed: Claim, problem: str) -
             change_scan(session, lab.settings, scan, [ended], cause_of(claimed))
     if claimed.subject_kind == "inbox":
         session.execute(
-            update(InboxMessage)
-            .where(InboxMessage.id == claimed.subject_id)
-            .values(state="set aside", problem=problem)
+            update(InboxMessage).where(InboxMessage.id == claimed.subject_id).values(state="set aside", problem=problem)
         )
 
 
@@ -86,5 +84,3 @@ def _ask(session: Session, claimed: Claim, problem: str) -> None:
 def _without_text(error: Exception) -> BaseException:
     """Return the error with its place but without its words, which may be a patient's."""
     return type(f"{type(error).__name__}", (Exception,), {})().with_traceback(error.__traceback__)
-
-

@@ -31,16 +31,12 @@ _TIDY_SECONDS = 10.0
 _PAUSE_AFTER_FAULT_SECONDS = 2.0
 
 
-def run_worker(
-    lab: Lab, engine: Engine, stop: threading.Event, functions: Mapping[str, StepFunction] = STEPS
-) -> None:
+def run_worker(lab: Lab, engine: Engine, stop: threading.Event, functions: Mapping[str, StepFunction] = STEPS) -> None:
     """Work until ``stop`` is set; then end cleanly: nothing new is claimed, what runs is finished."""
     worker_id = str(uuid.uuid4())
     _begin(lab, worker_id)
     stir = Stir()
-    shifts = [
-        Shift(lab, stage, functions, worker_id, child_slots(lab, stage), stop, stir) for stage in STAGES
-    ]
+    shifts = [Shift(lab, stage, functions, worker_id, child_slots(lab, stage), stop, stir) for stage in STAGES]
     threads = [threading.Thread(target=_run_stage, args=(shift, engine), name=shift.stage.name) for shift in shifts]
     for thread in threads:
         thread.start()
@@ -84,7 +80,7 @@ def _run_stage(shift: Shift, engine: Engine) -> None:
             engine.run(shift.stage, first, shift.run)
         except TransientError:
             shift.stop.wait(_PAUSE_AFTER_FAULT_SECONDS)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one broad net at the loop: a stage never ends
             _log.exception("a shift of %s ended by a fault of ours; the next one begins", shift.stage.name)
             shift.stop.wait(_PAUSE_AFTER_FAULT_SECONDS)
 
@@ -105,7 +101,7 @@ def _keep_house(lab: Lab, engine: Engine, worker_id: str, stop: threading.Event,
                 tidy_at = now + _TIDY_SECONDS
         except TransientError:
             continue
-        except Exception:
+        except Exception:  # noqa: BLE001 - as above
             _log.exception("housekeeping failed by a fault of ours; it goes on")
 
 

@@ -68,7 +68,7 @@ class ObjectsProven(Frozen):
 
 
 class ReplacementFound(Frozen):
-    """This scan replaces an earlier one of the same slide."""
+    """An earlier scan of the same slide was to be done again, and this is it."""
 
 
 class Ended(Frozen):

@@ -1,4 +1,4 @@
-"""The Prefect flow archive_upload: a shift of conversion, storing and proof, named by the opaque id it begins with."""
+"""The Prefect flow archive_upload: a shift of conversion, storing and proof, named by its first id."""
 
 from prefect import flow
 

@@ -51,7 +51,9 @@ def _patient(session: Session, patient_id: str | None) -> PatientHeader:
         select(Identifier).where(Identifier.subject_id == patient_id).order_by(Identifier.id)
     ).all()
     ruling = min(
-        (one for one in numbers if one.kind in _RULING_KINDS), key=lambda one: _RULING_KINDS.index(one.kind), default=None
+        (one for one in numbers if one.kind in _RULING_KINDS),
+        key=lambda one: _RULING_KINDS.index(one.kind),
+        default=None,
     )
     return PatientHeader(
         identifier=ruling.value if ruling else None,

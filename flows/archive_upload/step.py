@@ -102,7 +102,7 @@ def _end_obsolete(session: Session, claimed: Claim) -> None:
     ledger.finish(session, claimed, state=StepState.SUPERSEDED)
 
 
-def _end_convert(  # noqa: PLR0913 - what was made, and of what
+def _end_convert(
     lab: Lab, session: Session, claimed: Claim, header: SlideHeader, made: dict[str, Any], input_version: str
 ) -> None:
     scan = lock_scan(session, claimed.subject_id)
@@ -229,7 +229,9 @@ def _converted(session: Session, claimed: Claim) -> Step:
 
 
 def _no_conversion(claimed: Claim) -> Step:
-    message = f"scan {claimed.subject_id} has no finished conversion of edition {claimed.edition}: rerun it from convert"
+    message = (
+        f"scan {claimed.subject_id} has no finished conversion of edition {claimed.edition}: rerun it from convert"
+    )
     raise RejectedError(message)
 
 

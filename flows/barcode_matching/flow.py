@@ -1,4 +1,4 @@
-"""The Prefect flow barcode_matching: a shift of matching of scans to ordered slides, named by the opaque id it begins with."""
+"""The Prefect flow barcode_matching: a shift of matching of scans to ordered slides, named by its first id."""
 
 from prefect import flow
 

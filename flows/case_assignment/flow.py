@@ -1,4 +1,4 @@
-"""The Prefect flow case_assignment: a shift of assignment of reads to pathologists, named by the opaque id it begins with."""
+"""The Prefect flow case_assignment: a shift of assignment of reads to pathologists, named by its first id."""
 
 from prefect import flow
 

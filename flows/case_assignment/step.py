@@ -54,15 +54,15 @@ def _assign(lab: Lab, session: Session, claimed: Claim) -> None:
     if isinstance(choice, Choice):
         _give(lab, session, claimed, case, read, choice)
         return
-    sentence = f"nobody may read this {wanted.subspecialty} case: change its subspecialty, or the people in the settings"
+    sentence = (
+        f"nobody may read this {wanted.subspecialty} case: change its subspecialty, or the people in the settings"
+    )
     raise_alert(session, Subject("case", case.id), "nobody eligible", sentence, now)
     wait = ledger.Wait(AN_ELIGIBLE_PATHOLOGIST, read.id, now + _TRY_AGAIN_AFTER, "tried again")
     ledger.wait(session, claimed, wait, {"explanation": choice.explanation.model_dump(mode="json")})
 
 
-def _give(  # noqa: PLR0913 - one decision and all that it touches
-    lab: Lab, session: Session, claimed: Claim, case: Case, read: Read, choice: Choice
-) -> None:
+def _give(lab: Lab, session: Session, claimed: Claim, case: Case, read: Read, choice: Choice) -> None:
     now = database_now(session)
     assignment_id = session.scalars(
         insert(Assignment)
@@ -81,4 +81,6 @@ def _give(  # noqa: PLR0913 - one decision and all that it touches
     case.reading = Reading.ASSIGNED
     clear_alert(session, case.id, "nobody eligible", now)
     ledger.finish(session, claimed, {"assignment": assignment_id})
-    announce.case_assigned(session, lab.settings, case, session.get_one(Pathologist, choice.pathologist_id), assignment_id)
+    announce.case_assigned(
+        session, lab.settings, case, session.get_one(Pathologist, choice.pathologist_id), assignment_id
+    )

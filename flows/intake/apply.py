@@ -34,7 +34,7 @@ _CLOCK_AHEAD = timedelta(minutes=5)
 
 
 def apply(lab: Lab, claimed: Claim) -> End:
-    """Read one inbox message and return what it changes; a message that can't be acted on is set aside with its reason."""
+    """Read one inbox message and return what it changes; raise ``RejectedError`` when it can't be acted on."""
     with lab.database.read() as session:
         message = session.get_one(InboxMessage, claimed.subject_id)
     cause = Cause(f"apply {message.source}", inbox_id=message.id)
@@ -47,7 +47,7 @@ def apply(lab: Lab, claimed: Claim) -> End:
     return lambda session: _stated(lab, session, claimed, message, stated, cause)
 
 
-def _scan_received(  # noqa: PLR0913 - what came, why, and where it goes
+def _scan_received(
     lab: Lab, session: Session, claimed: Claim, message: InboxMessage, event: dict[str, str], cause: Cause
 ) -> None:
     """Register a scan with its file; its first two steps follow, side by side."""
@@ -75,7 +75,7 @@ def _scan_received(  # noqa: PLR0913 - what came, why, and where it goes
     _applied(session, claimed, message)
 
 
-def _stated(  # noqa: PLR0913 - what came, why, and where it goes
+def _stated(
     lab: Lab, session: Session, claimed: Claim, message: InboxMessage, stated: MessageStated, cause: Cause
 ) -> None:
     effective_at = _effective_at(message, stated)
@@ -83,7 +83,10 @@ def _stated(  # noqa: PLR0913 - what came, why, and where it goes
     if stated.patient is not None:
         patient_id = patient_stated(session, lab.ids, stated, cause, effective_at, message.received_at)
     if stated.order is not None:
-        _ordered(lab, session, message, stated, stated.order, patient_id, cause, effective_at)
+        fact = OrderFact(order=stated.order, patient_id=patient_id)
+        _ordered(
+            lab, session, message, fact, cause=cause, effective_at=effective_at, sequence_number=stated.sequence_number
+        )
     problem = "; ".join((*stated.problems, *_flags(session, message, stated))) or None
     _applied(session, claimed, message, problem)
 
@@ -92,19 +95,21 @@ def _ordered(  # noqa: PLR0913 - one order and all that it touches
     lab: Lab,
     session: Session,
     message: InboxMessage,
-    stated: MessageStated,
-    order: OrderStated,
-    patient_id: str | None,
+    fact: OrderFact,
+    *,
     cause: Cause,
     effective_at: datetime,
+    sequence_number: int | None,
 ) -> None:
+    order = fact.order
     case_id = lab.ids.of("case", order.issuer, order.accession_number)
     before = cases.lock_case(session, case_id)
     was = (before.cancelled, before.lane, before.due_at) if before else (False, None, None)
     _refuse_foreign_containers(lab, session, case_id, order)
     if order.site not in {site.id for site in lab.settings.sites}:
-        raise RejectedError("The order names a site that is not in the settings: add the site, then replay the message.")
-    fact = OrderFact(order=order, patient_id=patient_id)
+        raise RejectedError(
+            "The order names a site that is not in the settings: add the site, then replay the message."
+        )
     record(
         session,
         Subject("case", case_id),
@@ -112,7 +117,7 @@ def _ordered(  # noqa: PLR0913 - one order and all that it touches
         cause,
         effective_at=effective_at,
         received_at=message.received_at,
-        sequence_number=stated.sequence_number,
+        sequence_number=sequence_number,
     )
     projected = cases.project(session, lab.settings, lab.ids, case_id, cause)
     _consequences(lab, session, projected, was, cause)
@@ -146,7 +151,9 @@ def _slide_cancelled(lab: Lab, session: Session, slide: Slide, cause: Cause) -> 
         scan = lock_scan(session, scan_id)
         if scan.storage == Storage.PROVEN:
             sentence = "the LIMS cancelled a slide whose scan is archived: 'coverslip withdraw' if it must be hidden"
-            raise_alert(session, Subject("scan", scan.id), "cancelled after archive", sentence, cases.database_now(session))
+            raise_alert(
+                session, Subject("scan", scan.id), "cancelled after archive", sentence, cases.database_now(session)
+            )
             continue
         ended = Ended(outcome=Outcome.CANCELLED, reason="the LIMS cancelled its slide")
         change_scan(session, lab.settings, scan, [ended], cause)
@@ -217,9 +224,5 @@ def _twins_say_the_same_time(session: Session, message: InboxMessage) -> bool:
 
 
 def _applied(session: Session, claimed: Claim, message: InboxMessage, problem: str | None = None) -> None:
-    session.execute(
-        update(InboxMessage).where(InboxMessage.id == message.id).values(state="applied", problem=problem)
-    )
+    session.execute(update(InboxMessage).where(InboxMessage.id == message.id).values(state="applied", problem=problem))
     ledger.finish(session, claimed)
-
-

@@ -22,7 +22,7 @@ _KEY_KINDS = ("MR", "PI", "NHS")
 _FIELDS = ("family_name", "given_name", "birth_date", "sex")
 
 
-def patient_stated(  # noqa: PLR0913 - what was said, by whom and when
+def patient_stated(
     session: Session,
     ids: OpaqueIds,
     stated: MessageStated,
@@ -93,7 +93,13 @@ def _project(session: Session, subject: Subject, cause: Cause) -> None:
     session.flush()
     note_changes(session, subject, changes, cause, database_now(session))
     rows = [
-        {"subject_kind": "patient", "subject_id": subject.id, "kind": one.kind, "issuer": one.issuer, "value": one.value}
+        {
+            "subject_kind": "patient",
+            "subject_id": subject.id,
+            "kind": one.kind,
+            "issuer": one.issuer,
+            "value": one.value,
+        }
         for fact in facts
         for one in fact.identifiers
     ]

@@ -27,9 +27,7 @@ from models.tables.scan import Scan
 from models.uid import series_uid, study_uid, uuid_of
 
 
-def scan_changed(
-    session: Session, settings: Settings, scan: Scan, before: ScanState, after: ScanState
-) -> None:
+def scan_changed(session: Session, settings: Settings, scan: Scan, before: ScanState, after: ScanState) -> None:
     """Tell the LIMS what a slide's images have become, where that is news."""
     for slide_id, state, reasons, edition in _news(before, after):
         slide = session.get_one(Slide, slide_id)
@@ -53,9 +51,7 @@ def case_released(session: Session, settings: Settings, case: Case, verdict: Com
     """Tell the LIMS that a case can be read, and which slides it is read without."""
     reasons = (f"{len(verdict.ready)} of {len(verdict.ready) + len(verdict.missing)} slides can be read",)
     announced = CaseAnnounced(state="released", reasons=reasons, case=_named(session, case))
-    _announce(
-        session, settings, case, announced, f"released:{case.id}:{case.completeness_version}", ("case", case.id)
-    )
+    _announce(session, settings, case, announced, f"released:{case.id}:{case.completeness_version}", ("case", case.id))
 
 
 def case_assigned(session: Session, settings: Settings, case: Case, reader: Pathologist, assignment_id: int) -> None:
@@ -98,9 +94,7 @@ def _is_new(before: ScanState, after: ScanState, name: str) -> bool:
 
 
 def _named(session: Session, case: Case) -> CaseNamed:
-    numbers = session.scalars(
-        select(Identifier).where(Identifier.subject_id == case.id).order_by(Identifier.id)
-    ).all()
+    numbers = session.scalars(select(Identifier).where(Identifier.subject_id == case.id).order_by(Identifier.id)).all()
     first = {one.kind: one for one in reversed(numbers)}
     accession = first.get("accession")
     return CaseNamed(
@@ -127,7 +121,7 @@ def _patient(session: Session, patient_id: str | None) -> PatientNamed:
     )
 
 
-def _announce(  # noqa: PLR0913 - the columns of the outbox
+def _announce(
     session: Session,
     settings: Settings,
     case: Case,

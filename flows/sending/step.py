@@ -93,9 +93,7 @@ def _answered(lab: Lab, session: Session, claimed: Claim, message: OutboxMessage
 
 
 def _count_try(session: Session, message: OutboxMessage) -> None:
-    session.execute(
-        update(OutboxMessage).where(OutboxMessage.id == message.id).values(tries=OutboxMessage.tries + 1)
-    )
+    session.execute(update(OutboxMessage).where(OutboxMessage.id == message.id).values(tries=OutboxMessage.tries + 1))
 
 
 def _keep_answer(session: Session, message: OutboxMessage, answer: Answer, state: str) -> None:

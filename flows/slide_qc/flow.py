@@ -1,4 +1,4 @@
-"""The Prefect flow slide_qc: a shift of quality control of scanned slides, named by the opaque id it begins with."""
+"""The Prefect flow slide_qc: a shift of quality control of scanned slides, named by its first id."""
 
 from prefect import flow
 

@@ -1,6 +1,5 @@
 """The step slide_qc: a bounded child looks at the slide, the rules judge, and doubt waits for a person."""
 
-
 import shutil
 
 from sqlalchemy.orm import Session
@@ -51,7 +50,11 @@ def _examine(lab: Lab, claimed: Claim, scan_id: str, file_id: str) -> tuple[Verd
 
 def _end(lab: Lab, session: Session, claimed: Claim, verdict: Verdict, measured: Measurements) -> None:
     scan = lock_scan(session, claimed.subject_id)
-    result = {"quality": verdict.quality, "reasons": list(verdict.reasons), "measured": measured.model_dump(mode="json")}
+    result = {
+        "quality": verdict.quality,
+        "reasons": list(verdict.reasons),
+        "measured": measured.model_dump(mode="json"),
+    }
     if verdict.quality in _IN_DOUBT and not scan.quality_by_person:
         _wait_for_person(lab, session, claimed, scan.site_id, result)
     else:
@@ -77,5 +80,3 @@ def _finish_unchanged(lab: Lab, session: Session, claimed: Claim) -> None:
 def review_key(scan_id: str) -> str:
     """Return the key under which a scan waits for a person's look at its quality."""
     return f"review:{scan_id}"
-
-

@@ -141,5 +141,3 @@ class Derivation(Base):
     child_id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
     parent_id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
     case_id: Mapped[str] = mapped_column(ForeignKey("case.id"), index=True)
-
-

@@ -80,9 +80,7 @@ class Read(Base):
     __tablename__ = "read"
     __table_args__ = (
         UniqueConstraint("case_id", "round", "scope", "role"),
-        CheckConstraint(
-            "role IN ('primary', 'second', 'trainee', 'opinion', 'intra-operative', 'mdt')", name="role"
-        ),
+        CheckConstraint("role IN ('primary', 'second', 'trainee', 'opinion', 'intra-operative', 'mdt')", name="role"),
     )
 
     id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)

@@ -1,0 +1,207 @@
+"""The commands that run processes: ``up`` and what it starts, each of which can be started alone too."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from connectors.first_lab import describe, write_first_lab
+from connectors.settings import Settings, load
+from connectors.wiring import Lab, open_database, open_lab
+from dashboards.cli.home import home_of
+from dashboards.doors import run_doors
+from dashboards.supervisor import Supervisor, die_with_parent
+from flows.engine import BareEngine, Engine, PrefectEngine
+from flows.people import sync_people
+from flows.prefect_server import prefect_environment
+from flows.steps import JOBS
+from flows.worker import run_worker
+from models.database import Database
+from models.errors import RefusedError
+from models.migrate import migrate
+
+_console = Console(stderr=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(up)
+    app.command(name="migrate")(migrate_command)
+    app.command(hidden=True)(doors)
+    app.command(hidden=True)(worker)
+    app.command(hidden=True)(engine)
+
+
+def up(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object when everything is up.")] = False,
+) -> None:
+    """Run the whole system on this machine until Ctrl-C: doors, worker, Prefect and the page."""
+    settings = prepare(home_of(context))
+    supervisor = Supervisor(settings, _console.print)
+    supervisor.stop_on_signals()
+    with only_one(settings.home):
+        supervisor.start()
+        if as_json:
+            print(json.dumps(where(settings, supervisor)), flush=True)
+        else:
+            _print_lab(settings)
+        supervisor.keep()
+        _console.print("Ending the processes that were started here …")
+        supervisor.end()
+
+
+def migrate_command(context: typer.Context) -> None:
+    """Bring the database to the present shape of its tables."""
+    prepare(home_of(context))
+    _console.print("The database is up to date.")
+
+
+def doors(context: typer.Context) -> None:
+    """Run the doors alone: MLLP listeners, scanner folders, the page."""
+    settings = _begin(home_of(context))
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await run_doors(settings, stop)
+
+    try:
+        asyncio.run(serve())
+    except OSError as error:
+        message = f"a door could not be opened: {os.strerror(error.errno or 0)}"
+        raise RefusedError(message) from error
+
+
+def worker(context: typer.Context) -> None:
+    """Run a worker alone: it claims steps until it is told to end."""
+    settings = _begin(home_of(context))
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    with open_lab(settings, "worker", JOBS) as lab:
+        run_with_engine(lab, stop)
+
+
+def engine(context: typer.Context) -> None:
+    """Run Prefect's server alone, as the settings say."""
+    settings = _begin(home_of(context))
+    environment = {**os.environ, **prefect_environment(settings)}
+    server = ("-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--log-level", "warning")
+    address = ("--host", "127.0.0.1", "--port", str(settings.engine.port), "--timeout-keep-alive", "5")
+    os.execve(  # noqa: S606 - our own interpreter with arguments of our own
+        sys.executable, (sys.executable, *server, *address), environment
+    )
+
+
+def run_with_engine(lab: Lab, stop: threading.Event) -> None:
+    """Run a worker, with Prefect when the settings want it."""
+    if not lab.settings.engine.enabled:
+        run_worker(lab, BareEngine(), stop)
+        return
+    os.environ.update(prefect_environment(lab.settings))
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    # A synchronous flow call otherwise waits up to a second for its heartbeat thread to end.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        run_worker(lab, prefect_engine(lab.settings), stop)
+
+
+def prefect_engine(settings: Settings) -> Engine:
+    """Return the engine with the four flows."""
+    from flows.archive_upload.flow import archive_upload
+    from flows.barcode_matching.flow import barcode_matching
+    from flows.case_assignment.flow import case_assignment
+    from flows.slide_qc.flow import slide_qc
+
+    flows: Mapping[str, Callable[[str], object]] = {
+        "slide_qc": slide_qc,
+        "barcode_matching": barcode_matching,
+        "archive_upload": archive_upload,
+        "case_assignment": case_assignment,
+    }
+    return PrefectEngine(prefect_environment(settings)["PREFECT_API_URL"], flows)
+
+
+def prepare(home: Path) -> Settings:
+    """Write the first laboratory if there is none, and bring the database in line with the settings."""
+    write_first_lab(home)
+    settings = load(home)
+    database = open_database(settings, checkpoints=True)
+    try:
+        migrate(database)
+        _sync(database, settings)
+    finally:
+        database.close()
+    return settings
+
+
+def where(settings: Settings, supervisor: Supervisor) -> dict[str, object]:
+    """Return where everything is, for machines."""
+    return {
+        "home": str(settings.home),
+        "page": f"http://{settings.page.host}:{settings.page.port}",
+        "mllp": [{"peer": one.peer, "host": one.host, "port": one.port} for one in settings.listeners],
+        "scanners": [
+            {"name": one.name, "site": one.site, "path": str(settings.resolved(one.path))} for one in settings.scanners
+        ],
+        "lims": [{"name": one.name, "host": one.host, "port": one.port} for one in settings.lims],
+        "prefect": f"http://127.0.0.1:{settings.engine.port}" if settings.engine.enabled else None,
+        "archive": str(settings.resolved(settings.archive_folder)),
+        "pids": supervisor.pids(),
+    }
+
+
+class only_one:  # noqa: N801 - used as a verb in a with statement
+    """Hold the right to run this state folder; a second ``up`` is refused with a sentence."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / "up.lock"
+
+    def __enter__(self) -> None:
+        import fcntl
+
+        self._file = self._path.open("a")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = f"Coverslip runs on {self._path.parent} already: end it first, or give another --home"
+            raise RefusedError(message) from error
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _begin(home: Path) -> Settings:
+    die_with_parent()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    for talkative in ("httpx", "httpcore", "prefect", "asyncio"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+    return load(home)
+
+
+def _sync(database: Database, settings: Settings) -> None:
+    with database.write("people") as session:
+        sync_people(session, settings)
+
+
+def _print_lab(settings: Settings) -> None:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for what, how in describe(settings):
+        table.add_row(what, how)
+    _console.print("Coverslip is up.\n")
+    _console.print(table)
+    _console.print("\nDrop slides into the scanner folder, send orders to the MLLP port. Ctrl-C ends it.")

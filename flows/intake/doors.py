@@ -1,0 +1,63 @@
+"""What stands behind each door: bytes from a LIMS or a scanner become durable here, and only then count as ours."""
+
+import json
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy.orm import Session
+
+from connectors.lims.answers import acknowledge, refuse
+from connectors.lims.framing import FrameRefused
+from connectors.lims.header import read_header
+from connectors.settings import Listener, Settings
+from flows.intake.inbox import Arrival, InboxWriter, keep
+from flows.intake.profiles import profile_of
+from models.database import database_now, utc_now
+from models.errors import TransientError
+from models.opaque import OpaqueIds
+from models.tables.scan import ScanFile
+
+
+def hl7_door(settings: Settings, listener: Listener, inbox: InboxWriter) -> Callable[[bytes], Awaitable[bytes | None]]:
+    """Return what a listener calls with each message: the stored answer, or ``None`` when nothing could be stored."""
+    profile = profile_of(settings, listener.peer)
+
+    async def keep_message(raw: bytes) -> bytes | None:
+        header = read_header(raw)
+        arrival = Arrival(
+            source="hl7",
+            peer=listener.peer,
+            payload=raw,
+            answer=acknowledge(raw, profile, utc_now()).payload,
+            message_control_id=header.control_id.decode("utf-8", "replace"),
+            message_type=header.message_type,
+        )
+        try:
+            return (await inbox.keep(arrival)).answer
+        except TransientError:
+            return None
+
+    return keep_message
+
+
+def refusal_door(settings: Settings, listener: Listener) -> Callable[[FrameRefused], bytes]:
+    """Return what a listener calls with a message that was too large to be kept."""
+    profile = profile_of(settings, listener.peer)
+    return lambda refused: refuse(refused, profile, utc_now()).payload
+
+
+def scanner_door(ids: OpaqueIds) -> Callable[[Session, ScanFile], None]:
+    """Return what a watcher calls inside the transaction that takes a file."""
+
+    def received(session: Session, file: ScanFile) -> None:
+        event = {
+            "type": "scanner.slide-scanned",
+            "site_id": file.site_id,
+            "root": file.root,
+            "file_id": file.id,
+            "sha256": file.sha256,
+        }
+        payload = json.dumps(event, sort_keys=True).encode()
+        arrival = Arrival(source="scanner", peer=file.root, payload=payload, message_type="scanner.slide-scanned")
+        keep(session, ids, arrival, database_now(session))
+
+    return received
