@@ -98,16 +98,18 @@ class Segment:
         # MSH-1 is the separator itself.
         return [parts[0], separator, *parts[1:]] if self.name == "MSH" else parts
 
+    def raw(self, number: int) -> str:
+        """Return field ``number`` as it was sent, an empty text when it is not there."""
+        return self._fields[number] if number < len(self._fields) else ""
+
     def repetitions(self, number: int) -> tuple[Field, ...]:
         """Return what is said in field ``number``, one for each repetition that is not empty."""
-        raw = self._fields[number] if number < len(self._fields) else ""
-        parts = raw.split(self.notation.delimiters.repetition)
+        parts = self.raw(number).split(self.notation.delimiters.repetition)
         return tuple(Field(part, self.notation) for part in parts if part)
 
     def field(self, number: int) -> Field:
         """Return the first repetition of field ``number``, an empty one when it is not there."""
-        raw = self._fields[number] if number < len(self._fields) else ""
-        return Field(raw.split(self.notation.delimiters.repetition, 1)[0], self.notation)
+        return Field(self.raw(number).split(self.notation.delimiters.repetition, 1)[0], self.notation)
 
     def value(self, number: int, component: int = 1, subcomponent: int = 1) -> str | None:
         """Return one subcomponent of the field's first repetition; see ``Field.value``."""
