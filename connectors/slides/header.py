@@ -1,9 +1,10 @@
 """What the laboratory knows about a slide and a DICOM reader must be told."""
 
+import re
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, ValidationError
 
 from models.errors import RejectedError
 from models.statements import Coded, Frozen
@@ -29,8 +30,23 @@ FreeText = Annotated[
 NamePart = Annotated[str, StringConstraints(strip_whitespace=True, max_length=64, pattern=r"^[^\\^=\x00-\x1f\x7f]*$")]
 """One component of VR PN; ``^`` and ``=`` part components and groups."""
 
+_CODE: Final = re.compile(r"[^\\\x00-\x1f\x7f]*")
+_LONGEST_CODE: Final = 128
+"""Long Code Value is UC, without a limit; no coding scheme comes near this."""
+
 Uid = Annotated[str, StringConstraints(max_length=64, pattern=r"^(0|[1-9]\d*)(\.(0|[1-9]\d*))+$")]
 """A UID (PS3.5 9.1)."""
+
+
+def _writable(coded: Coded) -> Coded:
+    """Refuse a code that would part into two values; an empty one, text alone, is the business of who writes it."""
+    if len(coded.code) > _LONGEST_CODE or not _CODE.fullmatch(coded.code):
+        raise ValueError(f"a code has at most {_LONGEST_CODE} characters, no backslash and no control character")
+    return coded
+
+
+Code = Annotated[Coded, AfterValidator(_writable)]
+"""A coded entry whose code DICOM can hold; scheme and meaning are made to fit when it is written."""
 
 
 class PersonName(Frozen):
@@ -58,20 +74,24 @@ class PatientHeader(Frozen):
 
 
 class SpecimenHeader(Frozen):
-    """One specimen on the slide (PS3.3 C.7.6.22); most slides carry one.
+    """One specimen on the slide (PS3.3 C.7.6.22): a section, a smear; most slides carry one.
 
-    ``block_identifier`` is the block that it was cut from; ``uid`` is derived when nobody gave one.
+    ``identifier`` is the section's own, as a rule the slide's, never that of what it was taken from: that is the
+    block, cut from the part that the theatre sent (the specimen in its pot). ``uid`` is derived when nobody gave one.
     """
 
     identifier: LongText = Field(repr=False)
     issuer: LongText | None = None
     uid: Uid | None = None
     short_description: LongText | None = None
-    specimen_type: Coded | None = None
-    anatomic_site: Coded | None = None
-    laterality: Coded | None = None
+    specimen_type: Code | None = None
+    anatomic_site: Code | None = None
+    laterality: Code | None = None
     block_identifier: LongText | None = Field(default=None, repr=False)
     block_issuer: LongText | None = None
+    part_identifier: LongText | None = Field(default=None, repr=False)
+    part_issuer: LongText | None = None
+    part_type: Code | None = None
 
 
 class ScannerHeader(Frozen):
@@ -99,9 +119,9 @@ class SlideHeader(Frozen):
     container_identifier: LongText = Field(repr=False)
     container_issuer: LongText | None = None
     specimens: tuple[SpecimenHeader, ...] = ()
-    fixative: Coded | None = None
-    embedding: Coded | None = None
-    stains: tuple[Coded, ...] = ()
+    fixative: Code | None = None
+    embedding: Code | None = None
+    stains: tuple[Code, ...] = ()
     stain_text: LongText | None = None
     barcode: FreeText | None = Field(default=None, repr=False)
     label_text: FreeText | None = Field(default=None, repr=False)

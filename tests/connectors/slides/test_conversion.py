@@ -43,6 +43,8 @@ _SPECIMEN = SpecimenHeader(
     laterality=Coded(code="24028007", meaning="Right", scheme="SCT"),
     block_identifier="S26-00017;A",
     block_issuer="NORTH LAB",
+    part_identifier="S26-00017",
+    part_issuer="THEATRE 3",
 )
 _FULL = SlideHeader(
     patient=PatientHeader(
@@ -129,10 +131,10 @@ def converted(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Converte
     return Converted(drawn, tmp_path_factory.mktemp("converted"))
 
 
-@pytest.fixture(scope="session")
-def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Converted:
+@pytest.fixture
+def real(shared_data: Path, tmp_path: Path) -> Converted:
     """A slide of a real scanner, converted."""
-    return Converted(shared_data / "slides" / "CMU-1-Small-Region.svs", tmp_path_factory.mktemp("real"))
+    return Converted(shared_data / "slides" / "CMU-1-Small-Region.svs", tmp_path / "real")
 
 
 @pytest.fixture(scope="session")
@@ -298,6 +300,7 @@ def test_the_preparation_is_told_in_its_order(converted: Converted) -> None:
     ]
     block, slide, issuer = "S26-00017;A", "S26-00017;A;1", "NORTH LAB"
     assert told == [
+        [block, issuer, "433465004", "122459003", "S26-00017", "THEATRE 3", "119376003"],
         [block, issuer, "9265001", "434162003", "311731000"],
         [slide, issuer, "433465004", "434472006", block, issuer, "119376003"],
         [slide, issuer, "127790008", "12710003", "HE-LOCAL-PROTOCOL-17"],
@@ -309,7 +312,7 @@ def _code(item: Dataset) -> str:
 
 
 def test_a_local_code_says_that_it_is_local_and_means_at_least_itself(converted: Converted) -> None:
-    step = next(converted.datasets()).SpecimenDescriptionSequence[0].SpecimenPreparationSequence[2]
+    step = next(converted.datasets()).SpecimenDescriptionSequence[0].SpecimenPreparationSequence[-1]
     stain = step.SpecimenPreparationStepContentItemSequence[-1].ConceptCodeSequence[0]
     assert (stain.CodingSchemeDesignator, stain.CodeMeaning) == ("99LOCAL", "HE-LOCAL-PROTOCOL-17")
 

@@ -80,6 +80,31 @@ def test_a_stain_that_is_only_text_is_written_as_text() -> None:
     assert (last.ValueType, last.TextValue) == ("TEXT", "Congo red")
 
 
+def test_text_without_a_code_is_never_written_as_a_code() -> None:
+    text = Coded(code="", meaning="Left, upper", scheme="L")
+    specimen = SpecimenHeader(identifier="A", specimen_type=text, anatomic_site=text, laterality=text)
+    (item,) = specimen_descriptions(_header((specimen,)).model_copy(update={"stains": (text,), "fixative": text}))
+    assert "SpecimenTypeCodeSequence" not in item
+    assert "PrimaryAnatomicStructureSequence" not in item
+    (step,) = item.SpecimenPreparationSequence
+    assert step.SpecimenPreparationStepContentItemSequence[-1].TextValue == "Left, upper"
+
+
+def test_a_meaning_is_made_to_fit_and_a_code_never() -> None:
+    item = coded_item(Coded(code="1", meaning="a\\b " + "x" * 90, scheme="a scheme of more than sixteen"))
+    assert item.CodeMeaning == "a b " + "x" * 60
+    assert item.CodingSchemeDesignator == "99LOCAL"
+    for code in ("A\\B", "A\nB", "A" * 129):
+        with pytest.raises(RejectedError, match="stains"):
+            read_header({**_header().model_dump(mode="json"), "stains": [{"code": code}]})
+
+
+def test_a_slide_without_a_block_says_nothing_of_how_it_was_made() -> None:
+    smear = SpecimenHeader(identifier="A", part_identifier="POT")
+    (item,) = specimen_descriptions(_header((smear,)))
+    assert len(item.SpecimenPreparationSequence) == 0
+
+
 def test_a_long_code_goes_where_long_codes_go() -> None:
     item = coded_item(Coded(code="A-CODE-OF-MORE-THAN-16", scheme="99X", meaning="m"))
     assert item.LongCodeValue == "A-CODE-OF-MORE-THAN-16"
