@@ -184,7 +184,7 @@ class Supervisor:
         (self.settings.home / "pids").write_text("\n".join(lines) + "\n", encoding="ascii")
 
     def _check_ports(self) -> None:
-        wanted = [("page", self.settings.page.host, self.settings.page.port)]
+        wanted: list[tuple[str, str, int]] = [("page", self.settings.page.host, self.settings.page.port)]
         wanted += [(f"listener {one.peer}", one.host, one.port) for one in self.settings.listeners]
         if self.settings.engine.enabled:
             wanted.append(("Prefect", "127.0.0.1", self.settings.engine.port))

@@ -245,7 +245,9 @@ def _derivations(session: Session, ids: OpaqueIds, case_id: str, state: CaseStat
 
 
 def _slides(session: Session, ids: OpaqueIds, case: Case, state: CaseState, cause: Cause, now: datetime) -> Projected:
-    registered, cancelled, reinstated = [], [], []
+    registered: list[Slide] = []
+    cancelled: list[Slide] = []
+    reinstated: list[Slide] = []
     for key, stated in sorted(state.slides.items()):
         slide_id = ids.of("slide", *key)
         slide = session.get(Slide, slide_id)

@@ -138,12 +138,15 @@ class Shift:
         done, _ = wait(self._running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
         if not done:
             return 0
-        ends = [(claim, self._end_of(claim, future)) for future in done if (claim := self._running.pop(future))]
+        ends = [(claim, self._end_of(claim, future)) for claim, future in self._popped(done)]
         quick = len(ends) >= self._portion and time.monotonic() - began < _SHORT_SECONDS
         self._portion = min(self._portion * 2, _MOST_AT_ONCE) if quick else self.child_slots
         self._write(ends)
         self.stir.stir()
         return len(ends)
+
+    def _popped(self, done: set[Future[End]]) -> list[tuple[Claim, Future[End]]]:
+        return [(self._running.pop(future), future) for future in done]
 
     def _end_of(self, claim: Claim, future: Future[End]) -> End:
         try:

@@ -3,9 +3,9 @@
 It looks first, by indexes that hold only what is open, and writes only when there is something to do.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from connectors.wiring import Lab
@@ -49,7 +49,7 @@ def _anything_due(session: Session, grace: timedelta) -> bool:
     return any(session.scalar(query) is not None for query in (due, late, dead, set_aside))
 
 
-def _of_dead_workers(silent_since: object) -> "select[tuple[int]]":  # type: ignore[type-arg]
+def _of_dead_workers(silent_since: datetime) -> Select[int]:
     return (
         select(Step.id)
         .join(Worker, Worker.id == Step.worker_id)

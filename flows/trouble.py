@@ -14,7 +14,7 @@ from flows.changes import change_scan, lock_scan
 from flows.ledger import Claim, LostClaimError
 from flows.step import A_PERSON, End, cause_of
 from models.database import database_now
-from models.errors import NeedsPersonError, RefusedError, RejectedError, TransientError
+from models.errors import CoverslipError, NeedsPersonError, RefusedError, RejectedError, TransientError
 from models.facets import Outcome, StepState
 from models.scan_fold import Ended
 from models.tables.books import InboxMessage
@@ -81,6 +81,6 @@ def _ask(session: Session, claimed: Claim, problem: str) -> None:
     raise_alert(session, Subject(claimed.subject_kind, claimed.subject_id), "needs a person", problem, now)
 
 
-def _without_text(error: Exception) -> BaseException:
+def _without_text(error: Exception) -> Exception:
     """Return the error with its place but without its words, which may be a patient's."""
-    return type(f"{type(error).__name__}", (Exception,), {})().with_traceback(error.__traceback__)
+    return CoverslipError(type(error).__name__).with_traceback(error.__traceback__)

@@ -91,7 +91,7 @@ def _evidence_of(result: dict[str, object] | None) -> Evidence | None:
     if not result or not isinstance(result.get("evidence"), dict):
         return None
     kept = result["evidence"]
-    return Evidence(tuple(kept["codes"]), kept["file_name"], kept["scanner_barcode"])  # type: ignore[index,call-overload] # our own JSON
+    return Evidence(tuple(kept["codes"]), kept["file_name"], kept["scanner_barcode"])  # type: ignore[index] # our own JSON
 
 
 def _end(lab: Lab, session: Session, claimed: Claim, evidence: Evidence) -> None:
@@ -101,7 +101,7 @@ def _end(lab: Lab, session: Session, claimed: Claim, evidence: Evidence) -> None
         # The order may be arriving this moment: whoever comes second must see the first.
         ledger.hold_key(session, THE_LIMS, order_key(name))
     decided = match(evidence, site.identifier_pattern, ordered_slides(session, names))
-    result = {"evidence": asdict(evidence)}
+    result: dict[str, object] = {"evidence": asdict(evidence)}
     if isinstance(decided, Matched):
         slide = session.get_one(Slide, decided.slide_id)
         scan = lock_scan(session, claimed.subject_id, slide.case_id)

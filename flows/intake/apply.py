@@ -20,6 +20,7 @@ from flows.intake.profiles import profile_of
 from flows.ledger import Claim
 from flows.step import THE_LIMS, End
 from models.case_fold import OrderFact
+from models.database import database_now
 from models.errors import RejectedError
 from models.facets import Outcome, Storage
 from models.scan_fold import Ended, Resumed, ScanReceived
@@ -151,9 +152,7 @@ def _slide_cancelled(lab: Lab, session: Session, slide: Slide, cause: Cause) -> 
         scan = lock_scan(session, scan_id)
         if scan.storage == Storage.PROVEN:
             sentence = "the LIMS cancelled a slide whose scan is archived: 'coverslip withdraw' if it must be hidden"
-            raise_alert(
-                session, Subject("scan", scan.id), "cancelled after archive", sentence, cases.database_now(session)
-            )
+            raise_alert(session, Subject("scan", scan.id), "cancelled after archive", sentence, database_now(session))
             continue
         ended = Ended(outcome=Outcome.CANCELLED, reason="the LIMS cancelled its slide")
         change_scan(session, lab.settings, scan, [ended], cause)

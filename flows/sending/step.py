@@ -19,7 +19,10 @@ from models.errors import TransientError
 from models.failpoint import failpoint
 from models.tables.books import OutboxMessage
 
-_ANNOUNCEMENTS = {"SlideAnnounced": SlideAnnounced, "CaseAnnounced": CaseAnnounced}
+_ANNOUNCEMENTS: dict[str, type[SlideAnnounced | CaseAnnounced]] = {
+    "SlideAnnounced": SlideAnnounced,
+    "CaseAnnounced": CaseAnnounced,
+}
 
 # HL7 2.5.1 table 0008. AR covers a system that is down, so it is tried again; AE reports an error to a person.
 _ACCEPTED = ("AA", "CA")
