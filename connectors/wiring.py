@@ -63,6 +63,11 @@ def open_spool(settings: Settings) -> Spool:
     return Spool(settings.home / "spool", "local", settings.work.spool_reserve_bytes)
 
 
+def open_archive(settings: Settings) -> FolderArchive:
+    """Open the archive folder; it was prepared when the laboratory was set up."""
+    return FolderArchive(settings.resolved(settings.archive_folder))
+
+
 @contextmanager
 def open_lab(settings: Settings, process: str, jobs: tuple[str, ...]) -> Iterator[Lab]:
     """Build everything that a worker's steps use, and let it go at the end.
@@ -74,15 +79,13 @@ def open_lab(settings: Settings, process: str, jobs: tuple[str, ...]) -> Iterato
         stack.callback(database.close)
         telemetry = Telemetry.of(settings, process)
         stack.callback(telemetry.shutdown)
-        archive = FolderArchive(settings.resolved(settings.archive_folder))
-        archive.prepare()
         yield Lab(
             settings=settings,
             database=database,
             ids=open_ids(settings),
             spool=open_spool(settings),
             decoder=stack.enter_context(Decoder(jobs)),
-            archive=archive,
+            archive=open_archive(settings),
             senders={
                 peer.name: MllpSender(
                     peer.host, peer.port, SenderLimits(answer_seconds=peer.answer_within.total_seconds())

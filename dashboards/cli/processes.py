@@ -14,10 +14,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import select
 
 from connectors.first_lab import describe, write_first_lab
 from connectors.settings import Settings, load
-from connectors.wiring import Lab, open_database, open_lab
+from connectors.wiring import Lab, open_archive, open_database, open_lab
 from dashboards.cli.home import home_of
 from dashboards.doors import run_doors
 from dashboards.supervisor import Supervisor, die_with_parent
@@ -29,6 +30,7 @@ from flows.worker import run_worker
 from models.database import Database
 from models.errors import RefusedError
 from models.migrate import migrate
+from models.tables.scan import Instance
 
 _console = Console(stderr=True)
 
@@ -141,7 +143,9 @@ def prepare(home: Path) -> Settings:
     database = open_database(settings, checkpoints=True)
     try:
         migrate(database)
-        _sync(database, settings)
+        if _sync(database, settings):
+            # Only before the first object: later, a folder that is not an archive is a disk that is not mounted.
+            open_archive(settings).prepare()
     finally:
         database.close()
     return settings
@@ -191,9 +195,11 @@ def _begin(home: Path) -> Settings:
     return load(home)
 
 
-def _sync(database: Database, settings: Settings) -> None:
+def _sync(database: Database, settings: Settings) -> bool:
+    """Bring people and places in line; return whether nothing was ever archived."""
     with database.write("people") as session:
         sync_people(session, settings)
+        return session.scalar(select(Instance.id).limit(1)) is None
 
 
 def _print_lab(settings: Settings) -> None:

@@ -1,15 +1,16 @@
 """What the books say about a slide, as the header of its DICOM objects."""
 
+from typing import Any
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from connectors.slides.header import PatientHeader, PersonName, SlideHeader, SpecimenHeader
+from connectors.slides.header import SlideHeader, read_header
 from flows.sending.announce import study_of
-from models.statements import Coded
 from models.tables.case import Block, Case, Derivation, Identifier, Patient, Slide, Specimen
 from models.tables.scan import Scan
 
-_SEX = {"M": "M", "F": "F", "O": "O"}
+_SEX = ("M", "F", "O")
 """PS3.3 C.7.1.1 knows three values; HL7 table 0001 has more, which stay empty."""
 
 _RULING_KINDS = ("MR", "PI", "NHS")
@@ -17,7 +18,13 @@ _RULING_KINDS = ("MR", "PI", "NHS")
 
 
 def header_of(session: Session, scan: Scan) -> SlideHeader:
-    """Return the header of a matched scan as the orders state it now."""
+    """Return the header of a matched scan as the orders state it now.
+
+    Raises
+    ------
+    RejectedError
+        An order states something that DICOM can't carry; the sentence names the fields, never their values.
+    """
     slide = session.get_one(Slide, scan.slide_id)
     case = session.get_one(Case, slide.case_id)
     accession = session.scalars(
@@ -25,79 +32,81 @@ def header_of(session: Session, scan: Scan) -> SlideHeader:
         .where(Identifier.subject_id == case.id, Identifier.kind == "accession")
         .order_by(Identifier.id)
     ).first()
-    return SlideHeader(
-        patient=_patient(session, case.patient_id),
-        accession_number=accession.value[:16] if accession else None,
-        accession_issuer=accession.issuer[:64] if accession else None,
-        study_instance_uid=study_of(case, slide),
-        study_at=case.registered_at,
-        container_identifier=slide.container_identifier,
-        container_issuer=slide.issuer[:64],
-        specimens=_specimens(session, slide),
-        stains=tuple(Coded.model_validate(stain) for stain in slide.stains),
-        stain_text=slide.stain_text[:64] if slide.stain_text else None,
-        barcode=slide.container_identifier,
-        label_text=slide.container_identifier,
-        scanned_at=scan.scanned_at,
-        received_at=scan.received_at,
-    )
+    stated = {
+        "patient": _patient(session, case.patient_id),
+        "accession_number": accession.value if accession else None,
+        "accession_issuer": accession.issuer if accession else None,
+        "study_instance_uid": study_of(case, slide),
+        "study_at": case.registered_at,
+        "container_identifier": slide.container_identifier,
+        "container_issuer": slide.issuer,
+        "specimens": _specimens(session, slide),
+        "stains": slide.stains,
+        "stain_text": slide.stain_text,
+        "barcode": slide.container_identifier,
+        "scanned_at": scan.scanned_at,
+        "received_at": scan.received_at,
+    }
+    return read_header(stated)
 
 
-def _patient(session: Session, patient_id: str | None) -> PatientHeader:
+def _patient(session: Session, patient_id: str | None) -> dict[str, Any]:
     if patient_id is None:
-        return PatientHeader()
+        return {}
     patient = session.get_one(Patient, patient_id)
     numbers = session.scalars(
-        select(Identifier).where(Identifier.subject_id == patient_id).order_by(Identifier.id)
+        select(Identifier)
+        .where(Identifier.subject_id == patient_id, Identifier.kind.in_(_RULING_KINDS))
+        .order_by(Identifier.id)
     ).all()
-    ruling = min(
-        (one for one in numbers if one.kind in _RULING_KINDS),
-        key=lambda one: _RULING_KINDS.index(one.kind),
-        default=None,
-    )
-    return PatientHeader(
-        identifier=ruling.value if ruling else None,
-        issuer=ruling.issuer if ruling else None,
-        name=PersonName(family=patient.family_name or "", given=patient.given_name or ""),
-        birth_date=patient.birth_date,
-        sex=_SEX.get(patient.sex or ""),  # type: ignore[arg-type] # the table holds only the three allowed values
-    )
+    ruling = min(numbers, key=lambda one: _RULING_KINDS.index(one.kind), default=None)
+    return {
+        "identifier": ruling.value if ruling else None,
+        "issuer": ruling.issuer if ruling else None,
+        "name": {"family": patient.family_name or "", "given": patient.given_name or ""},
+        "birth_date": patient.birth_date,
+        "sex": patient.sex if patient.sex in _SEX else None,
+    }
 
 
-def _specimens(session: Session, slide: Slide) -> tuple[SpecimenHeader, ...]:
-    """Return the specimens a slide goes back to, through its blocks."""
-    blocks = list(
-        session.scalars(
-            select(Block).join(Derivation, Derivation.parent_id == Block.id).where(Derivation.child_id == slide.id)
-        )
-    )
-    return tuple(
-        SpecimenHeader(
-            identifier=specimen.container_identifier,
-            issuer=specimen.issuer,
-            specimen_type=_coded(specimen.specimen_type),
-            anatomic_site=_coded(specimen.anatomic_site),
-            laterality=_coded(specimen.laterality),
-            block_identifier=block.container_identifier if block else None,
-            block_issuer=block.issuer if block else None,
-        )
-        for block, specimen in _parents(session, slide, blocks)
-    )
+def _specimens(session: Session, slide: Slide) -> list[dict[str, Any]]:
+    """Return the sections on a slide: one for each block, or each specimen, that it was cut from."""
+    sections = _origins(session, slide)
+    return [
+        {
+            "identifier": slide.container_identifier
+            if len(sections) == 1
+            else f"{slide.container_identifier}/{number}",
+            "issuer": slide.issuer,
+            "specimen_type": part.specimen_type,
+            "anatomic_site": part.anatomic_site,
+            "laterality": part.laterality,
+            "block_identifier": block.container_identifier if block else None,
+            "block_issuer": block.issuer if block else None,
+            "part_identifier": part.container_identifier,
+            "part_issuer": part.issuer,
+            "part_type": part.specimen_type,
+        }
+        for number, (block, part) in enumerate(sections, start=1)
+    ]
 
 
-def _parents(session: Session, slide: Slide, blocks: list[Block]) -> list[tuple[Block | None, Specimen]]:
-    found: list[tuple[Block | None, Specimen]] = []
+def _origins(session: Session, slide: Slide) -> list[tuple[Block | None, Specimen]]:
+    """Return what a slide was cut from: (block, part), or (nothing, part) where there was no block."""
+    blocks = session.scalars(
+        select(Block)
+        .join(Derivation, Derivation.parent_id == Block.id)
+        .where(Derivation.child_id == slide.id)
+        .order_by(Block.container_identifier)
+    ).all()
     children: list[tuple[Block | None, str]] = [(None, slide.id), *((block, block.id) for block in blocks)]
+    found: list[tuple[Block | None, Specimen]] = []
     for block, child_id in children:
-        specimens = session.scalars(
+        parts = session.scalars(
             select(Specimen)
             .join(Derivation, Derivation.parent_id == Specimen.id)
             .where(Derivation.child_id == child_id)
-            .order_by(Specimen.id)
+            .order_by(Specimen.container_identifier)
         )
-        found += [(block, specimen) for specimen in specimens]
+        found += [(block, part) for part in parts]
     return found
-
-
-def _coded(value: dict[str, object] | None) -> Coded | None:
-    return Coded.model_validate(value) if value else None

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from connectors.lims.outgoing import build
+from connectors.lims.outgoing import Address, build
 from connectors.lims.sender import Answer
 from connectors.wiring import Lab
 from flows import ledger
@@ -56,8 +56,8 @@ def _freeze(lab: Lab, message: OutboxMessage) -> bytes:
         announcement,
         control_id=message.message_control_id,
         sent_at=message.stated_at,
-        sending=("COVERSLIP", announcement.case.site),
-        receiving=(peer.application, peer.facility),
+        sending=Address(application="COVERSLIP", facility=announcement.case.site),
+        receiving=Address(application=peer.application, facility=peer.facility),
     )
     with lab.database.write("freeze") as session:
         session.execute(
