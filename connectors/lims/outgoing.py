@@ -1,0 +1,201 @@
+"""The messages that Coverslip originates: what became of a slide, and of a case.
+
+hl7apy makes each segment; we put them in order, since its messages drop what their structure does not
+expect and lack the fields that DPOW takes from later versions. The same values give the same bytes.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from hl7apy.consts import VALIDATION_LEVEL
+from hl7apy.core import Segment
+from hl7apy.exceptions import HL7apyException
+
+from models.announcements import CaseAnnounced, CaseNamed, PatientNamed, SlideAnnounced
+from models.errors import RejectedError
+from models.statements import Frozen
+
+# MSH-12 of every message; PRT, SPM-30 and ORC-38 come early from later versions, as DPOW asks.
+_VERSION = "2.5.1"
+_LATER_VERSION = "2.8.2"
+_CONTROL_ID = re.compile(r"[A-Za-z0-9._-]{1,20}")
+# Our codes, until a standard has them: the state of a slide's images has no home in DPOW.
+_OUR_CODES = "99COVERSLIP"
+_ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}
+_PERSON_CODES = {"NHS": "NH"}
+_DOUBTED = "?"
+
+
+class Address(Frozen):
+    """An application and its facility: MSH-3 and MSH-4 of a sender, MSH-5 and MSH-6 of a receiver."""
+
+    application: str
+    facility: str
+
+
+def build(
+    announcement: SlideAnnounced | CaseAnnounced,
+    control_id: str,
+    sent_at: datetime,
+    sending: Address,
+    receiving: Address,
+) -> bytes:
+    """Return a slide as OUL^R22, or a case as OML^O21 in the shape of DPOW's LAB-101, in UTF-8.
+
+    Raises
+    ------
+    RejectedError
+        When the control id is none that every HL7 version allows, or a segment could not be made whole.
+    """
+    if not _CONTROL_ID.fullmatch(control_id):
+        raise RejectedError("A message control id (MSH-10) has 1 to 20 letters, digits, dots, hyphens or underscores.")
+    if isinstance(announcement, SlideAnnounced):
+        kind, segments = {9: "OUL^R22^OUL_R22"}, _slide(announcement)
+    else:
+        kind, segments = {9: "OML^O21^OML_O21", 21: "DPOW-CASE-UPDATE^IHE"}, _case(announcement)
+    header = _header(kind, control_id, sent_at, sending, receiving)
+    return "".join(f"{segment}\r" for segment in (header, *segments)).encode()
+
+
+def _header(kind: dict[int, str], control_id: str, sent_at: datetime, sending: Address, receiving: Address) -> str:
+    fields = {
+        3: escaped(sending.application),
+        4: escaped(sending.facility),
+        5: escaped(receiving.application),
+        6: escaped(receiving.facility),
+        7: _time(sent_at),
+        10: control_id,
+        11: "P",
+        12: _VERSION,
+        18: "UNICODE UTF-8",
+    }
+    # hl7apy leaves MSH-2 empty in a segment that stands alone, or the & out of it.
+    return "MSH|^~\\&" + _segment("MSH", fields | kind).removeprefix("MSH|")
+
+
+def _slide(slide: SlideAnnounced) -> Iterator[str]:
+    """Return the segments of OUL^R22: patient, the slide and what became of it, the order it belongs to."""
+    named = _joined("&", slide.container_identifier, slide.container_issuer)
+    yield _patient(slide.case.patient)
+    yield _segment(
+        "SPM",
+        {
+            1: "1",
+            2: f"{named}^{named}",
+            4: "119376003^Tissue specimen^SCT",
+            27: "GLASS",
+            30: escaped(slide.case.accession_number),
+        },
+        _LATER_VERSION,
+    )
+    yield from _observations(slide)
+    yield _order(slide.case, "SLIDE^Slide^L")
+    yield _control(slide.case, {1: "SC"})
+
+
+def _observations(slide: SlideAnnounced) -> Iterator[str]:
+    """Return OBX for the state, each reason, both UIDs and the time of the scan, numbered from 1."""
+    code = slide.state.replace(" ", "-").upper()
+    found = [("CWE", _ours("IMAGE-STATE", "State of the slide's images"), _ours(code, slide.state))]
+    found += [("ST", _ours("REASON", "Reason"), escaped(reason)) for reason in slide.reasons]
+    for number, meaning, uid in (
+        ("0020000D", "StudyInstanceUID", slide.study_instance_uid),
+        ("0020000E", "SeriesInstanceUID", slide.series_instance_uid),
+    ):
+        if uid:
+            found.append(("RP", f"{number}^{meaning}^DCM", escaped(uid)))
+    if slide.scanned_at:
+        found.append(("TS", _ours("SCANNED", "Time of the scan"), _time(slide.scanned_at)))
+    for place, (value_type, what, value) in enumerate(found, start=1):
+        yield _segment("OBX", {1: str(place), 2: value_type, 3: what, 5: value, 11: "F"})
+
+
+def _case(case: CaseAnnounced) -> Iterator[str]:
+    """Return the segments of OML^O21: patient, order control, the order and its reader, the reasons."""
+    yield _patient(case.case.patient)
+    yield _control(case.case, {1: "SC", 5: "IP", 16: _ours(case.state.upper(), f"Case {case.state}")})
+    person = (case.pathologist_id or "", case.pathologist_family_name, case.pathologist_given_name)
+    yield _order(case.case, "CASE^Case^L", reader=_joined("&", *person) if case.pathologist_id else "")
+    for number, reason in enumerate(case.reasons, start=1):
+        yield _segment("NTE", {1: str(number), 3: escaped(reason)})
+    if case.pathologist_id:
+        role = "PI^Primary interpreter^HL70912"
+        yield _segment("PRT", {1: "1", 2: "UC", 4: role, 5: _joined("^", *person)}, _LATER_VERSION)
+
+
+def _patient(patient: PatientNamed) -> str:
+    """Return PID with identifiers and name; a doubted identifier is not spread."""
+    identifiers = (
+        _joined("^", one.value, "", "", one.issuer, _PERSON_CODES.get(one.kind, one.kind))
+        for one in patient.identifiers
+        if not one.kind.endswith(_DOUBTED)
+    )
+    named = patient.family_name or patient.given_name
+    name = _joined("^", patient.family_name, patient.given_name, "", "", "", "", "L") if named else ""
+    return _segment("PID", {1: "1", 3: "~".join(identifiers), 5: name})
+
+
+def _order(case: CaseNamed, what: str, reader: str = "") -> str:
+    fields = {
+        1: "1",
+        2: escaped(case.placer_order_number),
+        3: escaped(case.filler_order_number or case.accession_number),
+        4: what,
+        32: reader,
+    }
+    return _segment("OBR", fields)
+
+
+def _control(case: CaseNamed, more: dict[int, str]) -> str:
+    """Return ORC with the accession in ORC-38, a field that hl7apy does not know yet."""
+    fields = {
+        2: escaped(case.placer_order_number),
+        3: escaped(case.filler_order_number or case.accession_number),
+        17: escaped(case.site),
+    }
+    known = _segment("ORC", fields | more)
+    return known + "|" * (38 - known.count("|")) + escaped(case.accession_number)
+
+
+def _segment(name: str, fields: Mapping[int, str], version: str = _VERSION) -> str:
+    """Return one segment of escaped fields, by their numbers; ``~`` divides repetitions.
+
+    hl7apy may leave out or rewrite what it is given without a word, so what it made is compared.
+    """
+    wanted = {number: value for number, value in sorted(fields.items()) if value}
+    segment = Segment(name, version=version, validation_level=VALIDATION_LEVEL.TOLERANT)
+    try:
+        for number, value in wanted.items():
+            for one in value.split("~"):
+                segment.add_field(f"{name}_{number}").value = one
+        made = str(segment.to_er7())
+    except HL7apyException as error:
+        raise RejectedError(f"A segment {name} could not be made: {type(error).__name__}.") from error
+    # MSH-1 is the separator itself.
+    found = enumerate(made.split("|")[1:], start=2 if name == "MSH" else 1)
+    if {number: value for number, value in found if value} != wanted:
+        raise RejectedError(f"A segment {name} did not come out of hl7apy as it went in.")
+    return made
+
+
+def _joined(mark: str, *parts: str) -> str:
+    """Return the parts with the delimiter between them, and none after the last that says something."""
+    return mark.join(escaped(part) for part in parts).rstrip(mark)
+
+
+def _ours(code: str, meaning: str) -> str:
+    return f"{code}^{escaped(meaning)}^{_OUR_CODES}"
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y%m%d%H%M%S+0000")
+
+
+def escaped(text: str) -> str:
+    """Return the text on one line, with everything escaped that HL7 would read as a delimiter.
+
+    A text of two quotation marks says nothing here, because alone in a field it would mean "delete this".
+    """
+    line = "".join(_ESCAPES.get(mark, mark) for mark in " ".join(text.split()) if mark.isprintable())
+    return "" if line.strip() == '""' else line
