@@ -1,16 +1,18 @@
 """The database: one function opens a write, one opens a read, on SQLite and on PostgreSQL."""
 
 import fcntl
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import Engine, create_engine, event, func, select
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from models.errors import TransientError
@@ -18,8 +20,15 @@ from models.failpoint import failpoint
 
 # How long SQLite itself waits for a lock that the file lock doesn't cover (a checkpoint, a foreign reader).
 _BUSY_TIMEOUT_MS = 10_000
+# PostgreSQL ends a transaction that does nothing for so long: its process hangs, and others wait for its locks.
+_LONGEST_IDLE_MS = 120_000
+# A dead connection (a pulled cable, a fail-over) is noticed after about so long.
+_SILENCE_S = 30
 # SQLite pages the log may grow by before the one checkpointing process folds it back (4 KiB each).
 _CHECKPOINT_PAGES = 1_000
+_NOT_OUR_TURN = "others have been writing to the database for too long, or one of them hangs: tried again later"
+# A server that is gone, locked, full or stopping, and a pool whose connections are all in use.
+_AWAY = (OperationalError, PoolTimeoutError)
 
 
 class Database:
@@ -32,12 +41,15 @@ class Database:
     checkpoints
         SQLite only: whether this process folds the write-ahead log back into the file. One process of an
         installation does, since SQLite 3.7.0 to 3.51.2 may corrupt a file that several checkpoint.
+    lock_wait
+        How long a write waits for its turn, on SQLite for the file and on PostgreSQL for a row.
     """
 
-    def __init__(self, url: str, *, checkpoints: bool = False) -> None:
+    def __init__(self, url: str, *, checkpoints: bool = False, lock_wait: timedelta = timedelta(seconds=30)) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._engine = create_engine(self.url, **_engine_options(sqlite=self.is_sqlite))
+        self._lock_wait_s = lock_wait.total_seconds()
+        self._engine = create_engine(self.url, **_engine_options(self._lock_wait_s, sqlite=self.is_sqlite))
         self._writes = self._engine.execution_options(writes=True)
         self._one_writer = threading.Lock()
         self._lock_path: Path | None = None
@@ -71,8 +83,8 @@ class Database:
                 session.flush()
                 failpoint(f"{name}.before_commit")
                 session.commit()
-            except OperationalError as error:
-                message = f"the database could not take the change ({type(error.orig).__name__}): tried again later"
+            except _AWAY as error:
+                message = f"the database could not take the change ({_kind(error)}): tried again later"
                 raise TransientError(message) from error
         failpoint(f"{name}.after_commit")
 
@@ -88,8 +100,8 @@ class Database:
         with Session(self._engine, expire_on_commit=False, autoflush=False) as session:
             try:
                 yield session
-            except OperationalError as error:
-                message = f"the database could not be read ({type(error.orig).__name__}): tried again later"
+            except _AWAY as error:
+                message = f"the database could not be read ({_kind(error)}): tried again later"
                 raise TransientError(message) from error
 
     def close(self) -> None:
@@ -102,9 +114,42 @@ class Database:
         if self._lock_path is None:
             yield
             return
-        with self._one_writer, self._lock_path.open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        if not self._one_writer.acquire(timeout=self._lock_wait_s):
+            raise TransientError(_NOT_OUR_TURN)
+        try:
+            with _opened(self._lock_path) as lock:
+                _lock_within(lock, self._lock_wait_s)
+                yield
+        finally:
+            self._one_writer.release()
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("ab")
+    except OSError as error:
+        message = f"the database's folder can't be used ({os.strerror(error.errno or 0)}): tried again later"
+        raise TransientError(message) from error
+
+
+def _lock_within(lock: BinaryIO, limit_s: float) -> None:
+    """Lock a file for this process alone; a process that was stopped while it held the lock is not waited for ever.
+
+    The kernel's queue is the fair one, and it knows no limit: so somebody else stands in it for us.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        is_ours = threading.Event()
+        threading.Thread(target=_queue_up, args=(lock.fileno(), is_ours), daemon=True).start()
+        if not is_ours.wait(limit_s):
+            # The caller closes the file; a lock that is granted to a closed file is given back at once.
+            raise TransientError(_NOT_OUR_TURN) from None
+
+
+def _queue_up(descriptor: int, is_ours: threading.Event) -> None:
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    is_ours.set()
 
 
 def utc_now() -> datetime:
@@ -121,15 +166,30 @@ def database_now(session: Session) -> datetime:
     return now
 
 
-def _engine_options(*, sqlite: bool) -> dict[str, Any]:
+def _kind(error: Exception) -> str:
+    return type(error.orig if isinstance(error, DBAPIError) else error).__name__
+
+
+def _engine_options(lock_wait_s: float, *, sqlite: bool) -> dict[str, Any]:
     if sqlite:
         return {"connect_args": {"timeout": _BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}}
+    limits = {
+        "lock_timeout": int(lock_wait_s * 1000),
+        "idle_in_transaction_session_timeout": _LONGEST_IDLE_MS,
+    }
+    silence = {
+        "connect_timeout": 5,
+        "keepalives_idle": _SILENCE_S // 3,
+        "keepalives_interval": _SILENCE_S // 3,
+        "keepalives_count": 2,
+        "tcp_user_timeout": _SILENCE_S * 1000,
+    }
     return {
         "pool_size": 10,
         "max_overflow": 20,
         "pool_pre_ping": True,
         "isolation_level": "READ COMMITTED",
-        "connect_args": {"connect_timeout": 5},
+        "connect_args": silence | {"options": " ".join(f"-c {name}={value}" for name, value in limits.items())},
     }
 
 
@@ -144,6 +204,8 @@ def _prepare_sqlite(engine: Engine, *, checkpoints: bool) -> None:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
+            # INSERT OR REPLACE deletes the old row: without this no DELETE trigger sees it, and the books stay open.
+            "recursive_triggers=ON",
             f"busy_timeout={_BUSY_TIMEOUT_MS}",
             f"wal_autocheckpoint={_CHECKPOINT_PAGES if checkpoints else 0}",
         ):
