@@ -197,5 +197,6 @@ def escaped(text: str) -> str:
 
     A text of two quotation marks says nothing here, because alone in a field it would mean "delete this".
     """
-    line = "".join(_ESCAPES.get(mark, mark) for mark in " ".join(text.split()) if mark.isprintable())
-    return "" if line.strip() == '""' else line
+    printable = "".join(mark if mark.isprintable() else " " if mark.isspace() else "" for mark in text)
+    line = " ".join(printable.split())
+    return "" if line == '""' else "".join(_ESCAPES.get(mark, mark) for mark in line)
