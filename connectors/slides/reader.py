@@ -96,10 +96,13 @@ class SlideReader:
         return self._picture("macro")
 
     def overview(self, longest_side: int) -> Image.Image | None:
-        """Return the whole of level 0, smaller, without label; none when only decoding all of it would do."""
-        width, height = self._slide.dimensions
-        level = self._slide.get_best_level_for_downsample(max(1.0, max(width, height) / longest_side))
-        size = self._slide.level_dimensions[level]
+        """Return the whole of level 0, smaller, without label: within this many pixels, and at least half of them.
+
+        Nothing when the slide has no level that is small enough to be decoded whole.
+        """
+        sizes = self._slide.level_dimensions
+        level = max((number for number, size in enumerate(sizes) if 2 * max(size) >= longest_side), default=0)
+        size = sizes[level]
         if size[0] * size[1] > _LARGEST_PICTURE_PX:
             return None
         image = self._region((0, 0), level, size)

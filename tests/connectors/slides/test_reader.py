@@ -117,11 +117,14 @@ def test_a_damaged_part_of_another_format_does_not_spoil_the_rest(shared_data: P
 def test_the_overview_shows_the_section_and_never_the_label(slide: Path) -> None:
     with SlideReader(slide) as reader:
         overview = reader.overview(512)
+        nearly = reader.overview(1024)
         label = reader.label()
         macro = reader.macro()
 
     assert overview is not None
     assert overview.size == (512, 341)
+    assert nearly is not None
+    assert nearly.size == (750, 500)
     assert label is not None
     assert label.size == (480, 480)
     assert macro is not None
