@@ -26,10 +26,11 @@ def whole(pattern: str, text: str) -> str | None:
 def find(pattern: str, text: str) -> tuple[str, ...]:
     """Return every distinct container identifier within a text, as in a file name, in order.
 
-    One that is part of a longer word or number is none: ``A1-1`` is not in ``A1-12``.
+    One that is part of a longer word or number is none: ``A1-1`` is not in ``A1-12``. Of a long text only the end
+    is searched: of a path, that is the file's own name.
     """
-    alone = _alone(pattern)
-    return tuple(dict.fromkeys(normalised(found["container"]) for found in alone.finditer(text[:_TEXT_CHARACTERS])))
+    alone = _alone(pattern).finditer(text, max(0, len(text) - _TEXT_CHARACTERS))
+    return tuple(dict.fromkeys(normalised(found["container"]) for found in alone))
 
 
 @lru_cache(maxsize=256)

@@ -41,6 +41,14 @@ def test_a_file_name_holds_identifiers_only_where_they_stand_alone(name: str, fo
     assert find(SITE, name) == found
 
 
+def test_of_a_long_path_the_file_name_at_its_end_is_read() -> None:
+    folders = "2026-11-22/" * 80
+
+    assert find(SITE, f"{folders}26H004821-A1-1.svs") == ("26H004821-A1-1",)
+    assert find(SITE, f"26H004821-A1-2/{folders}26H004821-A1-1.svs") == ("26H004821-A1-1",)
+    assert find(SITE, "1" + "26H004821-A1-1".ljust(255, ".")) == ()
+
+
 @pytest.mark.parametrize("text", ["26H004821-A1-1" * 1000, "1" * 1_000_000, "\0" * 300])
 def test_a_text_longer_than_any_label_is_no_identifier(text: str) -> None:
     assert whole(SITE, text) is None
