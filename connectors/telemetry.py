@@ -32,7 +32,7 @@ _STAGES: Final = frozenset(
     [
         *("intake", "slide_qc", "barcode_matching", "archive_upload", "case_assignment", "sending"),
         # Where slides wait, as the page names it.
-        *("arriving", "received"),
+        *("arriving", "received", "scan", "order", "person", "rescan"),
     ]
 )
 _SUBJECTS: Final = frozenset(("scan", "case", "slide", "read", "inbox", "message"))

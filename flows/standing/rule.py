@@ -39,8 +39,10 @@ class State(StrEnum):
 STATES: Final = tuple(State)
 
 AT_REST: Final = frozenset(
-    (State.REFUSED, State.ARCHIVED, State.ASSIGNED, State.SET_ASIDE, State.GLASS_ONLY)
-    + (State.SUPERSEDED, State.CANCELLED, State.WITHDRAWN)
+    [
+        *(State.REFUSED, State.ARCHIVED, State.ASSIGNED, State.SET_ASIDE),
+        *(State.GLASS_ONLY, State.SUPERSEDED, State.CANCELLED, State.WITHDRAWN),
+    ]
 )
 """States in which nothing is to happen by itself any more."""
 
@@ -144,7 +146,7 @@ def standing_of_file(state: str, first_seen_at: datetime, changed_at: datetime, 
     return Standing(State.ARRIVING, "the scanner", first_seen_at, reason=problem, then="taken once it is whole")
 
 
-def standing_of_case(  # noqa: PLR0913 - the facets of a case
+def standing_of_case(
     images: str,
     reading: str,
     changed_at: datetime,

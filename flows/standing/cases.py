@@ -1,0 +1,222 @@
+"""Where cases stand: what of each can be read, what is missing, who has it and why."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from flows.completeness import ExpectedSlide, ScanOfSlide, standing_of
+from flows.standing.rows import Row, is_open, open_step, rows_of_case, step_columns
+from flows.standing.rule import OpenStep, Standing, standing_of_case
+from models.facets import Lane, Reading
+from models.tables.books import History
+from models.tables.case import Case, Identifier, Slide
+from models.tables.place import Site
+from models.tables.reading import Assignment, Pathologist, Read
+from models.tables.scan import Scan
+from models.tables.step import Step
+
+_LANE_WORDS: Final = {Lane.INTRA_OPERATIVE: "intra-operative", Lane.URGENT: "urgent", Lane.ROUTINE: "routine"}
+_READABLE: Final = ("archived", "glass only")
+_MISSING_WORDS: Final = {
+    "moving": "on the way",
+    "waiting for a rescan": "rescan",
+    "set aside": "set aside",
+    "waiting for a scan": "awaited",
+}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who has a case's read, since when, and why it went to them."""
+
+    id: str
+    name: str
+    since: datetime
+    why: str
+    decided_by: str
+
+
+@dataclass(frozen=True)
+class CaseLine:
+    """Where one case stands.
+
+    ``completeness`` is a sentence such as "7 of 9 slides can be read, 1 rescan, 1 awaited"; it never becomes a tick.
+    """
+
+    id: str
+    accession_number: str
+    site: str
+    lane: str
+    subspecialty: str | None
+    registered_at: datetime
+    due_at: datetime | None
+    standing: Standing
+    completeness: str
+    is_closed: bool
+    reader: Reader | None
+
+
+@dataclass(frozen=True)
+class CasePage:
+    """Everything about one case that a page shows."""
+
+    line: CaseLine
+    rows: tuple[Row, ...]
+    readers: tuple[Reader, ...]
+    changes: tuple[History, ...]
+    closed_at: datetime | None
+    released: bool
+
+
+def list_cases(session: Session, *, site: str | None = None, most: int = 200) -> list[CaseLine]:
+    """Return the cases that nobody has yet, the most urgent first, then the newest of the others; at most so many."""
+    assigned = Case.reading == Reading.ASSIGNED
+    query = (
+        select(Case)
+        .where(Case.site_id.in_(select(Site.id)) if site is None else Case.site_id == site)
+        .order_by(assigned | Case.cancelled, Case.lane, Case.due_at.is_(None), Case.due_at, Case.registered_at.desc())
+        .limit(most)
+    )
+    return _lines(session, session.scalars(query).all())
+
+
+def count_cases(session: Session) -> dict[tuple[str, str], int]:
+    """Return how many cases of a site stand at which word, by the facets alone."""
+    rows = session.execute(
+        select(Case.site_id, Case.images, Case.reading, Case.cancelled, func.count()).group_by(
+            Case.site_id, Case.images, Case.reading, Case.cancelled
+        )
+    )
+    counted: Counter[tuple[str, str]] = Counter()
+    epoch = datetime.min.replace(tzinfo=UTC)
+    for site, images, reading, cancelled, number in rows:
+        standing = standing_of_case(images, reading, epoch, closed=True, cancelled=cancelled)
+        counted[site, standing.state] += number
+    return dict(counted)
+
+
+def case_page(session: Session, case_id: str) -> CasePage | None:
+    """Return one case with its slides, readers and changes; ``None`` when there is no such case."""
+    case = session.get(Case, case_id)
+    if case is None:
+        return None
+    changes = session.scalars(select(History).where(History.subject_id == case_id).order_by(History.id))
+    return CasePage(
+        line=_lines(session, [case])[0],
+        rows=tuple(rows_of_case(session, case_id)),
+        readers=tuple(reader for _, reader in _readers(session, [case_id], ended=True)),
+        changes=tuple(changes),
+        closed_at=case.expected_closed_at,
+        released=case.released,
+    )
+
+
+def completeness_in_words(expected: Sequence[ExpectedSlide], *, closed: bool, released: bool) -> str:
+    """Say what of a case can be read and what is missing; an open set says that more may come."""
+    where = Counter(standing_of(slide) for slide in expected)
+    readable = sum(where[one] for one in _READABLE)
+    slides = "slide" if len(expected) == 1 else "slides"
+    parts = [f"{readable} of {len(expected)} {slides} can be read" if expected else "no slides are ordered yet"]
+    parts += [f"{where[one]} {word}" for one, word in _MISSING_WORDS.items() if where[one]]  # type: ignore[index] # its keys are the words of SlideStanding
+    said = ", ".join(parts)
+    if released:
+        return f"{said}; released by a person"
+    return said if closed else f"{said}; more may be ordered"
+
+
+def _lines(session: Session, cases: Sequence[Case]) -> list[CaseLine]:
+    ids = [case.id for case in cases]
+    expected, accessions = _expected(session, ids), _accessions(session, ids)
+    readers, assigning = dict(_readers(session, ids, ended=False)), _assigning(session, ids)
+    changed = _last_changes(session, ids)
+    return [
+        CaseLine(
+            id=case.id,
+            accession_number=accessions.get(case.id, ""),
+            site=case.site_id,
+            lane=_LANE_WORDS[Lane(case.lane)],
+            subspecialty=case.subspecialty,
+            registered_at=case.registered_at,
+            due_at=case.due_at,
+            standing=standing_of_case(
+                case.images,
+                case.reading,
+                changed.get(case.id, case.registered_at),
+                closed=case.expected_closed_at is not None,
+                cancelled=case.cancelled,
+                assigning=assigning.get(case.id),
+            ),
+            completeness=completeness_in_words(
+                expected[case.id], closed=case.expected_closed_at is not None, released=case.released
+            ),
+            is_closed=case.expected_closed_at is not None,
+            reader=readers.get(case.id),
+        )
+        for case in cases
+    ]
+
+
+def _expected(session: Session, ids: Sequence[str]) -> dict[str, list[ExpectedSlide]]:
+    rows = session.execute(
+        select(Slide.case_id, Slide.id, Slide.route, Scan.id, Scan.quality, Scan.storage, Scan.outcome)
+        .outerjoin(Scan, Scan.slide_id == Slide.id)
+        .where(Slide.case_id.in_(ids), Slide.cancelled.is_(False))
+        .order_by(Slide.id)
+    )
+    scans: dict[tuple[str, str, str], list[ScanOfSlide]] = {}
+    for case_id, slide_id, route, *scan in rows:
+        found = scans.setdefault((case_id, slide_id, route), [])
+        if scan[0] is not None:
+            found.append(ScanOfSlide(*scan))
+    expected: dict[str, list[ExpectedSlide]] = defaultdict(list)
+    for (case_id, slide_id, route), found in scans.items():
+        expected[case_id].append(ExpectedSlide(slide_id, route, tuple(found)))
+    return expected
+
+
+def _accessions(session: Session, ids: Sequence[str]) -> dict[str, str]:
+    rows = session.execute(
+        select(Identifier.subject_id, Identifier.value)
+        .where(Identifier.subject_id.in_(ids), Identifier.kind == "accession")
+        .order_by(Identifier.id.desc())
+    )
+    return dict(rows.all())
+
+
+def _readers(session: Session, ids: Sequence[str], *, ended: bool) -> list[tuple[str, Reader]]:
+    query = (
+        select(Read.case_id, Pathologist.id, Pathologist.name, Assignment)
+        .join(Read, Read.id == Assignment.read_id)
+        .join(Pathologist, Pathologist.id == Assignment.pathologist_id)
+        .where(Read.case_id.in_(ids))
+        .order_by(Assignment.id)
+    )
+    rows = session.execute(query if ended else query.where(Assignment.ended_at.is_(None)))
+    return [
+        (case_id, Reader(reader_id, name, given.started_at, _why(given.explanation), given.decided_by))
+        for case_id, reader_id, name, given in rows
+    ]
+
+
+def _why(explanation: dict[str, Any]) -> str:
+    return str(explanation.get("sentence") or "no reason was kept")
+
+
+def _assigning(session: Session, ids: Sequence[str]) -> dict[str, OpenStep]:
+    rows = session.execute(
+        select(Read.case_id, *step_columns())
+        .join(Step, Step.subject_id == Read.id)
+        .where(Read.case_id.in_(ids), Step.kind == "case_assignment", is_open())
+    )
+    return {case_id: open_step(step) for case_id, *step in rows}
+
+
+def _last_changes(session: Session, ids: Sequence[str]) -> dict[str, datetime]:
+    last = select(func.max(History.id)).where(History.subject_id.in_(ids)).group_by(History.subject_id)
+    rows = session.execute(select(History.subject_id, History.at).where(History.id.in_(last)))
+    return dict(rows.all())
