@@ -181,7 +181,7 @@ class Shift:
         """Write one end; while the database is away the result is kept and written when it is back."""
         while True:
             try:
-                with self.lab.database.write(f"{self.stage.name}.end") as session:
+                with self.lab.database.write(f"{self.stage.name}.end_alone") as session:
                     end(session)
             except TransientError:
                 if self.stop.wait(_DATABASE_PAUSE_SECONDS):
@@ -191,6 +191,6 @@ class Shift:
 
     def _give_back_alone(self) -> None:
         for claim in self._alone:
-            with self.lab.database.write(f"{self.stage.name}.end") as session:
+            with self.lab.database.write(f"{self.stage.name}.give_back") as session:
                 ledger.give_back(session, claim)
         self._alone.clear()

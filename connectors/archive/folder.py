@@ -46,7 +46,9 @@ class FolderArchive:
         with self._our_errors():
             self._root.mkdir(parents=True, exist_ok=True)
             if not (self._root / _MARK).exists():
+                failpoint("archive.before_prepare")
                 write_whole(self._root / _MARK, b"This folder is an archive of Coverslip.\n")
+                failpoint("archive.after_prepare")
 
     def store(self, instance: StoredInstance, path: Path) -> None:
         """Keep the object in this file; see ``Archive.store``."""
