@@ -22,6 +22,7 @@ _ANSWER_TYPES = {
     "OML^O33": ("ORL", "O34", "ORL_O34"),
     "ORM^O01": ("ORR", "O02", "ORR_O02"),
 }
+_ANSWERS = frozenset({"ACK", "ORL", "ORR"})
 # MSA-1 (table 0008) in both modes.
 _APPLICATION_CODES: dict[Verdict, str] = {"accept": "AA", "error": "AE", "reject": "AR"}
 _COMMIT_CODES: dict[Verdict, str] = {"accept": "CA", "error": "CE", "reject": "CR"}
@@ -63,9 +64,12 @@ def acknowledge(raw: bytes, profile: Profile, received_at: datetime) -> Acknowle
 
     A message without MSH, or without MSH-10 or MSH-9, is stored too, but answered AE: without MSH-10 no
     sender can match the answer, and AA would let it believe that all is well with a message
-    that a person must look at. ERR names the field.
+    that a person must look at. ERR names the field. An answer is never answered: two systems that
+    answer everything would talk for ever.
     """
     header = read_header(raw)
+    if header.message_type[:3] in _ANSWERS:
+        return Acknowledgement("", b"")
     fault = _fault(header)
     if fault is not None:
         return _answer(raw, header, profile, received_at, "error", fault)

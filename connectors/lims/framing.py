@@ -66,6 +66,11 @@ class Deframer:
         """Whether the stream stands inside a frame."""
         return self._inside
 
+    @property
+    def held(self) -> int:
+        """Bytes kept in memory of the frame that has not ended."""
+        return len(self._buffer)
+
     def feed(self, data: bytes) -> list[bytes | FrameRefused]:
         """Take the next bytes and return what ended with them, in order; empty frames vanish."""
         self._buffer += data

@@ -36,6 +36,8 @@ class ListenerLimits:
 
     Attributes
     ----------
+    unfinished_bytes
+        Of all messages together that have not ended; whoever goes beyond is closed and sends again later.
     idle_seconds
         A connection that says nothing for so long is closed; its peer opens another when it needs one.
     frame_seconds
@@ -52,6 +54,7 @@ class ListenerLimits:
     """
 
     frame_bytes: int = FRAME_BYTES
+    unfinished_bytes: int = 8 * FRAME_BYTES
     idle_seconds: float = 3600.0
     frame_seconds: float = 60.0
     keep_seconds: float = 30.0
@@ -213,7 +216,17 @@ class MllpListener:
         connection.answering = False
         if found or was_idle:
             connection.since = monotonic()
-        return "not MLLP" if connection.deframer.junk > _JUNK_BYTES else ""
+        if connection.deframer.junk > _JUNK_BYTES:
+            return "not MLLP"
+        return "memory full" if self._overfull(connection) else ""
+
+    def _overfull(self, connection: _Connection) -> bool:
+        """Whether this connection's unfinished message takes more memory than is left."""
+        # Small messages pass without looking at all the others.
+        if connection.deframer.held <= _READ_BYTES:
+            return False
+        held = sum(other.deframer.held for other in self._connections.values())
+        return held > self._limits.unfinished_bytes
 
     async def _answer(self, connection: _Connection, ended: bytes | FrameRefused) -> str:
         """Keep one message and answer it; return why to stop, or an empty text."""

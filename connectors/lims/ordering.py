@@ -13,6 +13,8 @@ from models.errors import RejectedError
 from models.statements import BlockStated, OrderStated, Priority, SlideStated, SpecimenStated, Stamp
 
 _MOST_URGENT_FIRST: tuple[Priority, ...] = ("intra-operative", "urgent", "routine")
+# A pattern of somebody's own may be slow, and no field with an accession is longer.
+_SEARCHED_CHARACTERS = 500
 _UID = re.compile(r"(?=.{3,64}$)[0-9]+(\.[0-9]+)+")
 
 
@@ -68,7 +70,7 @@ def _accession_of(segments: list[Segment], profile: Profile) -> str:
         for segment in segments:
             said = segment.stated(int(number)) if segment.name == name else ""
             if said and profile.accession_pattern:
-                fits = re.search(profile.accession_pattern, said)
+                fits = re.search(profile.accession_pattern, said[:_SEARCHED_CHARACTERS])
                 said = fits.group(min(1, fits.re.groups)) if fits else ""
             if said:
                 return said

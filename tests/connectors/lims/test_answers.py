@@ -42,7 +42,6 @@ def segments(answered: Acknowledgement) -> list[list[str]]:
         ("ORM^O01", "ORR^O02^ORR_O02"),
         ("ADT^A08^ADT_A01", "ACK^A08^ACK"),
         ("ORU^R01", "ACK^R01^ACK"),
-        ("ACK", "ACK"),
         ("ZZZ^Z01", "ACK^Z01^ACK"),
     ],
 )
@@ -75,6 +74,11 @@ def test_an_answer_uses_the_delimiters_of_the_request() -> None:
     found = answer(b"MSH#*!?%#LIMS#S###2026##OML*O33#M?1#P#2.5\r").payload
     assert found.startswith(b"MSH#*!?%###LIMS#S#20261122091501+0000##ORL*O34*ORL_O34#A")
     assert found.endswith(b"\rMSA#AA#M?1\r")
+
+
+@pytest.mark.parametrize("asked", ["ACK", "ACK^A08^ACK", "ORL^O34^ORL_O34"])
+def test_an_answer_is_never_answered(asked: str) -> None:
+    assert answer(request(asked)) == Acknowledgement("", b"")
 
 
 def test_building_an_answer_twice_gives_the_same_bytes_and_other_requests_other_ids() -> None:

@@ -278,6 +278,24 @@ def test_a_stop_with_many_connections_is_quick_and_logs_no_error(caplog: pytest.
     assert caplog.records == []
 
 
+def test_unfinished_messages_together_take_no_more_memory_than_allowed() -> None:
+    async def talk() -> None:
+        limits = ListenerLimits(unfinished_bytes=1_000_000)
+        async with listening(Store().keep, limits) as listener:
+            peers = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(3)]
+            for _, writer in peers:
+                writer.write(b"\x0bMSH|" + b"x" * 400_000)
+            reads = [asyncio.create_task(reader.read(1)) for reader, _ in peers]
+            await asyncio.wait(reads, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+            assert listener.counts["connections closed: memory full"] == 1
+            assert sum(read.done() for read in reads) == 1
+            for _, writer in peers:
+                writer.close()
+            await asyncio.gather(*reads, return_exceptions=True)
+
+    asyncio.run(talk())
+
+
 def test_a_browser_at_the_wrong_door_is_sent_away() -> None:
     async def talk() -> int:
         async with listening(Store().keep) as listener, connected(listener.port) as (reader, writer):

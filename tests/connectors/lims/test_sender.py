@@ -207,6 +207,23 @@ def test_a_peer_that_closes_instead_of_answering_is_tried_again_later() -> None:
         assert sender.send(message("C1"), "C1").code == "AA"
 
 
+def test_an_answer_cut_at_any_byte_is_asked_for_again() -> None:
+    whole = ack("C1")
+
+    def script(connection: socket.socket, number: int) -> None:
+        if hear(connection):
+            connection.sendall(whole[: number - 1])
+
+    with peer(script) as (port, connections), MllpSender("127.0.0.1", port, QUICK) as sender:
+        found: list[Answer] = []
+        while not found:
+            with suppress(TransientError):
+                found.append(sender.send(message("C1"), "C1"))
+    # FS ends the frame; only the CR after it may be missing.
+    assert found == [Answer("AA", "", whole.strip(b"\x0b\x1c\r") + b"\r")]
+    assert len(connections) == len(whole)
+
+
 def test_an_endless_answer_is_refused() -> None:
     endless = b"\x0bMSH|" + b"x" * 2_000_000 + b"\x1c\r"
     with (
