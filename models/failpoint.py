@@ -2,7 +2,7 @@
 
 A failpoint stands before and after each commit and each outside effect. It does nothing unless
 ``COVERSLIP_FAILPOINT`` names it: ``store.before_put`` kills at the first hit, ``store.before_put:2`` at
-the second.
+the second. With ``COVERSLIP_FAILPOINT_LOG``, every name that is passed is appended to that file, a line each.
 """
 
 import os
@@ -14,6 +14,9 @@ _hits: Counter[str] = Counter()
 
 def failpoint(name: str) -> None:
     """Kill this process with SIGKILL when the environment asks for exactly this place and hit."""
+    log = os.environ.get("COVERSLIP_FAILPOINT_LOG")
+    if log is not None:
+        _note(log, name)
     wanted = os.environ.get("COVERSLIP_FAILPOINT")
     if wanted is None:
         return
@@ -23,3 +26,12 @@ def failpoint(name: str) -> None:
     _hits[name] += 1
     if _hits[name] == int(wanted_hit or "1"):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _note(log: str, name: str) -> None:
+    """Append a line in one call of the kernel: the processes that share the log do not mix their lines."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, f"{name}\n".encode())
+    finally:
+        os.close(descriptor)

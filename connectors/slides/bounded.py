@@ -28,7 +28,10 @@ _ANSWER_BYTES = 4 * _MEBIBYTE  # of a child: measurements and codes, never pixel
 _REQUEST_BYTES = 64 * 1024
 _START_SECONDS = 60.0  # importing the libraries, on a machine that is busy with everything else
 _GRACE_SECONDS = 5.0  # beyond a job's deadline, which the fork server enforces
-_KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "TURBOJPEG", "COVERSLIP_FAILPOINT")
+_KEPT_ENVIRONMENT = (
+    *("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "TURBOJPEG"),
+    *("COVERSLIP_FAILPOINT", "COVERSLIP_FAILPOINT_LOG"),
+)
 _LIBRARY_THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM", "BLIS")
 
 
