@@ -318,23 +318,12 @@ def add(session: Session, steps: Iterable[NewStep]) -> None:
 
 def end_open(session: Session, subject_id: str, kinds: Sequence[str], state: StepState) -> int:
     """End the open steps of these kinds as superseded or cancelled; a running one loses its claim."""
-    ended = session.execute(
-        update(_STEP)
-        .where(_STEP.c.subject_id == subject_id, _STEP.c.kind.in_(kinds), _STEP.c.state.in_(OPEN_STEP_STATES))
-        .values(state=state, worker_id=None, deadline_at=None, ended_at=database_now(session), **_NO_WAIT)
-    )
-    return _rows(ended)
+    return _end_all(session, subject_id, kinds, OPEN_STEP_STATES, state)
 
 
 def supersede(session: Session, subject_id: str, kinds: Sequence[str]) -> None:
     """Make steps obsolete, ended ones too: what was made from an older result must be made again."""
-    session.execute(
-        update(_STEP)
-        .where(
-            _STEP.c.subject_id == subject_id, _STEP.c.kind.in_(kinds), _STEP.c.state.in_((*OPEN_STEP_STATES, "done"))
-        )
-        .values(state="superseded", worker_id=None, deadline_at=None, ended_at=database_now(session), **_NO_WAIT)
-    )
+    _end_all(session, subject_id, kinds, (*OPEN_STEP_STATES, StepState.DONE), StepState.SUPERSEDED)
 
 
 def reprioritise(session: Session, subject_ids: Sequence[str], lane: int, due_at: datetime | None) -> None:
@@ -386,6 +375,21 @@ def open_slot(session: Session, name: str) -> None:
         .where(Slot.name == name, Slot.silent_since.is_not(None))
         .values(paused_until=None, paused_because=None, silent_since=None)
     )
+
+
+def _end_all(
+    session: Session, subject_id: str, kinds: Sequence[str], states: Sequence[StepState], to: StepState
+) -> int:
+    """End steps of a subject whoever holds them, and free what they held."""
+    ended = session.scalars(
+        update(_STEP)
+        .where(_STEP.c.subject_id == subject_id, _STEP.c.kind.in_(kinds), _STEP.c.state.in_(states))
+        .values(state=to, worker_id=None, deadline_at=None, ended_at=database_now(session), **_NO_WAIT)
+        .returning(_STEP.c.id)
+    ).all()
+    if ended:
+        session.execute(update(Slot).where(Slot.step_id.in_(ended)).values(step_id=None))
+    return len(ended)
 
 
 def _candidates(session: Session, wanted: Wanted, slot: str, most: int) -> list[Any]:
