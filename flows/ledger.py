@@ -179,13 +179,8 @@ _END = (
     )
     .values(worker_id=None, deadline_at=None, lost=0, expired=False)
 )
-_FINISH = _END.values(
-    state=bindparam("to"),
-    tries=0,
-    ended_at=bindparam("at"),
-    result=bindparam("result_json", type_=_STEP.c.result.type),
-    problem=bindparam("why"),
-)
+_FINISH = _END.values(state=bindparam("to"), tries=0, ended_at=bindparam("at"), problem=bindparam("why"))
+_RESULT = {"result": bindparam("result_json", type_=_STEP.c.result.type)}
 _FREE = update(Slot).where(Slot.step_id == bindparam("claimed")).values(step_id=None)
 
 
@@ -236,27 +231,29 @@ def finish(
     state: StepState = StepState.DONE,
     problem: str | None = None,
 ) -> None:
-    """End a step for good: done, or set aside with its problem.
+    """End a step for good: done, or set aside with its problem. Without a result, an earlier attempt's is kept.
 
     Raises
     ------
     LostClaimError
         The attempt is no longer ours; the caller's whole transaction must be given up.
     """
-    _end(
-        session,
-        _FINISH,
-        claimed,
-        {"to": state, "at": database_now(session), "result_json": result, "why": problem},
-    )
+    values: dict[str, Any] = {"to": state, "at": database_now(session), "why": problem}
+    if result is None:
+        _end(session, _FINISH, claimed, values)
+        return
+    _end(session, _FINISH.values(**_RESULT), claimed, {**values, "result_json": result})
 
 
 def wait(session: Session, claimed: Claim, wait_: Wait, result: dict[str, Any] | None = None) -> None:
     """Put a step down until its key is woken or its time has come; it holds nothing meanwhile.
 
-    The caller re-checks its condition in the same transaction, after ``hold_key``.
+    The caller re-checks its condition in the same transaction, after ``hold_key``. Without a result, an earlier
+    attempt's is kept.
     """
-    values = {**_waiting(wait_, database_now(session)), "tries": 0, "result": result}
+    values = {**_waiting(wait_, database_now(session)), "tries": 0}
+    if result is not None:
+        values["result"] = result
     _end(session, _END.values(**values), claimed, {})
 
 
