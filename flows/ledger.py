@@ -278,7 +278,9 @@ def give_back(
 ) -> None:
     """Put a step back: ready at once (a clean stop), or after a pause because a neighbour was not ready."""
     if retry_after is None:
-        _end(session, _END.values(state="ready"), claimed, {})
+        # Neither an end nor a death: the next claim must know as much of this step as we did.
+        as_before = {"state": "ready", "lost": claimed.lost, "expired": claimed.expired}
+        _end(session, _END.values(**as_before), claimed, {})
         return
     now = database_now(session)
     pause = Wait(waiting_for, str(claimed.id), now + retry_after, "tried again")
