@@ -179,7 +179,9 @@ _END = (
     )
     .values(worker_id=None, deadline_at=None, lost=0, expired=False)
 )
-_FINISH = _END.values(state=bindparam("to"), tries=0, ended_at=bindparam("at"), problem=bindparam("why"))
+_FINISH = _END.values(
+    state=bindparam("to"), tries=0, ended_at=bindparam("at"), problem=bindparam("why"), alerted=bindparam("told")
+)
 _RESULT = {"result": bindparam("result_json", type_=_STEP.c.result.type)}
 _FREE = update(Slot).where(Slot.step_id == bindparam("claimed")).values(step_id=None)
 
@@ -238,7 +240,9 @@ def finish(
     LostClaimError
         The attempt is no longer ours; the caller's whole transaction must be given up.
     """
-    values: dict[str, Any] = {"to": state, "at": database_now(session), "why": problem}
+    # Who sets a step aside by its end tells people too; the sweeper tells of those that nobody ended.
+    told = state == StepState.SET_ASIDE
+    values: dict[str, Any] = {"to": state, "at": database_now(session), "why": problem, "told": told}
     if result is None:
         _end(session, _FINISH, claimed, values)
         return
