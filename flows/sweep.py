@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from connectors.wiring import Lab
 from flows.books import Subject, raise_alert
+from flows.changes import lock_scan
 from flows.ledger import Claim
 from flows.trouble import settle_set_aside
 from models.database import database_now
@@ -22,13 +23,27 @@ _RAISED = ("a person", "the LIMS", "an eligible pathologist")
 
 
 def sweep(lab: Lab) -> int:
-    """Do all that is due; return how many steps were moved."""
+    """Do all that is due; return how many steps were moved.
+
+    In several transactions: the row of a step is never held while its subject's case is waited for.
+    """
     grace = lab.settings.work.heartbeat_grace
     with lab.database.read() as session:
-        if not _anything_due(session, grace):
-            return 0
-    with lab.database.write("sweep") as session:
-        return _return_lost(session, grace) + _end_waits(session) + _raise_set_aside(lab, session)
+        now = database_now(session)
+        lost = session.scalar(_lost(now, grace).limit(1)) is not None
+        due = session.scalar(_due(now).limit(1)) is not None
+        untold = session.scalars(_UNTOLD).all()
+    moved = 0
+    if lost:
+        with lab.database.write("sweep_lost") as session:
+            moved += _return_lost(session, grace)
+    if due:
+        with lab.database.write("sweep_due") as session:
+            moved += _end_waits(session)
+    for step in untold:
+        with lab.database.write("sweep_set_aside") as session:
+            moved += _tell_set_aside(lab, session, step)
+    return moved
 
 
 def tidy(lab: Lab) -> int:
@@ -40,29 +55,27 @@ def tidy(lab: Lab) -> int:
     return len(idle)
 
 
-def _anything_due(session: Session, grace: timedelta) -> bool:
-    now = database_now(session)
-    due = select(Step.id).where(Step.state == "waiting", Step.waiting_until <= now).limit(1)
-    late = select(Step.id).where(Step.state == "running", Step.deadline_at <= now).limit(1)
-    dead = _of_dead_workers(now - grace).limit(1)
-    set_aside = select(Step.id).where(Step.state == "set aside", Step.alerted.is_(False)).limit(1)
-    return any(session.scalar(query) is not None for query in (due, late, dead, set_aside))
-
-
-def _of_dead_workers(silent_since: datetime) -> Select[int]:
+def _lost(now: datetime, grace: timedelta) -> Select[int]:
+    """Find what a dead worker holds, or what runs past its deadline."""
+    dead = (Worker.heartbeat_at < now - grace) | Worker.ended_at.is_not(None)
     return (
         select(Step.id)
-        .join(Worker, Worker.id == Step.worker_id)
-        .where(Step.state == "running")
-        .where((Worker.heartbeat_at < silent_since) | Worker.ended_at.is_not(None))
+        .outerjoin(Worker, Worker.id == Step.worker_id)
+        .where(Step.state == "running", dead | (Step.deadline_at <= now))
     )
 
 
+def _due(now: datetime) -> Select[Step]:
+    return select(Step).where(Step.state == "waiting", Step.waiting_until <= now)
+
+
+_UNTOLD = select(Step).where(Step.state == "set aside", Step.alerted.is_(False)).order_by(Step.id)
+
+
 def _return_lost(session: Session, grace: timedelta) -> int:
-    """Make ready again what a dead worker held, or what ran past its deadline."""
+    """Make ready again what nobody will end; a step that its worker ends this very moment is left to it."""
     now = database_now(session)
-    lost = set(session.scalars(_of_dead_workers(now - grace)))
-    lost |= set(session.scalars(select(Step.id).where(Step.state == "running", Step.deadline_at <= now)))
+    lost = session.scalars(_lost(now, grace).with_for_update(skip_locked=True, of=Step)).all()
     if lost:
         session.execute(update(Step).where(Step.id.in_(lost)).values(state="ready", worker_id=None, deadline_at=None))
         session.execute(update(Slot).where(Slot.step_id.in_(lost)).values(step_id=None))
@@ -72,13 +85,9 @@ def _return_lost(session: Session, grace: timedelta) -> int:
 def _end_waits(session: Session) -> int:
     """Make ready what has waited until its time, and raise what people should know of."""
     now = database_now(session)
-    due = session.scalars(
-        select(Step)
-        .where(Step.state == "waiting", Step.waiting_until <= now)
-        .with_for_update(skip_locked=True)
-        .limit(500)
-    ).all()
-    for step in due:
+    due = session.scalars(_due(now).with_for_update(skip_locked=True).limit(500)).all()
+    # Sorted, so that two sweepers that raise alerts about the same subjects do so in the same order.
+    for step in sorted(due, key=lambda step: (step.subject_id, step.id)):
         if step.waiting_for in _RAISED and step.tries == 0:
             sentence = f"has waited for {step.waiting_for} since {step.waiting_since:%d %b %Y %H:%M} UTC"
             raise_alert(session, Subject(step.subject_kind, step.subject_id), "waits too long", sentence, now)
@@ -88,17 +97,29 @@ def _end_waits(session: Session) -> int:
     return len(due)
 
 
-def _raise_set_aside(lab: Lab, session: Session) -> int:
-    """Tell people of steps that were set aside without anybody there to say so: they stopped their workers."""
-    now = database_now(session)
-    steps = session.scalars(select(Step).where(Step.state == "set aside", Step.alerted.is_(False))).all()
-    for step in steps:
-        step.alerted = True
-        session.flush()
+def _tell_set_aside(lab: Lab, session: Session, found: Step) -> int:
+    """Tell people of a step that was set aside with nobody there to say so: it stopped its workers.
+
+    A step that was rerun meanwhile is only ticked off: what stands is its newer generation.
+    """
+    if found.subject_kind == "scan":
+        lock_scan(session, found.subject_id)
+    step = session.scalars(
+        _UNTOLD.where(Step.id == found.id).with_for_update(skip_locked=True).execution_options(populate_existing=True)
+    ).one_or_none()
+    if step is None:
+        return 0
+    step.alerted = True
+    session.flush()
+    newer = select(Step.id).where(
+        Step.subject_id == step.subject_id, Step.kind == step.kind, Step.generation > step.generation
+    )
+    if session.scalar(newer.limit(1)) is None:
         problem = step.problem or "set aside"
         settle_set_aside(lab, session, _as_claim(step), problem)
-        raise_alert(session, Subject(step.subject_kind, step.subject_id), "set aside", problem, now)
-    return len(steps)
+        subject = Subject(step.subject_kind, step.subject_id)
+        raise_alert(session, subject, "set aside", problem, database_now(session))
+    return 1
 
 
 def _as_claim(step: Step) -> Claim:
