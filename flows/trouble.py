@@ -46,6 +46,9 @@ def in_trouble(lab: Lab, claimed: Claim, error: Exception) -> End:
 
 def set_aside(lab: Lab, session: Session, claimed: Claim, problem: str) -> None:
     """End a step as set aside, and say so where its subject stands; nothing is lost."""
+    if claimed.subject_kind == "scan":
+        # Case, scan, step: who locks them in another order waits for us while we wait for them.
+        lock_scan(session, claimed.subject_id)
     now = database_now(session)
     ledger.finish(session, claimed, state=StepState.SET_ASIDE, problem=problem)
     settle_set_aside(lab, session, claimed, problem)
