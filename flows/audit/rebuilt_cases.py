@@ -1,0 +1,182 @@
+"""The fold of all facts of a case is its live rows, and its facets follow from those."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+from sqlalchemy import Select, exists, select
+from sqlalchemy.orm import Session
+
+from flows import cases
+from flows.audit.snapshots import Books, portions, snapshot
+from flows.completeness import judge
+from models.case_fold import CaseState, Container, fold
+from models.facets import Reading
+from models.opaque import OpaqueIds
+from models.statements import Coded
+from models.tables.books import Fact
+from models.tables.case import Block, Case, Derivation, Identifier, Slide, Specimen
+from models.tables.reading import Assignment, Read
+
+_CASE_FIELDS: Final = (
+    *("site_id", "patient_id", "subspecialty", "study_instance_uid", "lane", "due_at", "cancelled", "released"),
+    *("registered_at", "orders_changed_at", "identity_digest"),
+)
+_COLUMNS: Final[dict[str, tuple[Any, ...]]] = {
+    "specimens": (
+        *(Specimen.id, Specimen.issuer, Specimen.container_identifier, Specimen.specimen_type),
+        *(Specimen.anatomic_site, Specimen.laterality, Specimen.received_at, Specimen.cancelled),
+    ),
+    "blocks": (Block.id, Block.issuer, Block.container_identifier, Block.cancelled),
+    "slides": (
+        *(Slide.id, Slide.issuer, Slide.container_identifier, Slide.stains),
+        *(Slide.stain_text, Slide.route, Slide.cancelled),
+    ),
+    "derivations": (Derivation.child_id, Derivation.parent_id),
+}
+"""What the facts say of the rows below a case, by what people call them; each has a column ``case_id``."""
+
+_Rows = dict[str, list[tuple[object, ...]]]
+
+
+@dataclass(frozen=True)
+class _Live:
+    """A case as the database has it, beside its state as its facts have it; no state when they can't be read."""
+
+    case: Case
+    told: CaseState | None
+    below: _Rows
+    images: str
+    reading: str
+
+
+def cases_are_their_facts(books: Books) -> Iterator[str]:
+    """Yield each case that its facts would make another, or whose facets do not follow from its slides and reads."""
+    for portion in portions(books, Case.id, _load):
+        for live in portion:
+            yield from _compare(books.ids, live)
+    with snapshot(books.database) as session:
+        orphans = select(Fact.subject_id).where(
+            Fact.subject_kind == "case", ~exists().where(Case.id == Fact.subject_id)
+        )
+        for case_id in session.scalars(orphans.distinct().order_by(Fact.subject_id)):
+            yield f"case {case_id} has facts and no row"
+
+
+def _compare(ids: OpaqueIds, live: _Live) -> Iterator[str]:
+    case = live.case
+    if live.told is None:
+        yield f"case {case.id} has a fact that can't be read"
+        return
+    wrong = [name for name in _CASE_FIELDS if getattr(case, name) != getattr(live.told, name)]
+    rebuilt = _rows_of(ids, live.told)
+    wrong += [what for what, rows in rebuilt.items() if _sorted(rows) != _sorted(live.below[what])]
+    if wrong:
+        yield f"case {case.id} is not what its facts say: {', '.join(wrong)}"
+    if case.images != live.images:
+        yield f"case {case.id} has images {case.images}, and its slides say {live.images}"
+    if case.reading != live.reading:
+        yield f"case {case.id} has reading {case.reading}, and its reads say {live.reading}"
+
+
+def _rows_of(ids: OpaqueIds, told: CaseState) -> _Rows:
+    """Return the rows below a case that its facts make."""
+    return {
+        "specimens": [
+            (
+                *_named(ids, "specimen", key),
+                *(_dumped(one.specimen_type), _dumped(one.anatomic_site), _dumped(one.laterality)),
+                *(one.received_at, one.cancelled),
+            )
+            for key, one in told.specimens.items()
+        ],
+        "blocks": [(*_named(ids, "block", key), one.cancelled) for key, one in told.blocks.items()],
+        "slides": [
+            (
+                *_named(ids, "slide", key),
+                [_dumped(stain) for stain in one.stains],
+                one.stain_text,
+                one.route,
+                one.cancelled,
+            )
+            for key, one in told.slides.items()
+        ],
+        "derivations": sorted({*_edges(ids, told, "block"), *_edges(ids, told, "slide")}),
+        "identifiers": [
+            ("accession", told.issuer, told.accession_number),
+            *(("placer", told.issuer, one) for one in told.placer_order_numbers),
+            *(("filler", told.issuer, one) for one in told.filler_order_numbers),
+        ],
+    }
+
+
+def _edges(ids: OpaqueIds, told: CaseState, kind: str) -> Iterator[tuple[str, str]]:
+    children = told.slides if kind == "slide" else told.blocks
+    for (issuer, identifier), child in children.items():
+        for parent in child.parents:
+            parent_kind = "specimen" if (issuer, parent) in told.specimens else "block"
+            yield ids.of(kind, issuer, identifier), ids.of(parent_kind, issuer, parent)
+
+
+def _named(ids: OpaqueIds, kind: str, key: Container) -> tuple[str, str, str]:
+    return ids.of(kind, *key), *key
+
+
+def _dumped(coded: Coded | None) -> dict[str, Any] | None:
+    return coded.model_dump() if coded else None
+
+
+def _sorted(rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    # Ids come first and are unique, so nothing that can't be ordered is ever compared.
+    return sorted(rows, key=lambda row: tuple(str(value) for value in row[:3]))
+
+
+def _load(session: Session, ids: Sequence[str]) -> list[_Live]:
+    below: dict[str, _Rows] = {what: defaultdict(list) for what in (*_COLUMNS, "identifiers")}
+    for what, columns in _COLUMNS.items():
+        owner = columns[0].class_.case_id
+        for case_id, *values in session.execute(select(owner, *columns).where(owner.in_(ids))):
+            below[what][case_id].append(tuple(values))
+    for case_id, *values in session.execute(_identifiers(ids)):
+        below["identifiers"][case_id].append(tuple(values))
+    reading = _reading(session, ids)
+    return [
+        _Live(
+            case=case,
+            told=_told(session, case.id),
+            below={what: rows.get(case.id, []) for what, rows in below.items()},
+            images=_images(session, case),
+            reading=reading.get(case.id, Reading.NONE),
+        )
+        for case in session.scalars(select(Case).where(Case.id.in_(ids)).order_by(Case.id))
+    ]
+
+
+def _identifiers(case_ids: Sequence[str]) -> Select[str, str, str, str]:
+    columns = (Identifier.subject_id, Identifier.kind, Identifier.issuer, Identifier.value)
+    return select(*columns).where(Identifier.subject_kind == "case", Identifier.subject_id.in_(case_ids))
+
+
+def _told(session: Session, case_id: str) -> CaseState | None:
+    try:
+        return fold(cases.told(session, case_id))
+    except ValidationError:
+        return None
+
+
+def _images(session: Session, case: Case) -> str:
+    slides = cases.expected_slides(session, case)
+    return judge(slides, closed=case.expected_closed_at is not None, released=case.released).images
+
+
+def _reading(session: Session, case_ids: Sequence[str]) -> dict[str, str]:
+    """Return, for each case that has a read in its round, whether somebody owns its primary one."""
+    owned = exists().where(Assignment.read_id == Read.id, Assignment.ended_at.is_(None))
+    rows = session.execute(
+        select(Case.id, owned)
+        .join(Read, Read.case_id == Case.id)
+        .where(Case.id.in_(case_ids), Read.round == Case.round, Read.role == "primary")
+    )
+    return {case_id: Reading.ASSIGNED if is_owned else Reading.UNASSIGNED for case_id, is_owned in rows}
