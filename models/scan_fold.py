@@ -127,7 +127,8 @@ def fold(facts: Iterable[ScanFact], start: ScanState | None = None) -> ScanState
 def _judged(state: ScanState, fact: QualityJudged) -> ScanState:
     if state.quality_by_person:
         return state
-    return replace(state, quality=fact.quality, reason="; ".join(fact.reasons) or None)
+    reason = None if fact.quality == Quality.PASS else " ".join(fact.reasons) or None
+    return replace(state, quality=fact.quality, reason=reason)
 
 
 def _reviewed(state: ScanState, fact: QualityReviewed) -> ScanState:

@@ -72,6 +72,7 @@ def _patient(session: Session, patient_id: str | None) -> dict[str, Any]:
 def _specimens(session: Session, slide: Slide) -> list[dict[str, Any]]:
     """Return the sections on a slide: one for each block, or each specimen, that it was cut from."""
     sections = _origins(session, slide)
+    name = slide.container_identifier
     return [
         {
             "identifier": slide.container_identifier

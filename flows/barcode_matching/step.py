@@ -81,7 +81,7 @@ def _read(lab: Lab, claimed: Claim, scan_id: str, file_id: str, file_name: str) 
     arguments = {"path": str(lab.spool.path_of(file_id)), "folder": str(folder)}
     found = lab.decoder.run(READ_LABEL, arguments, limits)
     keep_picture(lab.settings, scan_id, folder / LABEL, LABEL)
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
     codes = tuple(str(code["text"]) for code in found["codes"])
     return Evidence(codes, file_name, found["scanner_barcode"])
 

@@ -43,8 +43,8 @@ def _examine(lab: Lab, claimed: Claim, scan_id: str, file_id: str) -> tuple[Verd
     arguments = {"path": str(lab.spool.path_of(file_id)), "folder": str(folder)}
     found = lab.decoder.run(EXAMINE, arguments, limits)
     keep_picture(lab.settings, scan_id, folder / THUMBNAIL, THUMBNAIL)
-    shutil.rmtree(folder)
-    measured = Measurements.model_validate(found["measurements"])
+    shutil.rmtree(folder, ignore_errors=True)
+    measured = Measurements.model_validate(found)
     return judge(measured, QualityPolicy()), measured
 
 

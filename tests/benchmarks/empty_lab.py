@@ -147,9 +147,6 @@ class NoSpool:
 
     made_in = work_folder
 
-    def clear(self, scan_id: str, attempt: int) -> None:
-        """Clear nothing."""
-
     def discard(self, scan_id: str) -> None:
         """Remove nothing."""
 
@@ -167,7 +164,7 @@ class NoDecoder:
     def run(self, job: str, arguments: Mapping[str, Any], limits: object = None) -> dict[str, Any]:  # noqa: ARG002
         """Return what the job would."""
         if job == EXAMINE:
-            return {"measurements": GOOD}
+            return GOOD
         if job == READ_LABEL:
             file_id = Path(str(arguments["path"])).name
             with self._database.read() as session:
@@ -223,5 +220,11 @@ class NoLims:
         return Answer("AA", "", b"")
 
 
-GOOD: dict[str, Any] = {}
+GOOD: dict[str, Any] = {
+    "glass": [240, 240, 240],
+    "tissue_share": 0.3,
+    "tissue_tiles": 100,
+    "damaged_tiles": 0,
+    "reblur_ratios": [0.4] * 100,
+}
 """Measurements of a slide that passes."""
