@@ -25,7 +25,8 @@ _log = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 0.15
 _SWEEP_SECONDS = 0.5
-_BEAT_SECONDS = 3.0
+# A worker counts as dead after the settings' grace: one late beat or two are no death.
+_BEATS_A_GRACE = 5
 _TIDY_SECONDS = 10.0
 # Prefect's own rate is about two calm runs a second: a busy stage pauses before each so that slides gather.
 _PAUSE_AFTER_FAULT_SECONDS = 2.0
@@ -87,13 +88,14 @@ def _run_stage(shift: Shift, engine: Engine) -> None:
 
 def _keep_house(lab: Lab, engine: Engine, worker_id: str, stop: threading.Event, stir: Stir) -> None:
     """Beat, sweep and tidy until the end."""
+    beat_seconds = lab.settings.work.heartbeat_grace.total_seconds() / _BEATS_A_GRACE
     beat_at = tidy_at = 0.0
     while not stop.wait(_SWEEP_SECONDS):
         now = time.monotonic()
         try:
             if now >= beat_at:
                 _beat(lab, engine, worker_id)
-                beat_at = now + _BEAT_SECONDS
+                beat_at = now + beat_seconds
             if sweep(lab):
                 stir.stir()
             if now >= tidy_at:
