@@ -1,0 +1,145 @@
+"""The command ``demo``: a whole laboratory for a few minutes, with invented patients and slides."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from dashboards.cli.home import home_of
+
+if TYPE_CHECKING:
+    from dashboards.demo import Demo
+    from dashboards.demo_report import Report
+    from dashboards.demo_screen import Screen
+
+_LOG_COLUMNS = 140
+_INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(demo)
+    app.command(hidden=True)(simulate)
+
+
+def demo(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end; progress on stderr.")] = False,
+    seconds: Annotated[float, typer.Option(help="Give up after so long and say what is missing.", min=10)] = 170.0,
+) -> None:
+    """Run a small laboratory with simulated scanners and LIMS: three sites, twelve cases, forty slides.
+
+    It begins in a new folder below var (or in --home, if nothing is there yet) and touches no other. At a terminal it
+    stays up until Ctrl-C; elsewhere it ends by itself, with 0 if everything ended where it should.
+    """
+    from dashboards.demo_screen import LiveScreen, PlainScreen
+
+    stop = _stop_when_asked()
+    is_watched = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
+    console = Console(stderr=as_json, width=None if is_watched else _LOG_COLUMNS)
+    screen = LiveScreen(console, seconds) if is_watched else PlainScreen(console)
+    with _running(_fresh_home(context), screen, stop, seconds) as run:
+        report = _watched_to_its_end(run, screen, stop)
+        if report is None:
+            raise typer.Exit(_INTERRUPTED)
+        if as_json:
+            print(json.dumps(report.as_json(), indent=2), flush=True)
+        else:
+            report.print(console)
+        if is_watched:
+            console.print("Everything stays up: try the commands above in another terminal. Ctrl-C ends it.")
+            run.stay()
+    raise typer.Exit(1 if report.faults else 0)
+
+
+def simulate(context: typer.Context) -> None:
+    """Play the neighbours of a demonstration's laboratory: scanners and LIMS."""
+    from connectors.settings import load
+    from dashboards.supervisor import die_with_parent
+    from flows.simulate.neighbours import play
+
+    die_with_parent()
+    # Whoever watches waits for Coverslip, not for slides that are yet to be drawn.
+    os.nice(5)
+    play(load(home_of(context)), _stop_when_asked())
+
+
+@contextmanager
+def _running(home: Path, screen: "Screen", stop: threading.Event, seconds: float) -> "Iterator[Demo]":
+    """Write the laboratory, run it with its neighbours, and end at last exactly what was started."""
+    from dashboards.cli.processes import only_one, prepare
+    from dashboards.demo import Demo
+    from dashboards.supervisor import Supervisor
+    from flows.simulate.laboratory import free_ports, write_laboratory
+
+    try:
+        screen.say(f"Writing a laboratory with three sites to {home}")
+        write_laboratory(home, free_ports())
+        settings = prepare(home)
+        run = Demo(settings, Supervisor(settings, screen.say, stop=stop), screen, seconds)
+        with only_one(home):
+            try:
+                yield run
+            finally:
+                screen.close()
+                screen.say("Ending the processes that were started here")
+                run.end()
+    finally:
+        screen.close()
+
+
+def _watched_to_its_end(run: "Demo", screen: "Screen", stop: threading.Event) -> "Report | None":
+    """Return how it ended, or nothing when somebody asked for the end before."""
+    from dashboards.demo_report import Report
+
+    screen.say("Starting the MLLP doors, the scanner folders, the worker, Prefect and the page")
+    if not stop.is_set():
+        run.begin()
+    run.watch()
+    screen.close()
+    if stop.is_set() or run.outlook is None:
+        return None
+    return Report(run.settings, run.outlook, run.seconds, run.books(), run.faults(), _program(run.settings.home))
+
+
+def _fresh_home(context: typer.Context) -> Path:
+    """Return a state folder that nobody uses: the one that was named, else one named by the time."""
+    if context.find_root().params.get("home"):
+        return home_of(context)
+    return home_of(context) / f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+
+
+def _program(home: Path) -> str:
+    """Return how this command is typed here, for this state folder."""
+    ours = Path(sys.prefix) / "bin" / "coverslip"
+    found = shutil.which("coverslip")
+    here = Path.cwd()
+    name = "coverslip" if found and Path(found).resolve() == ours.resolve() else _short(ours, here)
+    return f"{name} --home {_short(home, here)}"
+
+
+def _short(path: Path, here: Path) -> str:
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _stop_when_asked() -> threading.Event:
+    """Return what SIGINT and SIGTERM set, instead of ending this process where it stands."""
+    stop = threading.Event()
+
+    def asked(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGINT, asked)
+    signal.signal(signal.SIGTERM, asked)
+    return stop

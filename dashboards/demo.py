@@ -1,0 +1,105 @@
+"""The demonstration: the system of ``up`` and its simulated neighbours, watched until the script is at its end."""
+
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from connectors.settings import Settings
+from connectors.wiring import open_database
+from dashboards.demo_screen import Screen
+from dashboards.supervisor import Child, Supervisor
+from flows.simulate.outcome import Outlook, look
+from models.database import Database
+from models.errors import TransientError
+
+_LOOK_SECONDS: Final = 0.5
+_STOP_SECONDS: Final = 5.0
+
+
+@dataclass
+class Demo:
+    """One run of the demonstration on a laboratory that was just written.
+
+    ``begin`` starts the processes, ``watch`` returns at the end of the script, when the time is up or when somebody
+    asked for the end, and ``end`` ends exactly what ``begin`` started.
+    """
+
+    settings: Settings
+    supervisor: Supervisor
+    screen: Screen
+    limit_seconds: float
+    began: float = field(default_factory=time.monotonic)
+    outlook: Outlook | None = None
+    seconds: float = 0.0
+    _looked_at: float = 0.0
+    _database: Database | None = None
+    _neighbours: Child | None = None
+
+    def begin(self) -> None:
+        """Start the simulated neighbours, then Coverslip itself, and return when its doors are open.
+
+        Raises
+        ------
+        RefusedError
+            A port is taken, or the doors did not open.
+        """
+        self._database = open_database(self.settings)
+        command = (sys.executable, "-m", "dashboards.cli.main", "--home", str(self.settings.home), "simulate")
+        log = self.settings.home / "logs" / "neighbours.log"
+        self._neighbours = Child("neighbours", command, {}, log)
+        self._neighbours.start()
+        self.supervisor.start()
+
+    def watch(self) -> None:
+        """Look and show until there is nothing more to wait for."""
+        self.supervisor.keep(self._goes_on)
+        self.seconds = time.monotonic() - self.began
+        self._look()
+
+    def stay(self) -> None:
+        """Keep everything running until somebody asks for the end."""
+        self.supervisor.keep()
+
+    def end(self) -> None:
+        """End Coverslip, then its neighbours, who so hear its last words."""
+        self.supervisor.end()
+        if self._neighbours is not None:
+            self._neighbours.terminate()
+            self._neighbours.end(_STOP_SECONDS)
+        if self._database is not None:
+            self._database.close()
+
+    def faults(self) -> tuple[str, ...]:
+        """Return what did not end as the script says, a sentence each."""
+        if self.outlook is None:
+            return ("nothing was seen of the database: logs/doors.log and logs/worker.log say why",)
+        faults = self.outlook.differences
+        if faults and self._neighbours is not None and self._neighbours.pid is None:
+            faults = ("the simulated neighbours ended early: logs/neighbours.log says why", *faults)
+        return faults
+
+    def books(self) -> str:
+        """Return in a sentence whether the books agree."""
+        return "not audited"
+
+    def _goes_on(self) -> bool:
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = now
+            self._look()
+            if self.outlook is not None:
+                self.screen.show(self.outlook)
+                if self.outlook.is_done:
+                    return False
+        return now - self.began < self.limit_seconds
+
+    def _look(self) -> None:
+        """Look at the books; one look that fails is no matter."""
+        if self._database is None:
+            return
+        try:
+            with self._database.read() as session:
+                self.outlook = look(session, self.settings)
+        except TransientError:
+            return
