@@ -18,7 +18,7 @@ from flows import ledger
 from flows.books import Cause, Subject, clear_alert, note_changes, raise_alert
 from flows.case_assignment.points import points
 from flows.completeness import Completeness, ExpectedSlide, ScanOfSlide, judge, standing_of
-from flows.expectations import expect_scan, settle_later
+from flows.expectations import expect_scans, settle_later
 from flows.sending import announce
 from models.case_fold import CaseReleased, CaseState, Container, OrderFact, Told, fold
 from models.database import database_now
@@ -90,8 +90,7 @@ def evaluate(session: Session, settings: Settings, case_id: str, cause: Cause) -
     expected = expected_slides(session, case)
     verdict = judge(expected, closed=case.expected_closed_at is not None, released=case.released)
     now = database_now(session)
-    for slide in expected:
-        expect_scan(session, settings, case, slide.slide_id, standing_of(slide), now)
+    expect_scans(session, settings, case, {slide.slide_id: standing_of(slide) for slide in expected}, now)
     before = case.images
     if before == verdict.images:
         return verdict

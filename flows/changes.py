@@ -155,8 +155,12 @@ def _end_obsolete(session: Session, scan_id: str, before: ScanState, after: Scan
 
 
 def _matters_to_others(before: ScanState, after: ScanState) -> bool:
-    watched = ("slide_id", "outcome", "quality", "storage")
-    return any(getattr(before, name) != getattr(after, name) for name in watched)
+    """Whether a slide's case or the LIMS can see the difference."""
+    return (
+        (before.slide_id, before.outcome) != (after.slide_id, after.outcome)
+        or (before.quality == Quality.RESCAN) != (after.quality == Quality.RESCAN)
+        or (before.storage == Storage.PROVEN) != (after.storage == Storage.PROVEN)
+    )
 
 
 def _tell(session: Session, settings: Settings, scan: Scan, before: ScanState, after: ScanState, cause: Cause) -> None:

@@ -4,6 +4,7 @@ Two kinds of step do nothing but wait: ``settle`` closes a case's expected set w
 the site's settling time; ``expect_scan`` is raised when a slide's scan does not come.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -37,27 +38,28 @@ def settle_later(session: Session, settings: Settings, case: Case) -> None:
     until = case.orders_changed_at + settings.site(case.site_id).settle_after
     case.expected_closed_at = None
     wait = ledger.Wait(THE_ORDER_TO_SETTLE, case.id, until, "the expected slides count as complete")
-    _wait_anew(session, "settle", "case", case.id, wait, case)
+    ledger.rerun(session, _waiting_step("settle", "case", case.id, wait, case, database_now(session)))
 
 
-def expect_scan(
-    session: Session, settings: Settings, case: Case, slide_id: str, standing: "SlideStanding", now: datetime
+def expect_scans(
+    session: Session, settings: Settings, case: Case, standings: "Mapping[str, SlideStanding]", now: datetime
 ) -> None:
-    """Keep a slide's wait for its scan in step with where the slide stands."""
-    waiting_for = _WAIT_OF_STANDING.get(standing)
-    present = session.scalar(
-        select(Step.waiting_for).where(
-            Step.subject_id == slide_id, Step.kind == "expect_scan", Step.state.in_(OPEN_STEP_STATES)
-        )
-    )
-    if present == waiting_for:
-        return
-    if waiting_for is None:
-        ledger.end_open(session, slide_id, ("expect_scan",), StepState.DONE)
-        return
+    """Keep the waits of a case's slides for their scans in step with where each slide stands."""
     until = now + settings.site(case.site_id).scan_wait
-    wait = ledger.Wait(waiting_for, slide_id, until, "raised on the list of what needs attention")
-    _wait_anew(session, "expect_scan", "slide", slide_id, wait, case)
+    known = _known_waits(session, tuple(standings))
+    anew = []
+    for slide_id, standing in standings.items():
+        waiting_for = _WAIT_OF_STANDING.get(standing)
+        generation, open_for = known.get(slide_id, (0, None))
+        if open_for == waiting_for:
+            continue
+        if open_for is not None:
+            state = StepState.DONE if waiting_for is None else StepState.SUPERSEDED
+            ledger.end_open(session, slide_id, ("expect_scan",), state)
+        if waiting_for is not None:
+            wait = ledger.Wait(waiting_for, slide_id, until, "raised on the list of what needs attention")
+            anew.append(_waiting_step("expect_scan", "slide", slide_id, wait, case, now, generation + 1))
+    ledger.add(session, anew)
 
 
 def forget_scan(session: Session, slide_id: str) -> None:
@@ -65,14 +67,30 @@ def forget_scan(session: Session, slide_id: str) -> None:
     ledger.end_open(session, slide_id, ("expect_scan",), StepState.CANCELLED)
 
 
-def _wait_anew(session: Session, kind: str, subject_kind: str, subject_id: str, wait: ledger.Wait, case: Case) -> None:
-    step = ledger.NewStep(
+def _known_waits(session: Session, slide_ids: tuple[str, ...]) -> dict[str, tuple[int, str | None]]:
+    """Return each slide's newest generation of this step, and what it waits for while it is open."""
+    rows = session.execute(
+        select(Step.subject_id, Step.generation, Step.state, Step.waiting_for)
+        .where(Step.subject_id.in_(slide_ids), Step.kind == "expect_scan")
+        .order_by(Step.generation)
+    )
+    return {
+        # A wait that has just ended by its time is open and about to wait on.
+        slide_id: (generation, (waiting_for or THE_SCANNER) if state in OPEN_STEP_STATES else None)
+        for slide_id, generation, state, waiting_for in rows
+    }
+
+
+def _waiting_step(  # noqa: PLR0913, PLR0917 - a step's own columns
+    kind: str, subject_kind: str, subject_id: str, wait: ledger.Wait, case: Case, now: datetime, generation: int = 1
+) -> ledger.NewStep:
+    return ledger.NewStep(
         kind=kind,
         stage=INTAKE,
         subject_kind=subject_kind,
         subject_id=subject_id,
-        rank_at=ledger.rank_at(database_now(session), case.due_at),
+        rank_at=ledger.rank_at(now, case.due_at),
         lane=case.lane,
+        generation=generation,
         wait=wait,
     )
-    ledger.rerun(session, step)
