@@ -1,0 +1,29 @@
+"""What people do: each action is one transaction that keeps who did it and why with what it changed.
+
+An action that the present state forbids raises ``RefusedError`` with a sentence that says what to do, and changes
+nothing.
+"""
+
+from flows.actions.desk import Acted, Desk, Person
+from flows.actions.matching import match
+from flows.actions.naming import case_named, scan_named, slide_named
+from flows.actions.releasing import release
+from flows.actions.rerunning import Rerun, preview_rerun, rerun
+from flows.actions.reviewing import review
+from flows.actions.withdrawing import withdraw
+
+__all__ = [
+    "Acted",
+    "Desk",
+    "Person",
+    "Rerun",
+    "case_named",
+    "match",
+    "preview_rerun",
+    "release",
+    "rerun",
+    "review",
+    "scan_named",
+    "slide_named",
+    "withdraw",
+]

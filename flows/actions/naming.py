@@ -1,0 +1,91 @@
+"""What people may call things: an opaque id or its beginning; a slide also by what is written on it."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from models.errors import RefusedError
+from models.tables.case import Case, Slide
+from models.tables.scan import Scan
+
+_SHORTEST: Final = 6
+_LENGTH: Final = 36
+_BEGINNING: Final = re.compile(rf"[0-9a-f-]{{{_SHORTEST},{_LENGTH}}}")
+
+
+def scan_named(session: Session, name: str) -> str:
+    """Return the id of the one scan that this is the id of, or the beginning of its id: at least six characters.
+
+    Raises
+    ------
+    RefusedError
+        There is none, or more than one.
+    """
+    return _only("scan", _beginning_with(session, Scan.id, name), name)
+
+
+def case_named(session: Session, name: str) -> str:
+    """Return the id of the one case that this names; as ``scan_named``."""
+    return _only("case", _beginning_with(session, Case.id, name), name)
+
+
+def slide_named(session: Session, name: str) -> str:
+    """Return the id of the one slide that this names.
+
+    By what is written on it, as ``container_identifier@issuer`` or without the issuer, or by its id; capitals do not
+    matter in the first two, as when a label is read.
+
+    Raises
+    ------
+    RefusedError
+        There is none, or more than one.
+    """
+    found = {*_labelled(session, name), *_beginning_with(session, Slide.id, name)}
+    if name.lower() in found:
+        return name.lower()
+    if len(found) > 1:
+        listed = ", ".join(sorted(found))
+        raise RefusedError(f"that names more than one slide: use container_identifier@issuer, or one of {listed}")
+    if not found:
+        raise RefusedError(
+            "no order has named such a slide: give its container identifier as it is on the label, "
+            "container_identifier@issuer, or its id"
+        )
+    return found.pop()
+
+
+def _labelled(session: Session, name: str) -> Sequence[str]:
+    """Return the slides that bear this name; either part of it may hold an @ itself."""
+    wanted: list[ColumnElement[bool]] = [Slide.container_identifier.in_(_written(name))]
+    for place in (at.start() for at in re.finditer("@", name)):
+        container, issuer = name[:place], name[place + 1 :]
+        wanted.append(and_(Slide.container_identifier.in_(_written(container)), Slide.issuer.in_(_written(issuer))))
+    return session.scalars(select(Slide.id).where(or_(*wanted)).limit(10)).all()
+
+
+def _written(text: str) -> tuple[str, ...]:
+    stripped = text.strip()
+    return (stripped, stripped.upper(), stripped.lower())
+
+
+def _beginning_with(session: Session, key: InstrumentedAttribute[str], name: str) -> Sequence[str]:
+    wanted = name.strip().lower()
+    if not _BEGINNING.fullmatch(wanted):
+        return ()
+    # A range and no LIKE: only it is carried by the key's index on both databases.
+    until = f"{wanted}g"
+    found = session.scalars(select(key).where(key >= wanted, key < until).order_by(key).limit(2)).all()
+    return [one for one in found if one == wanted] or found
+
+
+def _only(what: str, found: Sequence[str], name: str) -> str:
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise RefusedError(f"more than one {what} begins with {name.strip()}: give more of its id")
+    raise RefusedError(
+        f"there is no such {what}: give its id, or at least the first {_SHORTEST} characters, as 'coverslip list' shows"
+    )
