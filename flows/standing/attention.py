@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from flows.standing.rows import is_open
 from models.database import database_now
 from models.tables.books import Alert, InboxMessage, OutboxMessage
-from models.tables.case import Case, Slide
+from models.tables.case import Case, Identifier, Slide
 from models.tables.reading import Read
 from models.tables.scan import Scan
 from models.tables.step import Slot, Step, Worker
@@ -21,6 +21,9 @@ _THINGS: Final = {"inbox": "message", "message": "message", "read": "case"}
 """What people call the subject of a step; a case, a scan and a slide are called so."""
 
 _EXAMPLES: Final = 5
+
+LOST_FOR_AT_MOST: Final = timedelta(minutes=10)
+"""For so long a worker that stopped without a word is spoken of; what it held was taken over long before."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def engine_state(session: Session, grace: timedelta) -> EngineState:
         select(Worker.engine, Worker.heartbeat_at).where(Worker.ended_at.is_(None)).order_by(Worker.started_at)
     ).all()
     alive = [engine for engine, heartbeat_at in running if heartbeat_at >= alive_since]
-    lost = len(running) - len(alive)
+    lost = sum(LOST_FOR_AT_MOST > alive_since - heartbeat_at > timedelta(0) for _, heartbeat_at in running)
     if not alive:
         last = session.scalar(select(func.max(Worker.heartbeat_at)))
         since = f" since {last:%d %b %Y %H:%M:%S} UTC" if last else ""
@@ -191,8 +194,15 @@ def _slides(session: Session, ids: Sequence[str]) -> Iterable[tuple[str, About]]
 
 
 def _cases(session: Session, ids: Sequence[str]) -> Iterable[tuple[str, About]]:
-    for case_id, site in session.execute(select(Case.id, Case.site_id).where(Case.id.in_(ids))) if ids else ():
-        yield case_id, About("case", case_id, site)
+    accession = (Identifier.subject_id == Case.id) & (Identifier.kind == "accession")
+    query = (
+        select(Case.id, Case.site_id, Identifier.value)
+        .outerjoin(Identifier, accession)
+        .where(Case.id.in_(ids))
+        .order_by(Identifier.id.desc())
+    )
+    for case_id, site, number in session.execute(query) if ids else ():
+        yield case_id, About("case", case_id, site, number)
 
 
 def _reads(session: Session, ids: Sequence[str]) -> Iterable[tuple[str, About]]:

@@ -9,6 +9,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from connectors.telemetry import Figure
+from flows.standing.attention import LOST_FOR_AT_MOST
 from flows.standing.rows import is_open, moving_rows
 from flows.standing.rule import State
 from models.database import database_now
@@ -103,7 +104,9 @@ def figures(session: Session, grace: timedelta) -> Iterable[Figure]:
         ("coverslip.assignments.open", select(func.count()).where(Assignment.ended_at.is_(None))),
         (
             "coverslip.workers.lost",
-            select(func.count()).where(Worker.ended_at.is_(None), Worker.heartbeat_at < now - grace),
+            select(func.count()).where(
+                Worker.ended_at.is_(None), Worker.heartbeat_at.between(now - grace - LOST_FOR_AT_MOST, now - grace)
+            ),
         ),
     ):
         yield Figure(name, session.scalar(query) or 0)

@@ -10,7 +10,15 @@ from sqlalchemy import Row as ResultRow
 from sqlalchemy.orm import Session, aliased
 
 from flows.journey import SCAN_JOURNEY
-from flows.standing.rule import OpenStep, Standing, standing_of_file, standing_of_scan, standing_of_slide
+from flows.standing.rule import (
+    AT_REST,
+    OpenStep,
+    Standing,
+    State,
+    standing_of_file,
+    standing_of_scan,
+    standing_of_slide,
+)
 from models.facets import OPEN_STEP_STATES, FileState, Outcome, Reading, Storage
 from models.scan_fold import ScanState
 from models.tables.books import History
@@ -82,10 +90,24 @@ def moving_rows(session: Session) -> list[Row]:
     return [*_scan_rows(session, moving), *_expected_slides(session), *_file_rows(session)]
 
 
-def scan_rows(session: Session, condition: Any, most: int) -> list[Row]:  # noqa: ANN401 - SQLAlchemy's conditions
-    """Return the rows of the newest scans that meet a condition."""
-    newest = select(Scan.id).where(condition).order_by(Scan.received_at.desc(), Scan.id).limit(most)
-    return sorted(_scan_rows(session, select_scans().where(Scan.id.in_(newest))), key=_by_age, reverse=True)
+def rows_at(session: Session, state: State, site: str | None = None, most: int = 500) -> list[Row]:
+    """Return what stands there, the longest first; of what is at rest the newest, at most so many."""
+    if state not in AT_REST or state is State.REFUSED:
+        rows = [row for row in moving_rows(session) if row.state == state and site in (None, row.site)]
+        return sorted(rows, key=_by_age)[:most]
+    here = Scan.site_id.in_(select(Site.id)) if site is None else Scan.site_id == site
+    newest = select(Scan.id).where(here, *_rests_as(state)).order_by(Scan.received_at.desc(), Scan.id).limit(most)
+    rows = _scan_rows(session, select_scans().where(Scan.id.in_(newest)))
+    return sorted((row for row in rows if row.state == state), key=_by_age, reverse=True)
+
+
+def _rests_as(state: State) -> list[ColumnElement[bool]]:
+    if state not in (State.ARCHIVED, State.ASSIGNED):
+        return [Scan.outcome == str(state)]
+    cases = select(Case.id)
+    assigned = Case.reading == Reading.ASSIGNED
+    of_cases = Scan.case_id.in_(cases.where(assigned if state is State.ASSIGNED else ~assigned))
+    return [Scan.outcome == Outcome.ACTIVE, Scan.storage.in_((Storage.PROVEN, Storage.PURGED)), of_cases]
 
 
 def rows_of_case(session: Session, case_id: str) -> list[Row]:

@@ -15,7 +15,6 @@ from models.tables.scan import Instance, Scan, ScanFile
 from models.tables.step import Step
 
 _SAID: Final = {
-    ("identity", "matched"): "matched to a slide",
     ("identity", "unmatched"): "not matched: a person has to say which slide this is",
     ("storage", "stored"): "stored in the archive, not yet proven",
     ("storage", "proven"): "archived: listed there and read back unchanged",
@@ -93,6 +92,7 @@ class Timeline:
     scanner: str
     edition: int
     quality: str
+    identity: str
     received_at: datetime
     trace_id: str
     accession_number: str | None
@@ -119,6 +119,7 @@ def timeline(session: Session, scan_id: str) -> Timeline | None:
         scanner=scan.scanner,
         edition=scan.edition,
         quality=scan.quality,
+        identity=scan.identity,
         received_at=scan.received_at,
         trace_id=scan.traceparent.split("-")[1] if scan.traceparent else "",
         accession_number=_accession(session, scan.case_id),
@@ -143,16 +144,26 @@ def _changes(session: Session, scan_id: str) -> Iterator[Entry]:
     slides = session.execute(select(Slide.id, Slide.container_identifier).where(Slide.id.in_(matched)))
     names = dict(slides.all())
     for change in changes:
-        if change.what not in _UNTOLD:
+        if change.what not in _UNTOLD and (change.what, change.after) != ("identity", "matched"):
             said = _said(change, names)
             yield Entry(change.at, said, change.cause, change.actor, change.reason)
 
 
 def _said(change: History, slides: dict[str, str]) -> str:
     if change.what == "slide_id":
-        return f"slide: {slides.get(change.after, change.after)}" if change.after else "no slide any more"
+        return (
+            f"matched to slide {slides.get(change.after, change.after)}"
+            if change.after
+            else "matched to no slide any more"
+        )
     known = _SAID.get((change.what, change.after or ""))
-    return known or f"{change.what.replace('_', ' ')}: {change.before or 'nothing'} → {change.after or 'nothing'}"
+    return known or in_words(change)
+
+
+def in_words(change: History) -> str:
+    """Return a change as people read it: what, from what to what."""
+    what, after = change.what.replace("_", " "), change.after or "nothing"
+    return f"{what}: {after}" if change.before is None else f"{what}: {change.before} → {after}"
 
 
 def _work(session: Session, scan_id: str) -> Iterator[Work]:

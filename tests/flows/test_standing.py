@@ -25,7 +25,8 @@ from flows.standing import (
 )
 from flows.standing.cases import count_cases
 from flows.standing.counts import _STAGE_OF_STATE
-from flows.standing.rule import OpenStep, standing_of_case, standing_of_scan, standing_of_slide
+from flows.standing.rows import rows_at
+from flows.standing.rule import OpenStep, State, standing_of_case, standing_of_scan, standing_of_slide
 from models.database import Database
 from models.scan_fold import ScanState
 from models.tables.step import Worker
@@ -214,6 +215,22 @@ def test_counts_and_rows_agree_on_everything(laboratory: Laboratory) -> None:
     assert listed == counts
 
 
+def test_what_stands_at_one_state_can_be_listed_for_one_site(laboratory: Laboratory) -> None:
+    for site in ("site-a", "site-b"):
+        case = laboratory.case(f"26S-{site}", site, images="ready", reading="assigned")
+        slide = laboratory.slide(f"26S-{site}-1", case)
+        laboratory.scan(f"done {site}", slide, case, site=site, quality="pass", storage="proven")
+        laboratory.scan(f"gone {site}", site=site, outcome="set aside")
+        laboratory.wait("slide_qc", "slide_qc", ("scan", laboratory.scan(f"odd {site}", site=site)), "a person")
+        laboratory.file(f"{site}.svs", "refused", site=site)
+    with laboratory.database.read() as session:
+        for state in (State.ASSIGNED, State.SET_ASIDE, State.WAITING_FOR_PERSON, State.REFUSED):
+            assert [(row.state, row.site) for row in rows_at(session, state, "site-b")] == [(state, "site-b")]
+            assert len(rows_at(session, state)) == 2
+            assert len(rows_at(session, state, most=1)) == 1
+        assert rows_at(session, State.ARCHIVED) == []
+
+
 def test_waits_are_grouped_by_what_is_waited_for_and_what_happens_then(laboratory: Laboratory) -> None:
     for number in range(3):
         scan = laboratory.scan(f"scan {number}")
@@ -322,8 +339,7 @@ def test_a_timeline_tells_what_happened_in_order_by_whom_and_what_it_took(labora
     assert [entry.what for entry in story.entries] == [
         "first seen in the scanner's folder",
         "taken into the spool whole, 1,938,955 bytes",
-        "matched to a slide",
-        "slide: 26S1-A1-1",
+        "matched to slide 26S1-A1-1",
         "archived: listed there and read back unchanged",
     ]
     assert (story.entries[2].actor, story.entries[2].reason) == ("Ada", "label")
