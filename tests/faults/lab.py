@@ -1,0 +1,266 @@
+"""One small laboratory made of real processes, any of which may be killed at any failpoint.
+
+A case with two slides goes its whole way: order, scans, quality, match, conversion, archive, proof, assignment and
+messages out. Prefect stays off: a shift runs the same without it, and starts at once.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from connectors.slides.simulator import SlideScript, write_slide
+from tests.faults.lims import Lims
+from tests.faults.survey import ROOT
+
+ACCESSION: Final = "26H004821"
+SLIDES: Final = (f"{ACCESSION}-A1-1", f"{ACCESSION}-A1-2")
+_SIDE_PX: Final = 1280
+_START_SECONDS: Final = 30.0
+
+_SETTINGS: Final = """
+installation_key = "{key}"
+
+[[sites]]
+id = "site-a"
+name = "Site A (invented)"
+lims = "lims"
+settle_after = 0.2
+
+[[scanners]]
+name = "scanner-a"
+site = "site-a"
+path = "scanner"
+stable_for = 0.2
+
+[[listeners]]
+peer = "lims"
+site = "site-a"
+issuer = "SITEA"
+port = {mllp}
+
+[[lims]]
+name = "lims"
+port = {lims}
+answer_within = 5
+
+[[readers]]
+id = "reader-one"
+name = "Dr One Example"
+site = "site-a"
+leads = ["breast"]
+hours = [{{ days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], starts = 00:00:00, ends = 00:00:00 }}]
+
+[page]
+port = {page}
+
+[engine]
+enabled = false
+
+[work]
+heartbeat_grace = 2
+spool_reserve_bytes = 0
+"""
+_PID: Final = "PID|1||9990048215^^^NHS^NH~A100234^^^SITEA^MR||Example^Ada^^^^^L||19640229|F"
+_DUE: Final = "TQ1|1|||||||20261130170000+0000|R"
+
+
+def messages() -> tuple[bytes, ...]:
+    """Return what the LIMS has to say: who the patient is, then the case with its two slides."""
+    order = [_PID, *_group(f"{ACCESSION}-A", "", "CONTAINER"), *_group(f"{ACCESSION}-A1", f"{ACCESSION}-A", "CASSETTE")]
+    for slide in SLIDES:
+        order += _group(slide, f"{ACCESSION}-A1", "GLASS")
+    return _message("ADT^A08^ADT_A01", "M1", "EVN|A08", _PID, "PV1|1|O"), _message("OML^O33^OML_O33", "M2", *order)
+
+
+def _message(kind: str, name: str, *segments: str) -> bytes:
+    header = f"MSH|^~\\&|LIMS|SITEA|COVERSLIP|NET|20261122091500+0000||{kind}|{name}|P|2.5.1"
+    return "".join(f"{segment}\r" for segment in (header, *segments)).encode()
+
+
+def _group(container: str, parent: str, kind: str) -> list[str]:
+    tissue = "119376003^Tissue specimen^SCT||||76752008^Breast structure^SCT"
+    return [
+        f"SPM|1|{container}|{parent}|{tissue}{'|' * 19}{kind}",
+        *([f"SAC|||{container}"] if kind == "GLASS" else []),
+        f"ORC|NW|P1^LIMS|{ACCESSION}^LIMS",
+        _DUE,
+        f"OBR|1|P1^LIMS|{ACCESSION}^LIMS|BREAST^Breast histology^L",
+    ]
+
+
+@dataclass
+class Running:
+    """A process of ours and where it says what it does."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def ended(self, seconds: float = 30.0) -> int:
+        """Wait for its end; return its exit status, below zero for a signal."""
+        return self.process.wait(seconds)
+
+
+@dataclass
+class FaultLab:
+    """A state folder with its two processes and its two neighbours, all on loopback.
+
+    ``root`` is the tree that the code is run from: another one for a deliberately broken copy.
+    """
+
+    home: Path
+    lims: Lims
+    mllp: int
+    root: Path = ROOT
+    running: dict[str, Running] = field(default_factory=dict)
+
+    @property
+    def archive(self) -> Path:
+        """Where the archived objects lie."""
+        return self.home / "archive"
+
+    @property
+    def spool(self) -> Path:
+        """Where our own copies of the scanner's files lie."""
+        return self.home / "spool"
+
+    def start(self, name: str, failpoint: str | None = None, **more: str) -> Running:
+        """Start ``doors`` or ``worker`` alone, to be killed at a failpoint if one is named."""
+        log = self.home / f"{name}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dashboards.cli.main", "--home", str(self.home), name],
+                cwd=self.root,
+                env=environment(failpoint, more),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        self.running[name] = Running(name, process, log)
+        return self.running[name]
+
+    def deliver(self) -> None:
+        """Let the LIMS order and the scanner scan, whoever of ours is there to take it."""
+        for message in messages():
+            self.lims.send(message, self.mllp)
+        for slide in SLIDES:
+            shutil.copyfile(self.home / "slides" / f"{slide}.svs", self.home / "scanner" / f"{slide}.tmp")
+            (self.home / "scanner" / f"{slide}.tmp").rename(self.home / "scanner" / f"{slide}.svs")
+
+    def until_quiet(self, seconds: float = 60.0) -> None:
+        """Wait until the case is assigned and everybody was told; say what still moves when that takes too long."""
+        deadline = time.monotonic() + seconds
+        while unfinished := self.unfinished():
+            ended = [one.name for one in self.running.values() if one.process.poll() is not None]
+            assert not ended, f"{ended} ended by themselves:\n{self.logs()}"
+            assert time.monotonic() < deadline, f"not quiet after {seconds:g} s: {unfinished}\n{self.logs()}"
+            time.sleep(0.05)
+
+    def unfinished(self) -> list[str]:
+        """Return what still has to happen, in words."""
+        left = [f"{name} is not acknowledged" for name in self.lims.waits]
+        with self.books() as books:
+            left += [
+                f"{kind} is {state}" + (f" for {waits}" if waits else "") + (f": {problem}" if problem else "")
+                for kind, state, waits, problem in books.execute(
+                    "SELECT kind, state, waiting_for, problem FROM step WHERE state NOT IN ('done', 'superseded')"
+                )
+            ]
+            (proven,) = books.execute("SELECT count(*) FROM scan WHERE storage = 'proven'").fetchone()
+            (assigned,) = books.execute("SELECT count(*) FROM assignment WHERE ended_at IS NULL").fetchone()
+            (arriving,) = books.execute("SELECT count(*) FROM scan_file WHERE state = 'arriving'").fetchone()
+        left += [f"{proven} scans are proven"] if proven < len(SLIDES) else []
+        left += ["nobody has the case"] if not assigned else []
+        left += [f"{arriving} files are arriving"] if arriving else []
+        return left
+
+    def stop(self) -> dict[str, int]:
+        """Ask every process to end and return how each did."""
+        for one in self.running.values():
+            if one.process.poll() is None:
+                one.process.send_signal(signal.SIGTERM)
+        return {one.name: one.ended() for one in self.running.values()}
+
+    def kill(self) -> None:
+        """End whatever still runs, at once."""
+        for one in self.running.values():
+            one.process.kill()
+            one.process.wait()
+
+    @contextmanager
+    def books(self) -> Iterator[sqlite3.Connection]:
+        """Open the database beside our own code, for reading only."""
+        books = sqlite3.connect(f"file:{self.home / 'coverslip.db'}?mode=ro", uri=True, timeout=10)
+        try:
+            yield books
+        finally:
+            books.close()
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows of one query."""
+        with self.books() as books:
+            return books.execute(query).fetchall()
+
+    def logs(self) -> str:
+        """Return the last that each process said."""
+        return "\n".join(
+            f"--- {one.name}\n{one.log.read_text('utf-8', 'replace')[-3000:]}" for one in self.running.values()
+        )
+
+
+def environment(failpoint: str | None = None, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what a process of ours gets to know: nothing of the failpoints that others are to be killed at."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("COVERSLIP_")}
+    armed = {} if failpoint is None else {"COVERSLIP_FAILPOINT": failpoint}
+    return {**kept, **armed, **(more or {})}
+
+
+def make_template(home: Path, root: Path = ROOT) -> Path:
+    """Make a state folder that is set up and empty, with two slides to be scanned: copied for each laboratory."""
+    home.mkdir(parents=True)
+    _write_settings(home, mllp=2575, lims=2576, page=8080)
+    command = [sys.executable, "-m", "dashboards.cli.main", "--home", str(home), "migrate"]
+    subprocess.run(command, cwd=root, env=environment(), check=True, capture_output=True, timeout=_START_SECONDS)
+    (home / "slides").mkdir()
+    for number, slide in enumerate(SLIDES, start=1):
+        script = SlideScript(slide, seed=number, width=_SIDE_PX, height=_SIDE_PX)
+        write_slide(home / "slides" / f"{slide}.svs", script)
+    return home
+
+
+@contextmanager
+def laboratory(template: Path, home: Path, root: Path = ROOT) -> Iterator[FaultLab]:
+    """Furnish a laboratory; at the end nothing of it runs any more."""
+    shutil.copytree(template, home)
+    mllp, page = free_ports(2)
+    with Lims() as lims:
+        _write_settings(home, mllp=mllp, lims=lims.port, page=page)
+        (home / "scanner").mkdir(exist_ok=True)
+        lab = FaultLab(home, lims, mllp, root)
+        try:
+            yield lab
+        finally:
+            lab.kill()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nobody had a moment ago."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(one.getsockname()[1]) for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+def _write_settings(home: Path, **ports: int) -> None:
+    (home / "coverslip.toml").write_text(_SETTINGS.format(key="0f" * 32, **ports), "utf-8")
