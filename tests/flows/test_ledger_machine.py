@@ -45,6 +45,18 @@ lanes = st.integers(0, 2)
 ranks = st.integers(0, 3)
 keys = st.sampled_from(["left", "right"])
 reasons = st.sampled_from(["an order", "a person"])
+slots = st.sampled_from(["", *LIMITS])
+new_steps = st.fixed_dictionaries(
+    {
+        "kind": kinds,
+        "subject": subjects,
+        "generation": st.integers(1, 2),
+        "lane": lanes,
+        "rank": ranks,
+        "slot": slots,
+        "order_key": st.sampled_from([None, "case"]),
+    }
+)
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -76,27 +88,20 @@ class QueueMachine(RuleBasedStateMachine):
             session.execute(insert(Worker).values(**values))
         return worker_id
 
-    @rule(
-        kind=kinds,
-        subject=subjects,
-        generation=st.integers(1, 2),
-        lane=lanes,
-        rank=ranks,
-        slot=st.sampled_from(["", *LIMITS]),
-        order_key=st.sampled_from([None, "case"]),
-    )
-    def add(self, **said: Any) -> None:  # noqa: ANN401 - the columns above
+    @rule(new=st.lists(new_steps, min_size=1, max_size=5))
+    def add(self, new: list[dict[str, Any]]) -> None:
         with self.lab.database.write("test") as session:
-            ledger.add(session, [_new(**said)])
-            found = session.scalar(_row_of(said["kind"], said["subject"], said["generation"]))
-        assert found is not None
-        self.model.add(QueuedStep(id=found.id, **said))
+            ledger.add(session, [_new(**said) for said in new])
+            found = [session.scalar(_row_of(one["kind"], one["subject"], one["generation"])) for one in new]
+        for row, said in zip(found, new, strict=True):
+            assert row is not None
+            self.model.add(QueuedStep(id=row.id, **said))
 
     @rule(
         target=claims,
         worker=st.integers(0, 1),
-        limit=st.integers(1, 4),
-        most_lane=lanes,
+        limit=st.integers(1, 3),
+        most_lane=st.sampled_from([2, 2, 1, 0]),
         wanted=st.lists(kinds, unique=True, min_size=1),
         ordered=st.booleans(),
     )
@@ -157,7 +162,7 @@ class QueueMachine(RuleBasedStateMachine):
         for one in waiting:
             one.state, one.waiting = "ready", None
 
-    @rule(kind=kinds, subject=subjects, lane=lanes, rank=ranks, slot=st.sampled_from(["", *LIMITS]))
+    @rule(kind=kinds, subject=subjects, lane=lanes, rank=ranks, slot=slots)
     def rerun(self, **said: Any) -> None:  # noqa: ANN401 - the columns above
         with self.lab.database.write("test") as session:
             generation = ledger.rerun(session, _new(**said))
@@ -304,8 +309,8 @@ def test_the_queue_does_what_a_plain_list_would(tmp_path: Path, database_url: st
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=100,
-                stateful_step_count=30,
+                max_examples=50,
+                stateful_step_count=40,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
             ),
         )
