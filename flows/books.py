@@ -8,11 +8,15 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from models.base import table_of
+from models.database import insert_unless_there
 from models.statements import Frozen
 from models.tables.books import Alert, Fact, History
+
+_ALERT = table_of(Alert)
+_NOTE = insert(table_of(History))
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,7 @@ def record(  # noqa: PLR0913 - the columns of a fact
         "actor": cause.actor,
         "reason": cause.reason,
     }
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    written = session.execute(dialect.insert(Fact).values(values).on_conflict_do_nothing())
-    return bool(written.rowcount)  # type: ignore[attr-defined] # an INSERT gives a CursorResult
+    return insert_unless_there(session, Fact, [values]) == 1
 
 
 def note_changes(
@@ -85,7 +87,7 @@ def note_changes(
         if before != after
     ]
     if rows:
-        session.execute(insert(History), rows)
+        session.execute(_NOTE, rows)
 
 
 def raise_alert(session: Session, subject: Subject, kind: str, sentence: str, at: datetime) -> None:
@@ -97,15 +99,14 @@ def raise_alert(session: Session, subject: Subject, kind: str, sentence: str, at
         "sentence": sentence,
         "raised_at": at,
     }
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    session.execute(dialect.insert(Alert).values(values).on_conflict_do_nothing())
+    insert_unless_there(session, Alert, [values])
 
 
 def clear_alert(session: Session, subject_id: str, kind: str, at: datetime) -> None:
     """Clear an open alert, if there is one."""
     session.execute(
-        update(Alert)
-        .where(Alert.subject_id == subject_id, Alert.kind == kind, Alert.cleared_at.is_(None))
+        update(_ALERT)
+        .where(_ALERT.c.subject_id == subject_id, _ALERT.c.kind == kind, _ALERT.c.cleared_at.is_(None))
         .values(cleared_at=at)
     )
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import delete, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
@@ -21,7 +20,7 @@ from flows.completeness import Completeness, ExpectedSlide, ScanOfSlide, judge, 
 from flows.expectations import expect_scans, settle_later
 from flows.sending import announce
 from models.case_fold import CaseReleased, CaseState, Container, OrderFact, Told, fold
-from models.database import database_now
+from models.database import database_now, insert_unless_there
 from models.facets import Images, Lane, Reading
 from models.opaque import OpaqueIds
 from models.tables.books import Fact
@@ -202,8 +201,7 @@ def _identifiers(session: Session, case_id: str, state: CaseState) -> None:
         {"subject_kind": "case", "subject_id": case_id, "kind": kind, "issuer": state.issuer, "value": value}
         for kind, value in numbers
     ]
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    session.execute(dialect.insert(Identifier).on_conflict_do_nothing(), rows)
+    insert_unless_there(session, Identifier, rows)
 
 
 def _specimens_and_blocks(session: Session, ids: OpaqueIds, case_id: str, state: CaseState) -> None:

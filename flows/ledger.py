@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Table, bindparam, func, insert, literal, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import bindparam, func, insert, literal, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
-from models.database import database_now
+from models.base import table_of
+from models.database import database_now, insert_unless_there
 from models.errors import CoverslipError
 from models.facets import OPEN_STEP_STATES, Lane, StepState
 from models.tables.step import Slot, Step
@@ -107,7 +107,8 @@ class Wanted:
     """Whether steps of this stage must keep the order of their ``order_key``."""
 
 
-_STEP: Table = Step.__table__  # type: ignore[assignment] # SQLAlchemy types it as FromClause
+_STEP = table_of(Step)
+_SLOT = table_of(Slot)
 _CANDIDATE = (
     _STEP.c.id,
     _STEP.c.kind,
@@ -183,7 +184,7 @@ _FINISH = _END.values(
     state=bindparam("to"), tries=0, ended_at=bindparam("at"), problem=bindparam("why"), alerted=bindparam("told")
 )
 _RESULT = {"result": bindparam("result_json", type_=_STEP.c.result.type)}
-_FREE = update(Slot).where(Slot.step_id == bindparam("claimed")).values(step_id=None)
+_FREE = update(_SLOT).where(_SLOT.c.step_id == bindparam("claimed")).values(step_id=None)
 
 
 def claim(session: Session, worker_id: str, wanted: Wanted) -> tuple[Claim, ...]:
@@ -313,10 +314,7 @@ def add(session: Session, steps: Iterable[NewStep]) -> None:
     """Add steps; one that is there already stays as it is."""
     now = database_now(session)
     rows = [_row(step, now, step.generation) for step in steps]
-    if not rows:
-        return
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    session.execute(dialect.insert(_STEP).on_conflict_do_nothing(), rows)
+    insert_unless_there(session, Step, rows)
 
 
 def end_open(session: Session, subject_id: str, kinds: Sequence[str], state: StepState) -> int:
@@ -365,17 +363,17 @@ def pause_slot(session: Session, name: str, pause: timedelta, because: str) -> N
     """Keep everybody from a silent neighbour for a while: one of them has tried."""
     now = database_now(session)
     session.execute(
-        update(Slot)
-        .where(Slot.name == name)
-        .values(paused_until=now + pause, paused_because=because, silent_since=func.coalesce(Slot.silent_since, now))
+        update(_SLOT)
+        .where(_SLOT.c.name == name)
+        .values(paused_until=now + pause, paused_because=because, silent_since=func.coalesce(_SLOT.c.silent_since, now))
     )
 
 
 def open_slot(session: Session, name: str) -> None:
     """Say that a neighbour talks again."""
     session.execute(
-        update(Slot)
-        .where(Slot.name == name, Slot.silent_since.is_not(None))
+        update(_SLOT)
+        .where(_SLOT.c.name == name, _SLOT.c.silent_since.is_not(None))
         .values(paused_until=None, paused_because=None, silent_since=None)
     )
 
@@ -391,7 +389,7 @@ def _end_all(
         .returning(_STEP.c.id)
     ).all()
     if ended:
-        session.execute(update(Slot).where(Slot.step_id.in_(ended)).values(step_id=None))
+        session.execute(update(_SLOT).where(_SLOT.c.step_id.in_(ended)).values(step_id=None))
     return len(ended)
 
 
@@ -412,9 +410,9 @@ def _candidates(session: Session, wanted: Wanted, slot: str, most: int) -> list[
 def _free_slots(session: Session) -> dict[str, list[int]]:
     now = database_now(session)
     rows = session.execute(
-        select(Slot.name, Slot.number)
-        .where(Slot.step_id.is_(None), (Slot.paused_until.is_(None)) | (Slot.paused_until <= now))
-        .order_by(Slot.name, Slot.number)
+        select(_SLOT.c.name, _SLOT.c.number)
+        .where(_SLOT.c.step_id.is_(None), (_SLOT.c.paused_until.is_(None)) | (_SLOT.c.paused_until <= now))
+        .order_by(_SLOT.c.name, _SLOT.c.number)
         .with_for_update(skip_locked=True)
     )
     free: dict[str, list[int]] = {}
@@ -424,7 +422,7 @@ def _free_slots(session: Session) -> dict[str, list[int]]:
 
 
 def _take_slot(session: Session, name: str, number: int, step_id: int) -> None:
-    session.execute(update(Slot).where(Slot.name == name, Slot.number == number).values(step_id=step_id))
+    session.execute(update(_SLOT).where(_SLOT.c.name == name, _SLOT.c.number == number).values(step_id=step_id))
 
 
 def _set_aside_unclaimed(session: Session, step_id: int) -> None:

@@ -6,12 +6,11 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from connectors.settings import Reader, Settings
 from flows.case_assignment.candidate import Absence, Candidate, WeeklySession
-from models.database import database_now
+from models.database import database_now, insert_unless_there
 from models.errors import TransientError
 from models.tables.place import Site
 from models.tables.reading import Assignment, Competence, Leave, Pathologist, Pool, Read, ReadingSession
@@ -90,8 +89,7 @@ def load_candidates(session: Session, now: datetime, *, lock_pool: bool = True) 
 
 def _open_pool(session: Session) -> None:
     """Make the pool's row and lock it: two processes that start together take turns from here on."""
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    session.execute(dialect.insert(Pool).values(id=_POOL).on_conflict_do_nothing())
+    insert_unless_there(session, Pool, [{"id": _POOL}])
     session.execute(select(Pool.id).where(Pool.id == _POOL).with_for_update())
 
 

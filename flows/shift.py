@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from connectors.wiring import Lab
@@ -77,17 +77,20 @@ class Shift:
     def run(self) -> int:
         """Work until the stage is calm or the shift is long enough; return how many steps ended."""
         began, ended = time.monotonic(), 0
+        ends: list[tuple[Claim, End]] = []
         while True:
             over = self.stop.is_set() or ended >= _MOST_STEPS or time.monotonic() - began > _LONGEST_SECONDS
-            if not over:
-                self._claim()
+            wanted = None if over else self._what_to_claim()
+            if ends or wanted:
+                self._turn(ends, wanted)
             if not self._running:
                 if self._alone and not over:
                     self._start(self._alone.pop())
-                    continue
-                self._give_back_alone()
-                return ended
-            ended += self._write_what_ended()
+                else:
+                    self._give_back_alone()
+                    return ended
+            ends = self._wait_for_ends()
+            ended += len(ends)
 
     def close(self) -> None:
         """Let the threads go; call it when no shift runs."""
@@ -105,26 +108,45 @@ class Shift:
             ordered=self.stage.ordered,
         )
 
-    def _claim(self) -> None:
-        if self._alone or any(claim.alone for claim in self._running.values()):
-            return
-        room = max(self._portion, self.child_slots) - len(self._running)
-        lane = Lane.ROUTINE
-        if room <= 0:
-            if len(self._running) > self.child_slots:
-                return
-            room, lane = 1, Lane.INTRA_OPERATIVE
+    def _turn(self, ends: list[tuple[Claim, End]], wanted: Wanted | None) -> None:
+        """Write what has ended and claim what comes next, in one transaction where that goes."""
         try:
-            with self.lab.database.write(f"{self.stage.name}.claim") as session:
-                claimed = ledger.claim(session, self.worker_id, self._wanted(room, lane))
+            with self.lab.database.write(f"{self.stage.name}.turn") as session:
+                for _claim, end in ends:
+                    end(session)
+                claimed = ledger.claim(session, self.worker_id, wanted) if wanted else ()
+        except Exception:  # noqa: BLE001 - sorted out one by one
+            claimed = self._turn_one_by_one(ends, wanted)
+        self._begin(claimed)
+        if ends:
+            self.stir.stir()
+
+    def _turn_one_by_one(self, ends: list[tuple[Claim, End]], wanted: Wanted | None) -> tuple[Claim, ...]:
+        """Do what a turn does, each part in a transaction of its own."""
+        for claim, end in ends:
+            self._write_alone(claim, end)
+        try:
+            with self.lab.database.write(f"{self.stage.name}.claim_alone") as session:
+                return ledger.claim(session, self.worker_id, wanted) if wanted else ()
         except TransientError:
             time.sleep(_DATABASE_PAUSE_SECONDS)
-            return
+            return ()
+
+    def _begin(self, claimed: tuple[Claim, ...]) -> None:
         for claim in claimed:
             if claim.alone:
                 self._alone.append(claim)
             else:
                 self._start(claim)
+
+    def _what_to_claim(self) -> Wanted | None:
+        """Return what there is room for: usually anything; beside full slots, one of the first lane."""
+        if self._alone or any(claim.alone for claim in self._running.values()):
+            return None
+        room = max(self._portion, self.child_slots) - len(self._running)
+        if room > 0:
+            return self._wanted(room, Lane.ROUTINE)
+        return self._wanted(1, Lane.INTRA_OPERATIVE) if len(self._running) <= self.child_slots else None
 
     def _start(self, claim: Claim) -> None:
         self._running[self._threads.submit(self._work, claim)] = claim
@@ -133,17 +155,16 @@ class Shift:
         with self.lab.telemetry.step(claim.kind, claim.stage, claim.subject_kind, claim.subject_id, claim.attempt):
             return self.functions[claim.kind](self.lab, claim)
 
-    def _write_what_ended(self) -> int:
+    def _wait_for_ends(self) -> list[tuple[Claim, End]]:
         began = time.monotonic()
-        done, _ = wait(self._running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-        if not done:
-            return 0
+        # Short steps end together in one transaction; a long one is written as soon as it has ended.
+        until = ALL_COMPLETED if self._portion > self.child_slots else FIRST_COMPLETED
+        done, _ = wait(self._running, timeout=_POLL_SECONDS, return_when=until)
         ends = [(claim, self._end_of(claim, future)) for claim, future in self._popped(done)]
-        quick = len(ends) >= self._portion and time.monotonic() - began < _SHORT_SECONDS
-        self._portion = min(self._portion * 2, _MOST_AT_ONCE) if quick else self.child_slots
-        self._write(ends)
-        self.stir.stir()
-        return len(ends)
+        if done:
+            quick = not self._running and time.monotonic() - began < _SHORT_SECONDS
+            self._portion = min(self._portion * 2, _MOST_AT_ONCE) if quick else self.child_slots
+        return ends
 
     def _popped(self, done: set[Future[End]]) -> list[tuple[Claim, Future[End]]]:
         return [(self._running.pop(future), future) for future in done]
@@ -153,15 +174,6 @@ class Shift:
             return future.result()
         except Exception as error:  # noqa: BLE001 - the one place where any trouble of a step becomes its end
             return in_trouble(self.lab, claim, error)
-
-    def _write(self, ends: list[tuple[Claim, End]]) -> None:
-        try:
-            with self.lab.database.write(f"{self.stage.name}.end") as session:
-                for _claim, end in ends:
-                    end(session)
-        except Exception:  # noqa: BLE001 - sorted out one by one below
-            for claim, end in ends:
-                self._write_alone(claim, end)
 
     def _write_alone(self, claim: Claim, end: End) -> None:
         """Write one end; when only the writing found the trouble, the trouble is its end."""

@@ -5,6 +5,7 @@ and writes the end of the step, the model, its followers and the outbox together
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from sqlalchemy import select
@@ -32,6 +33,44 @@ THE_LIMS = "the LIMS"
 def cause_of(claimed: Claim) -> Cause:
     """Return the cause that history names for what this attempt changes."""
     return Cause(f"{claimed.kind} {claimed.generation}.{claimed.attempt}")
+
+
+@dataclass(frozen=True)
+class ScanAtWork:
+    """What a step needs to know of a scan before it begins."""
+
+    id: str
+    site_id: str
+    outcome: str
+    quality: str
+    quality_by_person: bool
+    identity: str
+    file_id: str
+    file_name: str
+
+
+def scan_at_work(session: Session, scan_id: str) -> ScanAtWork:
+    """Return a scan with the file that holds it.
+
+    Raises
+    ------
+    NeedsPersonError
+        The books know no file of it.
+    """
+    row = session.execute(
+        select(
+            *(Scan.id, Scan.site_id, Scan.outcome, Scan.quality, Scan.quality_by_person, Scan.identity),
+            ScanFile.id.label("file_id"),
+            ScanFile.relative_path.label("file_name"),
+        )
+        .join(ScanFile, ScanFile.scan_id == Scan.id)
+        .where(Scan.id == scan_id, ScanFile.state == "taken")
+        .order_by(ScanFile.id)
+    ).first()
+    if row is None:
+        message = f"scan {scan_id} has no file in the books: restore the spool from its backup"
+        raise NeedsPersonError(message)
+    return ScanAtWork(**row._asdict())
 
 
 def file_of(session: Session, scan: Scan) -> ScanFile:

@@ -24,6 +24,8 @@ from models.tables.step import Worker
 _log = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 0.15
+# A busy neighbour stirs many times a second: looking each time would cost more than the work.
+_STIRRED_SECONDS = 0.04
 _SWEEP_SECONDS = 0.5
 # A worker counts as dead after the settings' grace: one late beat or two are no death.
 _BEATS_A_GRACE = 5
@@ -77,6 +79,7 @@ def _run_stage(shift: Shift, engine: Engine) -> None:
             first = shift.has_work()
             if first is None:
                 shift.stir.wait(_IDLE_SECONDS)
+                shift.stop.wait(_STIRRED_SECONDS)
                 continue
             engine.run(shift.stage, first, shift.run)
         except TransientError:

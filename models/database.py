@@ -6,15 +6,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlalchemy import Engine, create_engine, event, func, select
-from sqlalchemy.engine import Connection, make_url
+from sqlalchemy import Engine, Executable, Table, create_engine, event, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, CursorResult, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
+from models.base import Base, table_of
 from models.errors import TransientError
 from models.failpoint import failpoint
 
@@ -78,6 +81,8 @@ class Database:
             The database was away, locked, full or chose this transaction to end a deadlock.
         """
         with self._exclusively(), Session(self._writes, expire_on_commit=False, autoflush=False) as session:
+            kept: list[object] = []
+            event.listen(session, "loaded_as_persistent", lambda _session, row: kept.append(row))
             try:
                 yield session
                 session.flush()
@@ -150,6 +155,23 @@ def _lock_within(lock: BinaryIO, limit_s: float) -> None:
 def _queue_up(descriptor: int, is_ours: threading.Event) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     is_ours.set()
+
+
+def insert_unless_there(session: Session, entity: type[Base], rows: list[dict[str, Any]]) -> int:
+    """Insert rows, passing over those that some unique constraint says are there; return how many were new.
+
+    The count is exact for a single row; some drivers can't tell it for several.
+    """
+    if not rows:
+        return 0
+    written = session.execute(_insert_unless_there(table_of(entity), session.get_bind().dialect.name), rows)
+    return written.rowcount if isinstance(written, CursorResult) else 0
+
+
+@cache
+def _insert_unless_there(table: Table, dialect: str) -> Executable:
+    made = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    return made.on_conflict_do_nothing()
 
 
 def utc_now() -> datetime:

@@ -75,9 +75,7 @@ def _specimens(session: Session, slide: Slide) -> list[dict[str, Any]]:
     name = slide.container_identifier
     return [
         {
-            "identifier": slide.container_identifier
-            if len(sections) == 1
-            else f"{slide.container_identifier}/{number}",
+            "identifier": name if len(sections) == 1 else f"{name}/{number}",
             "issuer": slide.issuer,
             "specimen_type": part.specimen_type,
             "anatomic_site": part.anatomic_site,

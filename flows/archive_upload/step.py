@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from connectors.archive.protocol import RejectionReason, StoredInstance
@@ -20,7 +19,8 @@ from flows.archive_upload.header import header_of
 from flows.changes import change_scan, lock_scan
 from flows.ledger import Claim
 from flows.step import End, cause_of, file_of
-from models.database import database_now
+from models.base import table_of
+from models.database import database_now, insert_unless_there
 from models.errors import RejectedError
 from models.facets import StepState
 from models.failpoint import failpoint
@@ -29,6 +29,8 @@ from models.tables.case import Case
 from models.tables.scan import Instance, Scan
 from models.tables.step import Step
 from models.uid import series_uid
+
+_INSTANCE = table_of(Instance)
 
 CONVERT = "connectors.slides.conversion:convert"
 # 76 MB/s were measured; an hour of processor time would be a slide of 270 GB.
@@ -60,10 +62,9 @@ def convert(lab: Lab, claimed: Claim) -> End:
 def store(lab: Lab, claimed: Claim) -> End:
     """Put the objects of a scan's edition into the archive."""
     with lab.database.read() as session:
-        scan = session.get_one(Scan, claimed.subject_id)
-        if _is_obsolete(scan, claimed):
+        instances = _current_instances(session, claimed)
+        if not instances:
             return lambda session: _end_obsolete(session, claimed)
-        instances = _instances(session, scan.id, claimed.edition)
         folder = _folder_of(lab, session, claimed)
     for instance, path in ((one, folder / f"{one.role}.dcm") for one in instances):
         failpoint("store.before_put")
@@ -75,11 +76,10 @@ def store(lab: Lab, claimed: Claim) -> End:
 def prove(lab: Lab, claimed: Claim) -> End:
     """Have the archive list every object and read each back: only then is a scan archived."""
     with lab.database.read() as session:
-        scan = session.get_one(Scan, claimed.subject_id)
-        if _is_obsolete(scan, claimed):
-            return lambda session: _end_obsolete(session, claimed)
-        instances = _instances(session, scan.id, claimed.edition)
-    _check(lab, scan.id, instances)
+        instances = _current_instances(session, claimed)
+    if not instances:
+        return lambda session: _end_obsolete(session, claimed)
+    _check(lab, claimed.subject_id, instances)
     return lambda session: _end_prove(lab, session, claimed)
 
 
@@ -121,8 +121,7 @@ def _end_convert(
         }
         for one in made["instances"]
     ]
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    session.execute(dialect.insert(Instance).on_conflict_do_nothing(), rows)
+    insert_unless_there(session, Instance, rows)
     recorded = {one.role: one.sha256 for one in _instances(session, scan.id, claimed.edition)}
     if recorded != {row["role"]: row["sha256"] for row in rows}:
         message = f"scan {scan.id} converted to other bytes than before: its next edition must be made by a person"
@@ -201,6 +200,18 @@ def _instances(session: Session, scan_id: str, edition: int) -> list[Instance]:
     )
 
 
+def _current_instances(session: Session, claimed: Claim) -> list[Instance]:
+    """Return the objects of a claim's edition while that is the matched scan's present one, else none."""
+    return list(
+        session.scalars(
+            select(Instance)
+            .join(Scan, (Scan.id == Instance.scan_id) & (Scan.edition == Instance.edition))
+            .where(Scan.id == claimed.subject_id, Scan.edition == claimed.edition, Scan.slide_id.is_not(None))
+            .order_by(Instance.role)
+        )
+    )
+
+
 def _as_stored(instance: Instance) -> StoredInstance:
     return StoredInstance(
         study_instance_uid=instance.study_instance_uid,
@@ -212,10 +223,9 @@ def _as_stored(instance: Instance) -> StoredInstance:
 
 
 def _mark(session: Session, claimed: Claim, before: str | None, after: str) -> None:
-    marked = update(Instance).where(Instance.scan_id == claimed.subject_id, Instance.edition == claimed.edition)
-    if before is not None:
-        marked = marked.where(Instance.state == before)
-    session.execute(marked.values(state=after))
+    ours = (_INSTANCE.c.scan_id == claimed.subject_id, _INSTANCE.c.edition == claimed.edition)
+    marked = update(_INSTANCE).where(*ours).values(state=after)
+    session.execute(marked if before is None else marked.where(_INSTANCE.c.state == before))
 
 
 def _converted(session: Session, claimed: Claim) -> Step:

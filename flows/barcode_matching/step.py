@@ -22,7 +22,7 @@ from flows.barcode_matching.rules import (
 from flows.changes import change_scan, lock_scan, match_to_slide
 from flows.ledger import Claim
 from flows.pictures import LABEL, keep_picture
-from flows.step import A_PERSON, THE_LIMS, End, cause_of, file_of
+from flows.step import A_PERSON, THE_LIMS, End, cause_of, scan_at_work
 from models import facets
 from models.database import database_now
 from models.facets import Identity, Quality, Storage
@@ -35,16 +35,24 @@ READ_LABEL = "connectors.slides.jobs:read_label"
 _CPU_SECONDS = 60
 
 
+# A scan of the slide that nobody asked to replace.
+_HAS_A_SCAN = (
+    select(Scan.id)
+    .where(Scan.slide_id == Slide.id, Scan.outcome == facets.Outcome.ACTIVE)
+    .where((Scan.quality != Quality.RESCAN) | (Scan.storage == Storage.PROVEN))
+    .exists()
+)
+
+
 def barcode_matching(lab: Lab, claimed: Claim) -> End:
     """Find the one slide that label, file name, scanner and an open order agree on."""
     with lab.database.read() as session:
-        scan = session.get_one(Scan, claimed.subject_id)
-        file = file_of(session, scan)
+        scan = scan_at_work(session, claimed.subject_id)
         known = session.scalar(select(Step.result).where(Step.id == claimed.id))
     if scan.identity == Identity.MATCHED or scan.outcome != facets.Outcome.ACTIVE:
         return lambda session: _finish_unchanged(lab, session, claimed)
-    evidence = _evidence_of(known) or _read(lab, claimed, scan.id, file.id, file.relative_path)
-    return lambda session: _end(lab, session, claimed, evidence)
+    evidence = _evidence_of(known) or _read(lab, claimed, scan.id, scan.file_id, scan.file_name)
+    return lambda session: _end(lab, session, claimed, evidence, scan.site_id)
 
 
 def match_key(scan_id: str) -> str:
@@ -61,18 +69,12 @@ def ordered_slides(session: Session, names: tuple[str, ...]) -> tuple[OrderedSli
     """Return every registered slide that bears one of these container identifiers, whoever issued it."""
     written = {form for name in names for form in (name, name.upper(), name.lower())}
     rows = session.execute(
-        select(Slide, Case.cancelled).join(Case).where(Slide.container_identifier.in_(written)).order_by(Slide.id)
+        select(Slide.id, Slide.container_identifier, Slide.issuer, Slide.cancelled | Case.cancelled, _HAS_A_SCAN)
+        .join(Case)
+        .where(Slide.container_identifier.in_(written))
+        .order_by(Slide.id)
     )
-    return tuple(
-        OrderedSlide(
-            slide_id=slide.id,
-            container_identifier=slide.container_identifier,
-            issuer=slide.issuer,
-            cancelled=slide.cancelled or case_cancelled,
-            scanned=_has_a_scan(session, slide.id),
-        )
-        for slide, case_cancelled in rows
-    )
+    return tuple(OrderedSlide(*row) for row in rows)
 
 
 def _read(lab: Lab, claimed: Claim, scan_id: str, file_id: str, file_name: str) -> Evidence:
@@ -94,40 +96,45 @@ def _evidence_of(result: dict[str, object] | None) -> Evidence | None:
     return Evidence(tuple(kept["codes"]), kept["file_name"], kept["scanner_barcode"])  # type: ignore[index] # our own JSON
 
 
-def _end(lab: Lab, session: Session, claimed: Claim, evidence: Evidence) -> None:
-    site = lab.settings.site(session.get_one(Scan, claimed.subject_id).site_id)
+def _end(lab: Lab, session: Session, claimed: Claim, evidence: Evidence, site_id: str) -> None:
+    site = lab.settings.site(site_id)
     names = named_anywhere(evidence, site.identifier_pattern)
     for name in sorted(names):
         # The order may be arriving this moment: whoever comes second must see the first.
         ledger.hold_key(session, THE_LIMS, order_key(name))
-    decided = match(evidence, site.identifier_pattern, ordered_slides(session, names))
+    scan = lock_scan(session, claimed.subject_id, *_cases_of(session, names))
+    decided = _decide(session, scan, evidence, site.identifier_pattern, names)
     result: dict[str, object] = {"evidence": asdict(evidence)}
     if isinstance(decided, Matched):
-        slide = session.get_one(Slide, decided.slide_id)
-        scan = lock_scan(session, claimed.subject_id, slide.case_id)
-        decided = _still(session, scan, evidence, site.identifier_pattern, names)
-        if isinstance(decided, Matched):
-            ledger.finish(session, claimed, result)
-            matched = SlideMatched(slide_id=slide.id, case_id=slide.case_id, reasons=decided.reasons)
-            match_to_slide(session, lab.settings, scan, matched, cause_of(claimed))
-            return
+        case_id = session.scalars(select(Slide.case_id).where(Slide.id == decided.slide_id)).one()
+        ledger.finish(session, claimed, result)
+        matched = SlideMatched(slide_id=decided.slide_id, case_id=case_id, reasons=decided.reasons)
+        match_to_slide(session, lab.settings, scan, matched, cause_of(claimed))
+        return
     if isinstance(decided, WaitsForOrder) and not claimed.expired:
         until = database_now(session) + site.order_wait
         wait = ledger.Wait(THE_LIMS, order_key(decided.container_identifier), until, "goes to a person")
         ledger.wait(session, claimed, wait, result)
         return
-    _ask_a_person(lab, session, claimed, decided, result)
+    _ask_a_person(lab, session, claimed, scan, decided, result)
 
 
-def _still(session: Session, scan: Scan, evidence: Evidence, pattern: str, names: tuple[str, ...]) -> Outcome:
-    """Decide again now that the case is ours: another scan of the slide may have been matched meanwhile."""
-    if scan.edition > 1:
+def _cases_of(session: Session, names: tuple[str, ...]) -> list[str]:
+    """Return the cases whose slides bear these names: they are locked before it is decided."""
+    written = {form for name in names for form in (name, name.upper(), name.lower())}
+    return list(session.scalars(select(Slide.case_id).where(Slide.container_identifier.in_(written)).distinct()))
+
+
+def _decide(session: Session, scan: Scan, evidence: Evidence, pattern: str, names: tuple[str, ...]) -> Outcome:
+    decided = match(evidence, pattern, ordered_slides(session, names))
+    if isinstance(decided, Matched) and scan.edition > 1:
         return NeedsPerson("An earlier match of this scan was withdrawn: a person says which slide it is.", ())
-    return match(evidence, pattern, ordered_slides(session, names))
+    return decided
 
 
-def _ask_a_person(lab: Lab, session: Session, claimed: Claim, decided: Outcome, result: dict[str, object]) -> None:
-    scan = lock_scan(session, claimed.subject_id)
+def _ask_a_person(
+    lab: Lab, session: Session, claimed: Claim, scan: Scan, decided: Outcome, result: dict[str, object]
+) -> None:
     why = decided.reason if isinstance(decided, NeedsPerson) else "No order has named this slide in time."
     candidates = [asdict(one) for one in decided.candidates] if isinstance(decided, NeedsPerson) else []
     until = database_now(session) + lab.settings.site(scan.site_id).person_wait
@@ -141,14 +148,3 @@ def _finish_unchanged(lab: Lab, session: Session, claimed: Claim) -> None:
     scan = lock_scan(session, claimed.subject_id)
     ledger.finish(session, claimed)
     change_scan(session, lab.settings, scan, [], cause_of(claimed))
-
-
-def _has_a_scan(session: Session, slide_id: str) -> bool:
-    """Whether a slide has a scan that nobody asked to replace."""
-    found = session.scalar(
-        select(Scan.id)
-        .where(Scan.slide_id == slide_id, Scan.outcome == facets.Outcome.ACTIVE)
-        .where((Scan.quality != Quality.RESCAN) | (Scan.storage == Storage.PROVEN))
-        .limit(1)
-    )
-    return found is not None

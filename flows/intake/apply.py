@@ -19,6 +19,7 @@ from flows.intake.patients import patient_stated
 from flows.intake.profiles import profile_of
 from flows.ledger import Claim
 from flows.step import THE_LIMS, End
+from models.base import table_of
 from models.case_fold import OrderFact
 from models.database import database_now
 from models.errors import RejectedError
@@ -29,6 +30,8 @@ from models.tables.books import InboxMessage
 from models.tables.case import Block, Slide, Specimen
 from models.tables.reading import Read
 from models.tables.scan import Scan, ScanFile
+
+_INBOX, _SCAN_FILE = table_of(InboxMessage), table_of(ScanFile)
 
 # A sender's clock may run ahead by so much; beyond it, our own time of receipt counts.
 _CLOCK_AHEAD = timedelta(minutes=5)
@@ -70,7 +73,7 @@ def _scan_received(
         )
         session.add(scan)
         session.flush()
-        session.execute(update(ScanFile).where(ScanFile.id == event["file_id"]).values(scan_id=scan_id))
+        session.execute(update(_SCAN_FILE).where(_SCAN_FILE.c.id == event["file_id"]).values(scan_id=scan_id))
         received = ScanReceived(site_id=event["site_id"], scanner=event["root"], digests=(event["sha256"],))
         change_scan(session, lab.settings, scan, [received], cause)
     _applied(session, claimed, message)
@@ -223,5 +226,5 @@ def _twins_say_the_same_time(session: Session, message: InboxMessage) -> bool:
 
 
 def _applied(session: Session, claimed: Claim, message: InboxMessage, problem: str | None = None) -> None:
-    session.execute(update(InboxMessage).where(InboxMessage.id == message.id).values(state="applied", problem=problem))
+    session.execute(update(_INBOX).where(_INBOX.c.id == message.id).values(state="applied", problem=problem))
     ledger.finish(session, claimed)

@@ -9,12 +9,11 @@ from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from flows import ledger
 from flows.journey import INTAKE
-from models.database import Database, database_now
+from models.database import Database, database_now, insert_unless_there
 from models.errors import TransientError
 from models.opaque import OpaqueIds
 from models.tables.books import InboxMessage
@@ -48,23 +47,18 @@ def keep(session: Session, ids: OpaqueIds, arrival: Arrival, now: datetime) -> K
     """Put an arrival into the inbox with its ``apply`` step; the same bytes of the same peer change nothing."""
     digest = hashlib.sha256(arrival.payload).hexdigest()
     inbox_id = ids.of("inbox", arrival.peer, digest)
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    written = session.execute(
-        dialect.insert(InboxMessage)
-        .values(
-            id=inbox_id,
-            source=arrival.source,
-            peer=arrival.peer,
-            sha256=digest,
-            payload=arrival.payload,
-            answer=arrival.answer,
-            message_control_id=(arrival.message_control_id or "")[:200] or None,
-            message_type=(arrival.message_type or "")[:64] or None,
-            received_at=now,
-        )
-        .on_conflict_do_nothing()
-    )
-    if not written.rowcount:  # type: ignore[attr-defined] # an INSERT gives a CursorResult
+    row = {
+        "id": inbox_id,
+        "source": arrival.source,
+        "peer": arrival.peer,
+        "sha256": digest,
+        "payload": arrival.payload,
+        "answer": arrival.answer,
+        "message_control_id": (arrival.message_control_id or "")[:200] or None,
+        "message_type": (arrival.message_type or "")[:64] or None,
+        "received_at": now,
+    }
+    if not insert_unless_there(session, InboxMessage, [row]):
         stored = session.scalar(select(InboxMessage.answer).where(InboxMessage.id == inbox_id))
         return Kept(inbox_id, stored, is_new=False)
     step = ledger.NewStep(kind="apply", stage=INTAKE, subject_kind="inbox", subject_id=inbox_id, rank_at=now)

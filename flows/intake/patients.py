@@ -4,12 +4,11 @@ from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from flows.books import Cause, Subject, note_changes, record
 from models.case_fold import PatientFact
-from models.database import database_now
+from models.database import database_now, insert_unless_there
 from models.opaque import OpaqueIds
 from models.statements import Identifier as StatedIdentifier
 from models.statements import MessageStated, PatientStated
@@ -103,5 +102,4 @@ def _project(session: Session, subject: Subject, cause: Cause) -> None:
         for fact in facts
         for one in fact.identifiers
     ]
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    session.execute(dialect.insert(Identifier).on_conflict_do_nothing(), rows)
+    insert_unless_there(session, Identifier, rows)

@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Iterator
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
@@ -16,7 +15,7 @@ from flows import ledger
 from flows.completeness import Completeness
 from flows.journey import SENDING
 from models.announcements import CaseAnnounced, CaseNamed, PatientNamed, SlideAnnounced, SlideState
-from models.database import database_now
+from models.database import database_now, insert_unless_there
 from models.facets import Outcome, Quality, Storage
 from models.scan_fold import ScanState
 from models.statements import Identifier as StatedIdentifier
@@ -133,23 +132,18 @@ def _announce(
     peer = settings.site(case.site_id).lims
     digest = hashlib.sha256(f"{peer}\x1f{event_key}".encode()).digest()
     message_id = str(uuid_of(digest))
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    written = session.execute(
-        dialect.insert(OutboxMessage)
-        .values(
-            id=message_id,
-            peer=peer,
-            event_key=event_key,
-            subject_kind=about[0],
-            subject_id=about[1],
-            announcement={"kind": type(announced).__name__, **announced.model_dump(mode="json")},
-            # MSH-10 holds 20 characters (HL7 2.5.1, 2.A.74): 100 bits in base 32.
-            message_control_id=base64.b32encode(digest)[:20].decode(),
-            stated_at=now,
-        )
-        .on_conflict_do_nothing()
-    )
-    if not written.rowcount:  # type: ignore[attr-defined] # an INSERT gives a CursorResult
+    row = {
+        "id": message_id,
+        "peer": peer,
+        "event_key": event_key,
+        "subject_kind": about[0],
+        "subject_id": about[1],
+        "announcement": {"kind": type(announced).__name__, **announced.model_dump(mode="json")},
+        # MSH-10 holds 20 characters (HL7 2.5.1, 2.A.74): 100 bits in base 32.
+        "message_control_id": base64.b32encode(digest)[:20].decode(),
+        "stated_at": now,
+    }
+    if not insert_unless_there(session, OutboxMessage, [row]):
         return
     step = ledger.NewStep(
         kind="send",

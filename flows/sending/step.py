@@ -14,10 +14,13 @@ from flows.books import Subject, raise_alert
 from flows.ledger import Claim
 from flows.step import A_PERSON, THE_LIMS, End
 from models.announcements import CaseAnnounced, SlideAnnounced
+from models.base import table_of
 from models.database import database_now
 from models.errors import TransientError
 from models.failpoint import failpoint
 from models.tables.books import OutboxMessage
+
+_OUTBOX = table_of(OutboxMessage)
 
 _ANNOUNCEMENTS: dict[str, type[SlideAnnounced | CaseAnnounced]] = {
     "SlideAnnounced": SlideAnnounced,
@@ -61,9 +64,7 @@ def _freeze(lab: Lab, message: OutboxMessage) -> bytes:
     )
     with lab.database.write("freeze") as session:
         session.execute(
-            update(OutboxMessage)
-            .where(OutboxMessage.id == message.id, OutboxMessage.payload.is_(None))
-            .values(payload=payload)
+            update(_OUTBOX).where(_OUTBOX.c.id == message.id, _OUTBOX.c.payload.is_(None)).values(payload=payload)
         )
     return payload
 
@@ -96,12 +97,12 @@ def _answered(lab: Lab, session: Session, claimed: Claim, message: OutboxMessage
 
 
 def _count_try(session: Session, message: OutboxMessage) -> None:
-    session.execute(update(OutboxMessage).where(OutboxMessage.id == message.id).values(tries=OutboxMessage.tries + 1))
+    session.execute(update(_OUTBOX).where(_OUTBOX.c.id == message.id).values(tries=_OUTBOX.c.tries + 1))
 
 
 def _keep_answer(session: Session, message: OutboxMessage, answer: Answer, state: str) -> None:
     session.execute(
-        update(OutboxMessage)
-        .where(OutboxMessage.id == message.id)
+        update(_OUTBOX)
+        .where(_OUTBOX.c.id == message.id)
         .values(state=state, answered_at=database_now(session), answer_code=answer.code, answer=answer.raw)
     )

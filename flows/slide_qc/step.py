@@ -11,11 +11,10 @@ from flows.changes import change_scan, lock_scan
 from flows.ledger import Claim
 from flows.pictures import THUMBNAIL, keep_picture
 from flows.slide_qc.rules import Measurements, QualityPolicy, Verdict, judge
-from flows.step import A_PERSON, End, cause_of, file_of
+from flows.step import A_PERSON, End, cause_of, scan_at_work
 from models.database import database_now
 from models.facets import Outcome, Quality, StepState
 from models.scan_fold import QualityJudged
-from models.tables.scan import Scan
 
 EXAMINE = "flows.slide_qc.examine:examine"
 # A slide of 5 GB decodes its sampled tiles in seconds; a minute of processor time is a hostile file.
@@ -27,13 +26,12 @@ _IN_DOUBT = (Quality.REVIEW, Quality.CANNOT_JUDGE)
 def slide_qc(lab: Lab, claimed: Claim) -> End:
     """Judge a scan's image quality; a person's word that came first stands."""
     with lab.database.read() as session:
-        scan = session.get_one(Scan, claimed.subject_id)
-        file_id = file_of(session, scan).id
+        scan = scan_at_work(session, claimed.subject_id)
     if scan.quality_by_person or scan.outcome != Outcome.ACTIVE:
         return lambda session: _finish_unchanged(lab, session, claimed)
     if claimed.expired and scan.quality in _IN_DOUBT:
         return lambda session: _wait_for_person(lab, session, claimed, scan.site_id, None)
-    verdict, measured = _examine(lab, claimed, scan.id, file_id)
+    verdict, measured = _examine(lab, claimed, scan.id, scan.file_id)
     return lambda session: _end(lab, session, claimed, verdict, measured)
 
 
@@ -50,7 +48,7 @@ def _examine(lab: Lab, claimed: Claim, scan_id: str, file_id: str) -> tuple[Verd
 
 def _end(lab: Lab, session: Session, claimed: Claim, verdict: Verdict, measured: Measurements) -> None:
     scan = lock_scan(session, claimed.subject_id)
-    result = {
+    result: dict[str, object] = {
         "quality": verdict.quality,
         "reasons": list(verdict.reasons),
         "measured": measured.model_dump(mode="json"),
