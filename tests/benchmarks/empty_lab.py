@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
 
 from connectors.archive.protocol import Holding, RejectionReason, StoredInstance
 from connectors.lims.sender import Answer
@@ -18,13 +19,17 @@ from flows.archive_upload.step import CONVERT
 from flows.barcode_matching.step import READ_LABEL
 from flows.intake.inbox import Arrival, keep
 from flows.journey import STAGES
+from flows.ledger import Claim
 from flows.people import sync_people
+from flows.sending.step import _answered
 from flows.shift import Shift
 from flows.slide_qc.step import EXAMINE
+from flows.step import End
 from flows.steps import STEPS
 from models.database import Database, database_now
 from models.migrate import migrate
 from models.opaque import OpaqueIds
+from models.tables.books import OutboxMessage
 from models.tables.scan import ScanFile
 from models.uid import instance_uid
 
@@ -130,6 +135,19 @@ def _order_message(case: int) -> bytes:
             f"OBR|1|P{case}^LIMS|{accession}^LIMS|SLIDE^Slide^L",
         ]
     return ("\r".join(lines) + "\r").encode()
+
+
+def send_nothing(lab: Lab, claimed: Claim) -> End:
+    """Do as the step ``send`` does, but for building the message: that is work, and no orchestration."""
+    with lab.database.read() as session:
+        message = session.get_one(OutboxMessage, claimed.subject_id)
+
+    def end(session: Session) -> None:
+        message.payload = b"nothing"
+        session.execute(update(OutboxMessage).where(OutboxMessage.id == message.id).values(payload=b"nothing"))
+        _answered(lab, session, claimed, message, lab.senders[message.peer].send(b"nothing", ""))
+
+    return end
 
 
 class NoSpool:

@@ -16,12 +16,13 @@ from sqlalchemy import func, select, text
 from connectors.wiring import Lab
 from flows.engine import BareEngine, Engine
 from flows.prefect_server import prefect_environment
+from flows.steps import STEPS
 from flows.worker import run_worker
 from models.facets import OPEN_STEP_STATES
 from models.tables.books import Fact
 from models.tables.scan import Scan
 from models.tables.step import Step
-from tests.benchmarks.empty_lab import SLIDES_A_CASE, empty_lab, order, scan
+from tests.benchmarks.empty_lab import SLIDES_A_CASE, empty_lab, order, scan, send_nothing
 from tests.benchmarks.recording import recording, replay
 
 
@@ -95,7 +96,7 @@ def _work(lab: Lab, slides: int) -> tuple[float, float]:
 
 def _worker(lab: Lab, stop: threading.Event) -> threading.Thread:
     engine = _engine(lab)
-    worker = threading.Thread(target=run_worker, args=(lab, engine, stop))
+    worker = threading.Thread(target=run_worker, args=(lab, engine, stop, {**STEPS, "send": send_nothing}))
     worker.start()
     return worker
 
