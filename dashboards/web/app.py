@@ -11,6 +11,7 @@ from fastapi import Query as InQuery
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 
 from connectors.settings import Settings
@@ -26,6 +27,15 @@ _FOLDER: Final = Path(__file__).parent
 _PICTURES: Final = {THUMBNAIL: "image/jpeg", LABEL: "image/png"}
 # A thumbnail has some hundred kilobytes: anything far beyond is none of ours.
 _LARGEST_PICTURE_BYTES: Final = 16 << 20
+
+# FastAPI's own would tell addresses and the words of errors, which may quote a patient; ours has a table.
+_NO_TELEMETRY: Final[TelemetryConfig] = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 OpaqueId = Annotated[str, InPath(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 SiteOrAll = Annotated[str, InQuery(pattern=r"^[a-z0-9-]{0,63}$")]
@@ -55,7 +65,7 @@ def create_app(database: Database, settings: Settings, pictures: Path) -> FastAP
         yield
         watch.close()
 
-    app = FastAPI(title="Coverslip", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan, telemetry=_NO_TELEMETRY)
     app.state.watch = watch
     renderer = Renderer(database, settings.work.heartbeat_grace)
 
@@ -123,5 +133,6 @@ def _add_machinery(app: FastAPI, database: Database, settings: Settings, watch: 
     @app.get("/events")
     async def events() -> Response:
         if not watch.has_room:
-            return PlainTextResponse("too many pages are open: close some, or reload by hand", 503)
+            return PlainTextResponse("Too many pages are open: close some, or reload this one by hand.", 503)
+        await watch.look()
         return StreamingResponse(watch.events(), media_type="text/event-stream")

@@ -56,6 +56,15 @@ class ChangeWatch:
         if self._looking is not None:
             self._looking.cancel()
 
+    async def look(self) -> None:
+        """Look at the books; ``TransientError`` when they can't be read."""
+        mark = await asyncio.to_thread(self._read)
+        self.looks += 1
+        if mark != self._mark:
+            self._mark = mark
+            async with self._changed:
+                self._changed.notify_all()
+
     async def events(self) -> AsyncIterator[str]:
         """Yield server-sent events for one viewer: the mark at first, then each new one, and a sign of life.
 
@@ -64,7 +73,6 @@ class ChangeWatch:
         self._viewers += 1
         try:
             if self._looking is None or self._looking.done():
-                await self._look()
                 self._looking = asyncio.create_task(self._keep_looking())
             yield "retry: 2000\n\n"
             told, said_at = "", 0.0
@@ -90,18 +98,10 @@ class ChangeWatch:
         while self._viewers:
             await asyncio.sleep(_LOOK_EVERY_S)
             try:
-                await self._look()
+                await self.look()
             except TransientError as error:
                 _log.info("the page is not live: %s", error)
                 return
-
-    async def _look(self) -> None:
-        mark = await asyncio.to_thread(self._read)
-        self.looks += 1
-        if mark != self._mark:
-            self._mark = mark
-            async with self._changed:
-                self._changed.notify_all()
 
     def _read(self) -> str:
         with self._database.read() as session:

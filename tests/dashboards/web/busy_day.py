@@ -7,6 +7,11 @@ from tests.dashboards.web.laboratory import Laboratory, opaque
 
 def busy_day(laboratory: Laboratory, now: datetime) -> dict[str, str]:
     """Fill the books; return the ids of a case, of an archived scan, of an unmatched and of a set-aside one."""
+    with laboratory.at_once():
+        return _fill(laboratory, now)
+
+
+def _fill(laboratory: Laboratory, now: datetime) -> dict[str, str]:
     _people_and_engine(laboratory, now)
     assigned, archived = _assigned_case(laboratory, now)
     _incomplete_case(laboratory, now)
@@ -192,18 +197,17 @@ def _unmatched_scan(laboratory: Laboratory, now: datetime) -> str:
 
 def _broken_scan(laboratory: Laboratory, now: datetime) -> str:
     at = now - timedelta(hours=2)
+    ended_at = at + timedelta(seconds=4)
     reason = "the slide is cut off: 3 of its 12 tile rows are missing, so export it again from the scanner"
     scan = laboratory.scan("26S0001250-A1-1", at=at, outcome="set aside", reason=reason)
-    laboratory.history(
-        "scan", scan, "outcome", "active", "set aside", at=at + timedelta(seconds=4), cause="slide_qc 1.1"
-    )
+    laboratory.history("scan", scan, "outcome", "active", "set aside", at=ended_at, cause="slide_qc 1.1")
     laboratory.step(
         "slide_qc",
         "slide_qc",
         ("scan", scan),
         "set aside",
         at=at,
-        ended_at=at + timedelta(seconds=4),
+        ended_at=ended_at,
         attempt=1,
         problem=reason,
     )
