@@ -7,6 +7,7 @@ from typing import Final
 
 from connectors.settings import Settings
 from connectors.wiring import open_database
+from dashboards.demo_report import page_of
 from dashboards.demo_screen import Screen
 from dashboards.supervisor import Child, Supervisor
 from flows.simulate.outcome import Outlook, look
@@ -50,6 +51,7 @@ class Demo:
         self._neighbours = Child("neighbours", command, {}, log)
         self._neighbours.start()
         self.supervisor.start()
+        self.screen.say(f"The page with all of it: {page_of(self.settings)}")
 
     def watch(self) -> None:
         """Look and show until there is nothing more to wait for."""

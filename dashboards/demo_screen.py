@@ -35,6 +35,7 @@ _MARKS: Final[dict[str, tuple[str, str, str]]] = {
     State.REFUSED: ("x", "bold red", "set aside"),
 }
 _OTHER: Final = ("-", "dim", "ended")
+_FIRST_WAIT: Final = _MARKS[State.WAITING_FOR_PERSON][2]
 _WORDS: Final = tuple(dict.fromkeys(word for _, _, word in _MARKS.values()))
 
 
@@ -67,10 +68,8 @@ class LiveScreen:
         self._live.start()
 
     def say(self, sentence: str) -> None:
-        """Show what is going on until there is something to see; from then on above the picture."""
+        """Show what is going on below the title."""
         self._doing = sentence
-        if self._outlook is not None:
-            self._console.print(sentence, markup=False, highlight=False)
 
     def show(self, outlook: Outlook) -> None:
         """Show the picture."""
@@ -85,7 +84,8 @@ class LiveScreen:
         head = Text.assemble(("Coverslip demonstration", "bold"), f"  {seconds} s of at most {self._limit_seconds:.0f}")
         if self._outlook is None:
             return Group(head, Text(f"{self._doing} …"))
-        return Group(head, _table(self._outlook), _legend(self._outlook), Text(_rest(self._outlook)))
+        rest = Text("\n" + _rest(self._outlook).replace("; ", "\n"))
+        return Group(head, Text(self._doing, "dim"), Text(), _table(self._outlook), _legend(self._outlook), rest)
 
 
 class PlainScreen:
@@ -136,15 +136,16 @@ def _stands(place: CasePlace | None) -> Text:
     if place is None:
         return Text("nobody orders it", "dim")
     if place.line is None or place.line.reader is None:
-        return Text(place.state, "dim" if place.state == NOT_SEEN else "")
+        return Text("no order yet", "dim") if place.state == NOT_SEEN else Text(place.state)
     return Text(f"on the worklist of {place.line.reader.name}", "green")
 
 
 def _legend(outlook: Outlook) -> Text:
     counts = _counts(outlook)
-    legend = Text()
+    legend = Text("\n")
     for word in _WORDS:
         mark, style, _ = next(one for one in _MARKS.values() if one[2] == word)
+        legend.append("\n" if word == _FIRST_WAIT else "")
         legend.append(f"{mark} ", style)
         legend.append(f"{counts[word]} {word}   ", "" if counts[word] else "dim")
     return legend

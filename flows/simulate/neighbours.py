@@ -7,7 +7,7 @@ told so. Nothing of Coverslip's is used but its doors: the MLLP port, the scanne
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,7 +20,7 @@ from flows.simulate.scanners import scan
 from flows.simulate.script import CASES, SITES, ScriptedCase, ScriptedScan, ScriptedSlide
 
 _PATIENCE_SECONDS: Final = 120.0
-_BETWEEN_SLIDES_SECONDS: Final = 0.4
+_BETWEEN_SLIDES_SECONDS: Final = 2.0
 # So long a scan without its order can be seen waiting.
 _LATE_ORDER_SECONDS: Final = 4.0
 _LISTEN_SECONDS: Final = 0.2
@@ -36,9 +36,20 @@ class Heard:
     state: str = ""
 
 
-def play(settings: Settings, stop: threading.Event) -> None:
-    """Play every neighbour's part; each LIMS listens until ``stop`` is set."""
-    parts = [_Site(settings, site.id, stop) for site in SITES]
+def play(
+    settings: Settings,
+    stop: threading.Event,
+    cases: tuple[ScriptedCase, ...] = CASES,
+    pause_seconds: float = _BETWEEN_SLIDES_SECONDS,
+) -> None:
+    """Play every neighbour's part; each LIMS listens until ``stop`` is set.
+
+    ``pause_seconds`` is a scanner's pause between two slides.
+    """
+    parts = [
+        _Site(settings, site.id, stop, [case for case in cases if case.site == site.id], pause_seconds)
+        for site in SITES
+    ]
     for part in parts:
         part.lims.start()
     threads = [
@@ -66,11 +77,11 @@ class _Site:
     settings: Settings
     site_id: str
     stop: threading.Event
-    scanned: dict[str, threading.Event] = field(default_factory=dict)
+    cases: list[ScriptedCase]
+    pause_seconds: float
 
     def __post_init__(self) -> None:
         self.lims = SimulatedLims(port=self.settings.peer(lims_name(self.site_id)).port)
-        self.cases = [case for case in CASES if case.site == self.site_id]
         self.scanned = {case.accession_number: threading.Event() for case in self.cases}
         # The same in every process that plays this laboratory, so that a repeated message has the same bytes.
         self.began = datetime.fromtimestamp(int((self.settings.home / "coverslip.toml").stat().st_mtime), UTC)
@@ -95,7 +106,7 @@ class _Site:
             for case, slide, scripted in self._turns(turn):
                 if turn > 1:
                     self._wait_until_told_to_rescan(slide.container_identifier)
-                if self.stop.wait(_BETWEEN_SLIDES_SECONDS):
+                if self.stop.wait(self.pause_seconds):
                     return
                 scan(scanner_folder(self.settings.home, self.site_id), case, slide, scripted, self.began)
                 if slide is case.slides[-1]:

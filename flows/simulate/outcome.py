@@ -175,14 +175,9 @@ def _case_place(case: ScriptedCase, line: CaseLine | None) -> CasePlace:
 
 
 def _traffic(session: Session, settings: Settings) -> Traffic:
-    came = dict(
-        session.execute(
-            select(InboxMessage.state, func.count()).where(InboxMessage.source == "hl7").group_by(InboxMessage.state)
-        )
-        .tuples()
-        .all()
-    )
-    told = dict(session.execute(select(OutboxMessage.message_control_id, OutboxMessage.state)).tuples().all())
+    by_state = select(InboxMessage.state, func.count()).where(InboxMessage.source == "hl7")
+    came = dict(session.execute(by_state.group_by(InboxMessage.state)).all())
+    told = dict(session.execute(select(OutboxMessage.message_control_id, OutboxMessage.state)).all())
     answered = {control_id for control_id, state in told.items() if state == "answered"}
     return Traffic(
         came=sum(came.values()),
