@@ -150,7 +150,7 @@ def _ordered(state: CaseState, fact: OrderFact) -> CaseState:
         lane=LANE_OF_PRIORITY[order.priority] if order.priority else state.lane,
         due_at=order.due.at if order.due else state.due_at,
     )
-    if order.control == "cancel":
+    if order.control == "cancel" and not order.cancelled:
         return replace(state, cancelled=True)
     if order.control == "register":
         state = replace(state, cancelled=False)
