@@ -40,8 +40,9 @@ def accounts(books: Books) -> list[SiteAccount]:
     is moving.
     """
     with snapshot(books.database) as session:
-        received = dict(session.execute(_taken_by_site()).tuples().all())
-        unregistered = dict(session.execute(_taken_by_site().where(ScanFile.scan_id.is_(None))).tuples().all())
+        received = dict(session.execute(_taken_by_site()).all())
+        registered_later = session.execute(_taken_by_site().where(ScanFile.scan_id.is_(None)))
+        unregistered = dict(registered_later.all())
         standing: Counter[tuple[str, str]] = Counter()
         for site, outcome, storage, count in session.execute(
             select(Scan.site_id, Scan.outcome, Scan.storage, func.count()).group_by(

@@ -31,8 +31,10 @@ def archive_holds_what_the_books_say(books: Books) -> Iterator[str]:
     yield from _held(books, hidden)
     share = 1.0 if books.full else _share(books)
     for portion in portions(books, Instance.id, _load, Instance.state.in_(_HELD)):
-        yield from _missing(books, portion, hidden)
-        yield from _changed(books, portion.instances, share)
+        for (study, series), some in _by_series(portion.instances).items():
+            listed = books.archive.listed(study, series)
+            yield from _missing(some, listed, portion, hidden)
+            yield from _changed(books, [one for one in some if one.sop_instance_uid in listed], share)
 
 
 @dataclass(frozen=True)
@@ -83,21 +85,21 @@ def _judged(holding: Holding, row: Instance | None) -> Iterator[str]:
         yield f"the archive still offers object {uid} of scan {row.scan_id}, which was rejected"
 
 
-def _missing(books: Books, portion: _Portion, hidden: set[str]) -> Iterator[str]:
-    for (study, series), some in _by_series(portion.instances).items():
-        listed = books.archive.listed(study, series)
-        for one in some:
-            uid = one.sop_instance_uid
-            if one.state == "rejected":
-                if one.id in portion.were_stored and uid not in hidden:
-                    yield f"the archive lost object {uid} of scan {one.scan_id}, which was rejected and is to be kept"
-            elif uid not in listed and one.id not in portion.rejecting:
-                yield f"the archive does not offer object {uid} of scan {one.scan_id}, which counts as {one.state}"
+def _missing(
+    instances: Iterable[Instance], listed: frozenset[str], portion: _Portion, hidden: set[str]
+) -> Iterator[str]:
+    for one in instances:
+        uid = one.sop_instance_uid
+        if one.state == "rejected":
+            if one.id in portion.were_stored and uid not in hidden:
+                yield f"the archive lost object {uid} of scan {one.scan_id}, which was rejected and is to be kept"
+        elif uid not in listed and one.id not in portion.rejecting:
+            yield f"the archive does not offer object {uid} of scan {one.scan_id}, which counts as {one.state}"
 
 
 def _changed(books: Books, instances: Iterable[Instance], share: float) -> Iterator[str]:
     for one in instances:
-        if one.state == "rejected" or random.random() >= share:  # noqa: S311 - a sample, no secret
+        if random.random() >= share:  # noqa: S311 - a sample, no secret
             continue
         stored = StoredInstance(
             study_instance_uid=one.study_instance_uid,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 from typing import Final
 
@@ -26,7 +27,7 @@ from models.tables.scan import Instance, Scan, ScanFile
 # Sentences that are kept of one check: more would not be read.
 _MOST_SENTENCES: Final = 1_000
 # What was under way at the first look is over at the second.
-_SECOND_LOOK_AFTER_S: Final = 2.0
+_SECOND_LOOK_AFTER: Final = timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ class Finding:
     sentences: tuple[str, ...]
 
 
-def audit(books: Books, checks: tuple[Check, ...] = CHECKS) -> Iterator[Finding]:
+def audit(
+    books: Books, checks: tuple[Check, ...] = CHECKS, *, second_look_after: timedelta = _SECOND_LOOK_AFTER
+) -> Iterator[Finding]:
     """Make every check and yield what it found, at most a thousand sentences each.
 
     A laboratory at work changes while it is looked at. So what a check finds counts only when it finds it again a
@@ -79,7 +82,7 @@ def audit(books: Books, checks: tuple[Check, ...] = CHECKS) -> Iterator[Finding]
     for check in checks:
         found = list(islice(check.breaches(books), _MOST_SENTENCES))
         if found:
-            time.sleep(_SECOND_LOOK_AFTER_S)
+            time.sleep(second_look_after.total_seconds())
             again = set(check.breaches(books))
             found = [sentence for sentence in found if sentence in again]
         yield Finding(check, tuple(found))

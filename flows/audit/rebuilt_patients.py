@@ -36,7 +36,7 @@ def _compare(session: Session, patient: Patient) -> Iterator[str]:
         return
     wrong = [name for name, value in fold_patient(facts).items() if getattr(patient, name) != value]
     columns = (Identifier.kind, Identifier.issuer, Identifier.value)
-    live = set(session.execute(select(*columns).where(Identifier.subject_id == patient.id)).tuples())
+    live = {tuple(row) for row in session.execute(select(*columns).where(Identifier.subject_id == patient.id))}
     if live != {(one.kind, one.issuer, one.value) for fact in facts for one in fact.identifiers}:
         wrong.append("identifiers")
     if wrong:

@@ -83,7 +83,12 @@ def _scans_that_stand_still() -> Select[str]:
     moving = and_(Scan.outcome == Outcome.ACTIVE, Scan.storage.not_in(_ARCHIVED))
     other = aliased(Scan)
     another = exists().where(other.slide_id == Slide.id, other.id != Scan.id, other.outcome == Outcome.ACTIVE)
-    served = or_(Slide.route == Route.GLASS_ONLY, Slide.cancelled, another, _open_step(Slide.id, "expect_scan"))
+    served = or_(
+        Slide.route == Route.GLASS_ONLY,
+        Slide.cancelled,
+        another.correlate(Scan, Slide),
+        _open_step(Slide.id, "expect_scan"),
+    )
     replaced_later = and_(Scan.quality == Quality.RESCAN, exists().where(Slide.id == Scan.slide_id, served))
     return select(Scan.id).where(moving, ~_open_step(Scan.id, *_SCAN_KINDS), ~replaced_later).order_by(Scan.id)
 
