@@ -125,7 +125,8 @@ def fold(told: Iterable[Told]) -> CaseState:
             state = replace(state, released=True)
             continue
         state = _ordered(_stamped(state, one), one.fact)
-    return _with_stubs(state)
+    # Who released a case did not mean one that the LIMS cancels; ordered again, it is as they left it.
+    return _with_stubs(replace(state, released=state.released and not state.cancelled))
 
 
 def _stamped(state: CaseState, told: Told) -> CaseState:
@@ -170,7 +171,7 @@ def _containers(state: CaseState, order: OrderStated) -> CaseState:
         key = (slide.issuer, slide.container_identifier)
         slides[key] = _slide(slides.get(key, SlideState()), slide, back=back)
     for identifier in order.cancelled:
-        key = (order.issuer, identifier)
+        key = _meant((*specimens, *blocks, *slides), order.issuer, identifier)
         if key in specimens:
             specimens[key] = replace(specimens[key], cancelled=True)
         elif key in blocks:
@@ -179,6 +180,14 @@ def _containers(state: CaseState, order: OrderStated) -> CaseState:
             # A cancel may come before the order it cancels: it makes the slide, cancelled.
             slides[key] = replace(slides.get(key, SlideState()), cancelled=True)
     return replace(state, specimens=specimens, blocks=blocks, slides=slides)
+
+
+def _meant(known: Iterable[Container], issuer: str, identifier: str) -> Container:
+    """Return which container a cancel names: the message's issuer's, else the case's only one that is called so."""
+    called_so = {key for key in known if key[1] == identifier}
+    if (issuer, identifier) in called_so or len(called_so) != 1:
+        return issuer, identifier
+    return called_so.pop()
 
 
 def _specimen(known: SpecimenState, stated: SpecimenStated, *, back: bool) -> SpecimenState:
