@@ -18,8 +18,6 @@ _log = logging.getLogger(__name__)
 
 # Two looks a second, whatever the number of viewers.
 _LOOK_EVERY_S: Final = 0.5
-# A viewer hears something at least this often, so that silence means a broken line.
-_SAY_SOMETHING_EVERY_S: Final = 10.0
 _MOST_VIEWERS: Final = 200
 
 
@@ -33,11 +31,17 @@ def mark_of(session: Session, heartbeat_grace: timedelta) -> str:
 
 
 class ChangeWatch:
-    """Looks at the books while somebody views them, and tells all viewers of a change."""
+    """Looks at the books while somebody views them, and tells all viewers of a change.
 
-    def __init__(self, database: Database, heartbeat_grace: timedelta) -> None:
+    ``sign_of_life`` is how often a viewer hears something at least, so that silence means a broken line.
+    """
+
+    def __init__(
+        self, database: Database, heartbeat_grace: timedelta, *, sign_of_life: timedelta = timedelta(seconds=10)
+    ) -> None:
         self._database = database
         self._heartbeat_grace = heartbeat_grace
+        self._sign_of_life_s = sign_of_life.total_seconds()
         self._viewers = 0
         self._mark = ""
         self._changed = asyncio.Condition()
@@ -77,7 +81,8 @@ class ChangeWatch:
             yield "retry: 2000\n\n"
             told, said_at = "", 0.0
             while not self._closed and not self._looking.done():
-                if self._mark != told or time.monotonic() - said_at > _SAY_SOMETHING_EVERY_S:
+                due = time.monotonic() - said_at > self._sign_of_life_s
+                if self._mark and (due or self._mark != told):
                     told, said_at = self._mark, time.monotonic()
                     yield f"event: books\ndata: {told}\n\n"
                 await self._wait_for_change(told)
