@@ -80,7 +80,12 @@ class Ended(Frozen):
 
 
 class Resumed(Frozen):
-    """The scan takes part again: a person asked for it, or its order came back."""
+    """The scan takes part again: a person asked for it, or its order came back.
+
+    ``reason`` is why its quality is what it is: the end that is taken back had its own reason in that place.
+    """
+
+    reason: str | None = None
 
 
 ScanFact = (
@@ -132,7 +137,8 @@ def _judged(state: ScanState, fact: QualityJudged) -> ScanState:
 
 
 def _reviewed(state: ScanState, fact: QualityReviewed) -> ScanState:
-    return replace(state, quality=fact.quality, quality_by_person=True)
+    reason = None if fact.quality == Quality.PASS else state.reason
+    return replace(state, quality=fact.quality, quality_by_person=True, reason=reason)
 
 
 def _matched(state: ScanState, fact: SlideMatched) -> ScanState:
@@ -164,8 +170,8 @@ def _ended(state: ScanState, fact: Ended) -> ScanState:
     return replace(state, outcome=fact.outcome, reason=fact.reason, superseded_by_id=fact.successor_id)
 
 
-def _resumed(state: ScanState, _fact: Resumed) -> ScanState:
-    return replace(state, outcome=Outcome.ACTIVE, reason=None, superseded_by_id=None)
+def _resumed(state: ScanState, fact: Resumed) -> ScanState:
+    return replace(state, outcome=Outcome.ACTIVE, reason=fact.reason, superseded_by_id=None)
 
 
 _RULES: dict[type, Callable[[ScanState, Any], ScanState]] = {
