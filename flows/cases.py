@@ -4,6 +4,7 @@ The caller holds the case's row (``lock_case``) in its write transaction.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,9 +50,15 @@ class Projected:
 
 def lock_case(session: Session, case_id: str) -> Case | None:
     """Lock a case's row and return it fresh; ``None`` when there is none yet."""
-    return session.scalars(
-        select(Case).where(Case.id == case_id).with_for_update().execution_options(populate_existing=True)
-    ).one_or_none()
+    return next(iter(lock_cases(session, (case_id,))), None)
+
+
+def lock_cases(session: Session, case_ids: Sequence[str]) -> Sequence[Case]:
+    """Lock the rows of those of these cases that there are, in id order, and return them fresh."""
+    # A fresh row must not undo what this transaction has set and not written yet.
+    session.flush()
+    wanted = select(Case).where(Case.id.in_(case_ids)).order_by(Case.id)
+    return session.scalars(wanted.with_for_update().execution_options(populate_existing=True)).all()
 
 
 def told(session: Session, case_id: str) -> list[Told]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
@@ -20,6 +20,9 @@ from models.tables.step import Step
 
 _FIELDS = tuple(one.name for one in fields(ScanState))
 _SCAN_KINDS = tuple(step.kind for step in SCAN_JOURNEY)
+_SAVEPOINT, _LET_GO, _KEEP = (
+    text(f"{verb} lock_scan") for verb in ("SAVEPOINT", "ROLLBACK TO SAVEPOINT", "RELEASE SAVEPOINT")
+)
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,24 @@ class Latest:
 
 def lock_scan(session: Session, scan_id: str, *case_ids: str) -> Scan:
     """Lock a scan's case and any other cases named, in id order, then the scan; return its fresh row."""
-    if session.get_bind().dialect.name == "postgresql":
+    # A fresh row must not undo what this transaction has set and not written yet.
+    session.flush()
+    if session.get_bind().dialect.name != "postgresql":
+        return _locked(session, scan_id)
+    session.execute(_SAVEPOINT)
+    while True:
         own = session.scalar(select(Scan.case_id).where(Scan.id == scan_id))
-        wanted = sorted({*case_ids, *([own] if own else [])})
-        session.execute(select(Case.id).where(Case.id.in_(wanted)).order_by(Case.id).with_for_update())
+        held = sorted({*case_ids, *([own] if own else [])})
+        cases.lock_cases(session, held)
+        scan = _locked(session, scan_id)
+        if scan.case_id is None or scan.case_id in held:
+            session.execute(_KEEP)
+            return scan
+        # It was matched while we waited: let go, since a case is never locked after a scan.
+        session.execute(_LET_GO)
+
+
+def _locked(session: Session, scan_id: str) -> Scan:
     return session.scalars(
         select(Scan).where(Scan.id == scan_id).with_for_update().execution_options(populate_existing=True)
     ).one()
