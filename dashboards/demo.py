@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from connectors.settings import Settings
@@ -10,7 +10,7 @@ from connectors.wiring import open_database
 from dashboards.demo_report import page_of
 from dashboards.demo_screen import Screen
 from dashboards.supervisor import Child, Supervisor
-from flows.simulate.outcome import Outlook, look
+from flows.simulate.outcome import Outlook, changes, look
 from models.database import Database
 from models.errors import TransientError
 
@@ -29,8 +29,8 @@ class Demo:
     settings: Settings
     supervisor: Supervisor
     screen: Screen
+    began: float
     limit_seconds: float
-    began: float = field(default_factory=time.monotonic)
     outlook: Outlook | None = None
     seconds: float = 0.0
     _looked_at: float = 0.0
@@ -60,8 +60,8 @@ class Demo:
         self._look()
 
     def stay(self) -> None:
-        """Keep everything running until somebody asks for the end."""
-        self.supervisor.keep()
+        """Keep everything running until somebody asks for the end, and tell what their commands make of it."""
+        self.supervisor.keep(self._tells)
 
     def end(self) -> None:
         """End Coverslip, then its neighbours, who so hear its last words."""
@@ -86,15 +86,27 @@ class Demo:
         return "not audited"
 
     def _goes_on(self) -> bool:
+        if self._is_time_to_look() and self.outlook is not None:
+            self.screen.show(self.outlook)
+            if self.outlook.is_done:
+                return False
+        return time.monotonic() - self.began < self.limit_seconds
+
+    def _tells(self) -> bool:
+        before = self.outlook
+        if self._is_time_to_look() and before is not None and self.outlook is not None:
+            for change in changes(before, self.outlook):
+                self.screen.tell(change)
+        return True
+
+    def _is_time_to_look(self) -> bool:
+        """Look again if the last look is old enough; return whether it was."""
         now = time.monotonic()
-        if now - self._looked_at >= _LOOK_SECONDS:
-            self._looked_at = now
-            self._look()
-            if self.outlook is not None:
-                self.screen.show(self.outlook)
-                if self.outlook.is_done:
-                    return False
-        return now - self.began < self.limit_seconds
+        if now - self._looked_at < _LOOK_SECONDS:
+            return False
+        self._looked_at = now
+        self._look()
+        return True
 
     def _look(self) -> None:
         """Look at the books; one look that fails is no matter."""

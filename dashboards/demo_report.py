@@ -136,11 +136,15 @@ class Report:
         for what, how in self._where():
             console.print(Text.assemble((f"{what:<10}", "bold"), how), soft_wrap=True)
         console.print()
-        for fault in self.faults:
-            console.print(f"Not as it should be: {fault}.", style="red", markup=False, highlight=False)
         if not self.faults:
             done = f"All {len(self.outlook.slides)} slides ended where they should, in {self.seconds:.0f} seconds."
             console.print(done, style="bold green", highlight=False)
+            return
+        console.print(
+            f"After {self.seconds:.0f} seconds not all is as it should be:", style="bold red", highlight=False
+        )
+        for fault in self.faults:
+            console.print(f"  {fault}", style="red", markup=False, highlight=False)
 
     def _where(self) -> Iterator[tuple[str, str]]:
         traffic = self.outlook.traffic
@@ -178,21 +182,25 @@ def _slides(outlook: Outlook) -> Table:
         group = [place for place in places if place.state == state]
         if group:
             table.add_row(Text(words, style), str(len(group)), Text("\n").join(_which(state, group)))
-    for place in places:
-        if place.state not in _GROUPS:
-            table.add_row(Text(place.state, "red"), "1", place.name)
+    for other in dict.fromkeys(place.state for place in places if place.state not in _GROUPS):
+        group = [place for place in places if place.state == other]
+        table.add_row(Text(other.capitalize(), "red"), str(len(group)), Text(_named(group)))
     return table
 
 
 def _which(state: State, group: Sequence[Place]) -> Iterator[Text]:
     if state not in _WITH_REASON:
-        names = [place.slide.container_identifier for place in group]
-        more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
-        yield Text(", ".join(names[:_NAMED_AT_MOST]) + more)
+        yield Text(_named(group))
         return
     for place in group:
         reason = place.row.reason if place.row and place.row.reason else _unsaid(place)
         yield Text(f"{place.name}: {reason}")
+
+
+def _named(group: Sequence[Place]) -> str:
+    names = [place.slide.container_identifier for place in group]
+    more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
+    return ", ".join(names[:_NAMED_AT_MOST]) + more
 
 
 def _unsaid(place: Place) -> str:

@@ -50,6 +50,10 @@ class Screen(Protocol):
         """Show where everything stands now."""
         ...
 
+    def tell(self, sentence: str) -> None:
+        """Tell people something that they should be able to read later too."""
+        ...
+
     def close(self) -> None:
         """Leave the place to what is printed next; doing it again changes nothing."""
         ...
@@ -74,6 +78,10 @@ class LiveScreen:
     def show(self, outlook: Outlook) -> None:
         """Show the picture."""
         self._outlook = outlook
+
+    def tell(self, sentence: str) -> None:
+        """Print it, above the picture while there is one."""
+        self._console.print(f"  {sentence}", markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Take the picture away."""
@@ -105,6 +113,10 @@ class PlainScreen:
         if time.monotonic() >= self._next_at:
             self._next_at = time.monotonic() + _PLAIN_SECONDS
             self._print(_line(outlook))
+
+    def tell(self, sentence: str) -> None:
+        """Print it."""
+        self._print(sentence)
 
     def close(self) -> None:
         """Leave it as it is: what was printed stays."""

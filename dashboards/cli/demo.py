@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -83,17 +84,18 @@ def _running(home: Path, screen: "Screen", stop: threading.Event, seconds: float
     from dashboards.supervisor import Supervisor
     from flows.simulate.laboratory import free_ports, write_laboratory
 
+    began = time.monotonic()
     try:
         screen.say(f"Writing a laboratory with three sites to {home}")
         write_laboratory(home, free_ports())
         settings = prepare(home)
-        run = Demo(settings, Supervisor(settings, screen.say, stop=stop), screen, seconds)
+        run = Demo(settings, Supervisor(settings, screen.tell, stop=stop), screen, began, seconds)
         with only_one(home):
             try:
                 yield run
             finally:
                 screen.close()
-                screen.say("Ending the processes that were started here")
+                screen.tell("Ending the processes that were started here …")
                 run.end()
     finally:
         screen.close()
@@ -109,6 +111,7 @@ def _watched_to_its_end(run: "Demo", screen: "Screen", stop: threading.Event) ->
     run.watch()
     screen.close()
     if stop.is_set() or run.outlook is None:
+        screen.tell("Stopped before the end, as asked.")
         return None
     return Report(run.settings, run.outlook, run.seconds, run.books(), run.faults(), _program(run.settings.home))
 

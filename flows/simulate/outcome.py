@@ -139,6 +139,15 @@ def look(session: Session, settings: Settings) -> Outlook:
     )
 
 
+def changes(before: Outlook, after: Outlook) -> tuple[str, ...]:
+    """Return a sentence for everything that stands elsewhere than before."""
+    was = {one.name: one.state for one in (*before.slides, *before.scans)}
+    is_now = {one.name: one.state for one in (*after.slides, *after.scans)}
+    was |= {one.case.accession_number: one.state for one in before.cases}
+    is_now |= {one.case.accession_number: one.state for one in after.cases}
+    return tuple(f"{name}: {was[name]} → {state}" for name, state in is_now.items() if was.get(name) != state)
+
+
 def _scan_places(rows: Sequence[Row], files: Mapping[tuple[str, str], ScanFile]) -> Iterator[Place]:
     by_scan = {row.scan: row for row in rows if row.scan}
     for case in CASES:

@@ -30,13 +30,14 @@ def scan(folder: Path, case: ScriptedCase, slide: ScriptedSlide, turn: ScriptedS
 
 def _drawn(case: ScriptedCase, slide: ScriptedSlide, turn: ScriptedScan, began: datetime) -> SlideScript:
     place = case.slides.index(slide)
+    number = slide.container_identifier.removeprefix(f"{case.accession_number}-")
     seed = int(case.accession_number[3:]) * 10 + place
     return SlideScript(
         container_identifier=slide.container_identifier,
         seed=seed,
         width=_WIDTHS[seed % len(_WIDTHS)],
         height=_HEIGHT,
-        label_lines=(slide.stain, f"Example, {case.given_name}", case.site),
+        label_lines=(f"{slide.stain}   {number}", f"Example, {case.given_name}", case.site),
         scanner_serial=f"EX{case.site.upper()}",
         scanned_at=began + _ONE_TURN * (seed % 20 + 20 * turn.turn),
         **_DRAWN[turn.shows],
