@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
+from sqlalchemy.orm import Session
+
 from connectors.wiring import Lab
 from flows import ledger
 from flows.journey import Stage
@@ -190,12 +192,18 @@ class Shift:
                 _log.exception("the end of step %s of %s could not be written", claim.kind, claim.subject_id)
 
     def _write_when_possible(self, end: End) -> None:
-        """Write one end; while the database is away the result is kept and written when it is back."""
+        """Write one end; while the database is away the result is kept and written when it is back.
+
+        What the end itself has to say is raised: waiting here for anything but the database would hold the stage.
+        """
+        said: list[TransientError] = []
         while True:
             try:
                 with self.lab.database.write(f"{self.stage.name}.end_alone") as session:
-                    end(session)
+                    _noting(said, end, session)
             except TransientError:
+                if said:
+                    raise
                 if self.stop.wait(_DATABASE_PAUSE_SECONDS):
                     return
             else:
@@ -206,3 +214,12 @@ class Shift:
             with self.lab.database.write(f"{self.stage.name}.give_back") as session:
                 ledger.give_back(session, claim)
         self._alone.clear()
+
+
+def _noting(said: list[TransientError], end: End, session: Session) -> None:
+    """Write an end; note that a trouble is the end's own and not the database's."""
+    try:
+        end(session)
+    except TransientError as error:
+        said.append(error)
+        raise
