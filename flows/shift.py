@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from connectors.wiring import Lab
@@ -197,6 +198,7 @@ class Shift:
         What the end itself has to say is raised: waiting here for anything but the database would hold the stage.
         """
         said: list[TransientError] = []
+        came_second = False
         while True:
             try:
                 with self.lab.database.write(f"{self.stage.name}.end_alone") as session:
@@ -206,6 +208,11 @@ class Shift:
                     raise
                 if self.stop.wait(_DATABASE_PAUSE_SECONDS):
                     return
+            except IntegrityError:
+                # Another worker made the same row at the same moment: now it is there to be seen.
+                if came_second:
+                    raise
+                came_second = True
             else:
                 return
 
