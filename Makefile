@@ -56,11 +56,7 @@ check-lock: setup
 	@$(BIN)/python -m infra.setup.check_lock
 
 bench: setup
-	@for script in tests/benchmarks/[a-z]*.py; do \
-	    [ -e "$$script" ] || continue; \
-	    module=$$(echo "$${script%.py}" | tr / .); \
-	    echo "== $$module"; $(BIN)/python -m "$$module" || exit 1; \
-	done
+	@$(BIN)/python -m tests.benchmarks.orchestration
 
 lock: setup
 	@infra/setup/lock $(if $(UPGRADE),--upgrade)

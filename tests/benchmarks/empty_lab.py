@@ -1,18 +1,19 @@
 """A laboratory whose every neighbour does nothing, at once: what is left is the orchestration."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from connectors.archive.protocol import Holding, RejectionReason, StoredInstance
 from connectors.lims.sender import Answer
-from connectors.settings import Hours, LimsPeer, Listener, Reader, Settings, SiteRules
 from connectors.settings import Engine as EngineSettings
+from connectors.settings import Hours, LimsPeer, Listener, Reader, Settings, SiteRules
 from connectors.telemetry import Telemetry
 from connectors.wiring import Lab
 from flows.archive_upload.step import CONVERT
@@ -42,7 +43,7 @@ def settings_of(home: Path, prefect_port: int | None) -> Settings:
     """Return the settings of the empty laboratory."""
     return Settings(
         home=home,
-        installation_key="0f" * 32,
+        installation_key=SecretStr("0f" * 32),
         sites=(SiteRules(id="site-a", name="Site A", lims="lims", settle_after=timedelta(milliseconds=1)),),
         lims=(LimsPeer(name="lims"),),
         listeners=(Listener(peer="lims", site="site-a", issuer="SITEA"),),
@@ -122,7 +123,7 @@ def _order_message(case: int) -> bytes:
     lines = [
         f"MSH|^~\\&|LIMS|SITEA|COVERSLIP|NET|{sent}||OML^O33^OML_O33|B{case}|P|2.5.1",
         f"PID|1||B{case}^^^SITEA^MR||Example^Ben{case}^^^^^L||19700101|F",
-        f"SPM|1|{accession}-A||119376003^Tissue specimen^SCT||||76752008^Breast structure^SCT|||||||||||||||||||CONTAINER",
+        f"SPM|1|{accession}-A||119376003^Tissue^SCT||||76752008^Breast structure^SCT|||||||||||||||||||CONTAINER",
         f"ORC|NW|P{case}^LIMS|{accession}^LIMS",
         f"OBR|1|P{case}^LIMS|{accession}^LIMS|BREAST^Breast histology^L",
     ]
@@ -225,9 +226,9 @@ class NoArchive:
     def reject(self, study_instance_uid: str, series_instance_uid: str, reason: RejectionReason) -> None:
         """Do nothing."""
 
-    def holdings(self) -> "list[Holding]":
+    def holdings(self) -> Iterator[Holding]:
         """Return nothing."""
-        return []
+        return iter(())
 
 
 class NoLims:

@@ -37,7 +37,7 @@ def main() -> None:
     with TemporaryDirectory() as home:
         lab = empty_lab(Path(home), wanted.prefect_port)
         measured = _calm(lab, wanted.calm) if wanted.calm else _burst(lab, wanted.slides, record=wanted.record)
-    print(json.dumps(measured))  # noqa: T201 - what the caller reads
+    print(json.dumps(measured))
 
 
 def _burst(lab: Lab, slides: int, *, record: bool) -> dict[str, float]:

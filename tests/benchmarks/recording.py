@@ -35,11 +35,11 @@ def recording(database: Database) -> Iterator[Recording]:
     made = Recording()
 
     def executed(connection: Any, _cursor: Any, sql: str, parameters: Any, _context: Any, many: bool) -> None:  # noqa: ANN401, FBT001 - SQLAlchemy's signature
-        made._open.setdefault(id(connection.connection.dbapi_connection), []).append((sql, parameters, many))  # noqa: SLF001
+        made._open.setdefault(id(connection.connection.dbapi_connection), []).append((sql, parameters, many))
 
     def ended(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's signature
-        with made._lock:  # noqa: SLF001
-            done = made._open.pop(id(connection.connection.dbapi_connection), [])  # noqa: SLF001
+        with made._lock:
+            done = made._open.pop(id(connection.connection.dbapi_connection), [])
             if done:
                 made.transactions.append(done)
 
