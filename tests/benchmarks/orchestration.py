@@ -83,11 +83,12 @@ def _report(lines: list[Measured], calm: dict[str, Any], alone: dict[str, Any]) 
             f"{line.rate / tuned.rate:.1f}",
         )
     console.print(table)
+    slides = alone["slides"]
     console.print(
         f"The same {alone['transactions']:.1f} transactions a slide ({alone['statements']:.0f} statements) by the bare "
-        f"driver: {alone['slides'] / alone['alone_s']:.0f} slides/s, "
-        f"{1000 * alone['alone_cpu'] / alone['slides']:.1f} ms CPU; ours without Prefect in the same run: {alone['slides'] / alone['seconds']:.0f} slides/s, "
-        f"{1000 * alone['cpu'] / alone['slides']:.1f} ms CPU; ratio {alone['alone_s'] / alone['seconds']:.2f}"
+        f"driver: {slides / alone['alone_s']:.0f} slides/s, {1000 * alone['alone_cpu'] / slides:.1f} ms CPU.\n"
+        f"Ours without Prefect in the same run: {slides / alone['seconds']:.0f} slides/s, "
+        f"{1000 * alone['cpu'] / slides:.1f} ms CPU; ratio {alone['alone_s'] / alone['seconds']:.2f}."
     )
     console.print(f"Calm, from event to last step: p50 {calm['p50_s']:.2f} s, p95 {calm['p95_s']:.2f} s")
 
