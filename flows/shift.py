@@ -112,17 +112,22 @@ class Shift:
         )
 
     def _turn(self, ends: list[tuple[Claim, End]], wanted: Wanted | None) -> None:
-        """Write what has ended and claim what comes next, in one transaction where that goes."""
+        """Write what has ended and claim what comes next."""
+        # Each end locks its own cases in order; on PostgreSQL two shifts' ends of several would wait for each other.
+        together = self.lab.database.is_sqlite or len(ends) <= 1
+        self._begin((self._turn_together if together else self._turn_one_by_one)(ends, wanted))
+        if ends:
+            self.stir.stir()
+
+    def _turn_together(self, ends: list[tuple[Claim, End]], wanted: Wanted | None) -> tuple[Claim, ...]:
+        """Do a turn in one transaction; when some part of it can't be done, each part alone."""
         try:
             with self.lab.database.write(f"{self.stage.name}.turn") as session:
                 for _claim, end in ends:
                     end(session)
-                claimed = ledger.claim(session, self.worker_id, wanted) if wanted else ()
+                return ledger.claim(session, self.worker_id, wanted) if wanted else ()
         except Exception:  # noqa: BLE001 - sorted out one by one
-            claimed = self._turn_one_by_one(ends, wanted)
-        self._begin(claimed)
-        if ends:
-            self.stir.stir()
+            return self._turn_one_by_one(ends, wanted)
 
     def _turn_one_by_one(self, ends: list[tuple[Claim, End]], wanted: Wanted | None) -> tuple[Claim, ...]:
         """Do what a turn does, each part in a transaction of its own."""
