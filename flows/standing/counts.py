@@ -69,7 +69,8 @@ def change_mark(session: Session) -> str:
             select(func.max(Alert.id)).scalar_subquery(),
             select(func.count()).select_from(Alert).where(Alert.cleared_at.is_(None)).scalar_subquery(),
             select(func.count()).select_from(ScanFile).where(ScanFile.scan_id.is_(None)).scalar_subquery(),
-            select(func.max(Slot.silent_since)).scalar_subquery(),
+            select(func.max(ScanFile.changed_at)).where(ScanFile.scan_id.is_(None)).scalar_subquery(),
+            select(func.max(Slot.paused_until)).where(Slot.silent_since.is_not(None)).scalar_subquery(),
             select(func.max(Worker.engine)).where(Worker.ended_at.is_(None)).scalar_subquery(),
             select(func.count()).select_from(Worker).where(Worker.ended_at.is_(None)).scalar_subquery(),
         )

@@ -365,6 +365,7 @@ def test_the_change_mark_differs_after_whatever_people_see_and_stays_after_a_hea
         lambda: laboratory.history("scan", scan, "quality", "pending", "pass"),
         lambda: laboratory.alert(("scan", scan), "set aside", "why"),
         lambda: laboratory.file("b.svs", "arriving"),
+        lambda: laboratory.write_problem("b.svs", "b.svs still grows", LATER),
         lambda: laboratory.silent("lims:lims-a", NOW, "why"),
     ):
         change()

@@ -164,6 +164,12 @@ class Laboratory:
         )
         return file_id
 
+    def write_problem(self, name: str, problem: str, at: datetime) -> None:
+        """Say something new about a file that is no scan yet."""
+        with self.database.write("laboratory") as session:
+            file = session.get_one(ScanFile, opaque(f"file {name}"))
+            file.problem, file.changed_at = problem, at
+
     def step(self, kind: str, stage: str, subject: tuple[str, str], state: str = "ready", **values: Any) -> None:
         at = values.pop("at", NOW)
         if state == "running":

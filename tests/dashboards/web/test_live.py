@@ -1,54 +1,18 @@
 import asyncio
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from dashboards.web.live import ChangeWatch
 from dashboards.web.questions import Front
 from tests.dashboards.web.laboratory import Laboratory, opaque
-
-
-@dataclass(frozen=True)
-class Served:
-    """A real server in a thread, and where it is."""
-
-    url: str
-    server: uvicorn.Server
-    loop: asyncio.AbstractEventLoop
-    watch: ChangeWatch
-
-    def end_streams(self) -> None:
-        self.loop.call_soon_threadsafe(self.watch.close)
-
-
-@contextmanager
-def serve(app: FastAPI) -> Iterator[Served]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_until_complete, args=(server._serve([listener]),))
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", server, loop, app.state.watch)
-    finally:
-        server.should_exit = True
-        loop.call_soon_threadsafe(app.state.watch.close)
-        thread.join(10)
-        loop.close()
-        listener.close()
-    assert not thread.is_alive()
+from tests.dashboards.web.serving import Served, serve
 
 
 @pytest.fixture
