@@ -10,6 +10,7 @@ import uvicorn
 from connectors.lims.listener import MllpListener
 from connectors.scanners.folder import FolderWatcher, WatchedFolder
 from connectors.settings import ScannerFolder, Settings
+from connectors.telemetry import Telemetry
 from connectors.wiring import open_database, open_ids, open_spool
 from dashboards.web.app import create_app
 from flows.intake.doors import hl7_door, refusal_door, scanner_door
@@ -31,6 +32,7 @@ async def run_doors(settings: Settings, stop: asyncio.Event) -> None:
     """
     database = open_database(settings)
     inbox = InboxWriter(database, open_ids(settings))
+    telemetry = Telemetry.of(settings, "doors")
     closing = threading.Event()
     watchers = [
         threading.Thread(target=_watch, args=(_watcher(settings, database, scanner), closing), daemon=True)
@@ -39,7 +41,7 @@ async def run_doors(settings: Settings, stop: asyncio.Event) -> None:
     listeners = []
     try:
         for listener in settings.listeners:
-            door = MllpListener(hl7_door(settings, listener, inbox), refusal_door(settings, listener))
+            door = MllpListener(hl7_door(settings, listener, inbox, telemetry), refusal_door(settings, listener))
             await door.start(listener.host, listener.port)
             listeners.append(door)
         for watcher in watchers:
@@ -53,6 +55,7 @@ async def run_doors(settings: Settings, stop: asyncio.Event) -> None:
             if watcher.ident is not None:
                 await asyncio.to_thread(watcher.join, _PAUSE_AFTER_FAULT_SECONDS)
         inbox.close()
+        telemetry.shutdown()
         database.close()
 
 

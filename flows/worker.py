@@ -10,10 +10,12 @@ from collections.abc import Mapping
 
 from sqlalchemy import insert, update
 
+from connectors.telemetry import Figure
 from connectors.wiring import Lab
 from flows.engine import Engine
 from flows.journey import STAGES, Stage
 from flows.shift import Shift, Stir
+from flows.standing.counts import figures
 from flows.step import StepFunction
 from flows.steps import STEPS
 from flows.sweep import sweep, tidy
@@ -38,6 +40,7 @@ def run_worker(lab: Lab, engine: Engine, stop: threading.Event, functions: Mappi
     """Work until ``stop`` is set; then end cleanly: nothing new is claimed, what runs is finished."""
     worker_id = str(uuid.uuid4())
     _begin(lab, worker_id)
+    lab.telemetry.observe(lambda: _figures(lab))
     stir = Stir()
     shifts = [Shift(lab, stage, functions, worker_id, child_slots(lab, stage), stop, stir) for stage in STAGES]
     threads = [threading.Thread(target=_run_stage, args=(shift, engine), name=shift.stage.name) for shift in shifts]
@@ -63,6 +66,15 @@ def child_slots(lab: Lab, stage: Stage) -> int:
         "sending": max(1, len(lab.settings.lims)),
     }
     return slots.get(stage.name, 1)
+
+
+def _figures(lab: Lab) -> list[Figure]:
+    """Read what metrics are collected from; while the database is away there is nothing to tell."""
+    try:
+        with lab.database.read() as session:
+            return list(figures(session, lab.settings.work.heartbeat_grace))
+    except TransientError:
+        return []
 
 
 def _begin(lab: Lab, worker_id: str) -> None:

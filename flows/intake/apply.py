@@ -44,11 +44,20 @@ def apply(lab: Lab, claimed: Claim) -> End:
     cause = Cause(f"apply {message.source}", inbox_id=message.id)
     if message.source == "scanner":
         event = json.loads(message.payload)
+        _begin_trace(lab, event, message.received_at)
         return lambda session: _scan_received(lab, session, claimed, message, event, cause)
     stated = read(Message(message.payload), profile_of(lab.settings, message.peer))
     if stated.order is None and stated.patient is None:
         raise RejectedError("; ".join(stated.problems) or "The message states nothing that Coverslip acts on.")
     return lambda session: _stated(lab, session, claimed, message, stated, cause)
+
+
+def _begin_trace(lab: Lab, event: dict[str, str], received_at: datetime) -> None:
+    """Tell that a scan's journey has begun with the first sight of its file."""
+    with lab.database.read() as session:
+        first_seen_at = session.scalar(select(ScanFile.first_seen_at).where(ScanFile.id == event["file_id"]))
+    scan_id = lab.ids.scan(event["site_id"], (event["sha256"],))
+    lab.telemetry.scan_received(scan_id, first_seen_at or received_at, received_at)
 
 
 def _scan_received(

@@ -1,7 +1,9 @@
 """What stands behind each door: bytes from a LIMS or a scanner become durable here, and only then count as ours."""
 
 import json
+import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
@@ -9,6 +11,7 @@ from connectors.lims.answers import acknowledge, refuse
 from connectors.lims.framing import FrameRefused
 from connectors.lims.header import read_header
 from connectors.settings import Listener, Settings
+from connectors.telemetry import Exchange, Telemetry
 from flows.intake.inbox import Arrival, InboxWriter, keep
 from flows.intake.profiles import profile_of
 from models.database import database_now, utc_now
@@ -17,24 +20,32 @@ from models.opaque import OpaqueIds
 from models.tables.scan import ScanFile
 
 
-def hl7_door(settings: Settings, listener: Listener, inbox: InboxWriter) -> Callable[[bytes], Awaitable[bytes | None]]:
+def hl7_door(
+    settings: Settings, listener: Listener, inbox: InboxWriter, telemetry: Telemetry
+) -> Callable[[bytes], Awaitable[bytes | None]]:
     """Return what a listener calls with each message: the stored answer, or ``None`` when nothing could be stored."""
     profile = profile_of(settings, listener.peer)
 
     async def keep_message(raw: bytes) -> bytes | None:
+        began = time.monotonic()
         header = read_header(raw)
+        acknowledged = acknowledge(raw, profile, utc_now())
         arrival = Arrival(
             source="hl7",
             peer=listener.peer,
             payload=raw,
-            answer=acknowledge(raw, profile, utc_now()).payload,
+            answer=acknowledged.payload,
             message_control_id=header.control_id.decode("utf-8", "replace"),
             message_type=header.message_type,
         )
         try:
-            return (await inbox.keep(arrival)).answer
+            kept = await inbox.keep(arrival)
         except TransientError:
             return None
+        kind, _, trigger = header.message_type.partition("^")
+        took = timedelta(seconds=time.monotonic() - began)
+        telemetry.received(Exchange(listener.peer, kept.inbox_id, kind, trigger[:3], acknowledged.code, len(raw), took))
+        return kept.answer
 
     return keep_message
 

@@ -1,5 +1,6 @@
 """The step send: one message to one LIMS, its bytes frozen before the first try, repeated until it is answered."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from connectors.lims.outgoing import Address, build
 from connectors.lims.sender import Answer
+from connectors.telemetry import Exchange
 from connectors.wiring import Lab
 from flows import ledger
 from flows.books import Subject, raise_alert
@@ -27,6 +29,7 @@ _ANNOUNCEMENTS: dict[str, type[SlideAnnounced | CaseAnnounced]] = {
     "CaseAnnounced": CaseAnnounced,
 }
 
+_TYPES = {"SlideAnnounced": ("OUL", "R22"), "CaseAnnounced": ("OML", "O21")}
 # HL7 2.5.1 table 0008. AR covers a system that is down, so it is tried again; AE reports an error to a person.
 _ACCEPTED = ("AA", "CA")
 _TRY_AGAIN = ("AR", "CR")
@@ -40,14 +43,23 @@ def send(lab: Lab, claimed: Claim) -> End:
     with lab.database.read() as session:
         message = session.get_one(OutboxMessage, claimed.subject_id)
     payload = message.payload or _freeze(lab, message)
+    began = time.monotonic()
     try:
         failpoint("send.before_send")
         answer = lab.senders[message.peer].send(payload, message.message_control_id)
         failpoint("send.after_send")
     except TransientError as error:
         because = str(error)
+        lab.telemetry.sent(_exchange(message, payload, "none", began))
         return lambda session: _silent(session, claimed, message, because)
+    lab.telemetry.sent(_exchange(message, payload, answer.code, began))
     return lambda session: _answered(lab, session, claimed, message, answer)
+
+
+def _exchange(message: OutboxMessage, payload: bytes, code: str, began: float) -> Exchange:
+    kind, trigger = _TYPES[str(message.announcement["kind"])]
+    took = timedelta(seconds=time.monotonic() - began)
+    return Exchange(message.peer, message.id, kind, trigger, code, len(payload), took)
 
 
 def _freeze(lab: Lab, message: OutboxMessage) -> bytes:

@@ -55,6 +55,7 @@ def test_a_real_slide_waits_for_a_person_is_matched_archived_assigned_and_report
         messages = [message.decode() for message in lims.wait_for(3, seconds=60)]
         assert _is_in_prefect(lab, scan)
         assert lab.coverslip("audit", "books")
+    _nothing_names_the_patient(lab)
     assert sorted(message.split("|")[8].split("^")[0] for message in messages) == ["OML", "OML", "OUL"]
     assert any("26J000001-A1-1" in message and message.split("|")[8].startswith("OUL") for message in messages)
     objects = sorted(lab.archive.rglob("*.dcm"))
@@ -76,7 +77,8 @@ def _settle_soon(text: str) -> str:
     assert "settle_after" in text
     lines = [line for line in text.splitlines() if "settle_after" not in line and "stable_for" not in line]
     text = "\n".join(lines).replace("[[sites]]", "[[sites]]\nsettle_after = 2", 1)
-    return text.replace("[[scanners]]", "[[scanners]]\nstable_for = 1", 1)
+    text = text.replace("[[scanners]]", "[[scanners]]\nstable_for = 1", 1)
+    return text + '\n[telemetry]\nto = "file"\n'
 
 
 def _lims_of(lab: Running) -> SimulatedLims:
@@ -90,6 +92,16 @@ def _send_with_python_hl7(lab: Running, folder: Path) -> str:
     command = ("mllp_send", "--loose", "-p", str(lab.mllp_port), "-f", str(message), "127.0.0.1")
     tool = shutil.which(command[0], path=str(Path(os.sys.executable).parent)) or command[0]  # type: ignore[attr-defined]
     return subprocess.run((tool, *command[1:]), capture_output=True, text=True, timeout=30, check=True).stdout
+
+
+def _nothing_names_the_patient(lab: Running) -> None:
+    """Search logs, traces, metrics and Prefect's whole state for what the order says of the patient and the case."""
+    searched = [*(lab.home / "logs").iterdir(), *(lab.home / "telemetry").iterdir()]
+    searched += [path for path in (lab.home / "prefect").rglob("*") if path.is_file()]
+    assert any(path.name == "traces.jsonl" and path.stat().st_size for path in searched)
+    for path in searched:
+        for secret in (b"Example", b"9990048215", b"J100234", b"26J000001", b"19640229"):
+            assert secret not in path.read_bytes(), f"{path.name} names the patient"
 
 
 def _is_in_prefect(lab: Running, scan: str) -> bool:
