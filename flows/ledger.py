@@ -184,6 +184,11 @@ _FINISH = _END.values(
     state=bindparam("to"), tries=0, ended_at=bindparam("at"), problem=bindparam("why"), alerted=bindparam("told")
 )
 _RESULT = {"result": bindparam("result_json", type_=_STEP.c.result.type)}
+_FREE_SLOTS = (
+    select(_SLOT.c.name, _SLOT.c.number)
+    .where(_SLOT.c.step_id.is_(None), _SLOT.c.paused_until.is_(None) | (_SLOT.c.paused_until <= bindparam("at")))
+    .order_by(_SLOT.c.name, _SLOT.c.number)
+)
 _FREE = update(_SLOT).where(_SLOT.c.step_id == bindparam("claimed")).values(step_id=None)
 
 
@@ -213,7 +218,9 @@ def claim(session: Session, worker_id: str, wanted: Wanted) -> tuple[Claim, ...]
 
 def next_subject(session: Session, wanted: Wanted) -> str | None:
     """Return the subject of a step that a claim could take now, or ``None``; nothing is locked."""
-    free = ("", *_free_slots(session)) if wanted.slotted else ("",)
+    free = [""]
+    if wanted.slotted:
+        free += [name for name, _number in session.execute(_FREE_SLOTS, {"at": database_now(session)})]
     ready = select(_STEP.c.subject_id).where(
         _STEP.c.state == "ready",
         _STEP.c.stage == wanted.stage,
@@ -408,13 +415,8 @@ def _candidates(session: Session, wanted: Wanted, slot: str, most: int) -> list[
 
 
 def _free_slots(session: Session) -> dict[str, list[int]]:
-    now = database_now(session)
-    rows = session.execute(
-        select(_SLOT.c.name, _SLOT.c.number)
-        .where(_SLOT.c.step_id.is_(None), (_SLOT.c.paused_until.is_(None)) | (_SLOT.c.paused_until <= now))
-        .order_by(_SLOT.c.name, _SLOT.c.number)
-        .with_for_update(skip_locked=True)
-    )
+    """Return the numbers of free slots by name, locked: who comes second finds fewer."""
+    rows = session.execute(_FREE_SLOTS.with_for_update(skip_locked=True), {"at": database_now(session)})
     free: dict[str, list[int]] = {}
     for name, number in rows:
         free.setdefault(name, []).append(number)
