@@ -160,10 +160,16 @@ class Look:
         row_id = str(uuid4()) if other is None else other.id
         if reason := no_slide(Sighting(path, status, self._seen.home[0]), self._folder):
             return replace(self._refuse(path, row_id, version, reason), is_new=other is None, moved=True)
-        first_seen = self._now if other is None else self._now - other.age_s
+        first_seen = self._first_seen(path, other)
         problem = self._impatience(path, first_seen)
         self._memory.expect(path, Arrival(row_id, version, self._now, first_seen, problem, self._seen.home))
         return Change(row_id, stored, version, FileState.ARRIVING, problem, is_new=other is None, moved=True)
+
+    def _first_seen(self, path: str, row: Row | None) -> float:
+        known = self._memory.arriving.get(path)
+        if known is not None:
+            return known.first_seen
+        return self._now if row is None else self._now - row.age_s
 
     def _refuse(self, path: str, row_id: str, version: Version, reason: str) -> Change:
         self._memory.end(path, version, FileState.REFUSED)

@@ -246,7 +246,7 @@ def _read(descriptor: int, offset: int) -> bytes:
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise TransientError(
-            f"the file can't be read beyond byte {offset} ({reason}): see to the scanner's disk or share"
+            f"the file can't be read ({reason}): see to the scanner's disk or share, at byte {offset} and beyond"
         ) from error
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from connectors.scanners.spool import Spool
+from tests.connectors.scanners.laboratory import Laboratory, furnished
 
 ROOT = Path(__file__).resolve().parents[3]
-DISK_BYTES = 4 << 20
+DISK_BYTES = 16 << 20
 
 Traced = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -24,7 +25,7 @@ def spool(tmp_path: Path) -> Spool:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 4 MiB."""
+    """A disk of 16 MiB."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to mount a small disk")
     folder = tmp_path / "disk"
@@ -35,7 +36,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # a failed test may still hold a file
 
 
 @pytest.fixture
@@ -50,3 +51,21 @@ def traced() -> Traced:
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
     return run
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Laboratory]:
+    """A laboratory on SQLite."""
+    yield from _open(f"sqlite:///{tmp_path / 'coverslip.db'}", tmp_path)
+
+
+@pytest.fixture
+def any_lab(database_url: str, tmp_path: Path) -> Iterator[Laboratory]:
+    """A laboratory on SQLite and one on PostgreSQL."""
+    yield from _open(database_url, tmp_path)
+
+
+def _open(url: str, folder: Path) -> Iterator[Laboratory]:
+    made = furnished(url, folder)
+    yield made
+    made.end()

@@ -1,12 +1,14 @@
 """A scanner's folder, a spool and the books, with a clock that a test moves on."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from connectors.scanners.folder import FolderState, FolderWatcher, WatchedFolder
@@ -45,6 +47,12 @@ class Laboratory:
     def path(self) -> Path:
         return self.folder.path
 
+    def end(self) -> None:
+        """Let go of everything."""
+        for watcher in self.watchers:
+            watcher.close()
+        self.database.close()
+
     def start(self) -> FolderWatcher:
         """Start a watcher in place of the last one, as a restarted process does."""
         for watcher in self.watchers:
@@ -81,6 +89,20 @@ class Laboratory:
         """What the rest of Coverslip was told of: one digest for each call."""
         with self.database.read() as session:
             return sorted(session.scalars(select(InboxMessage.sha256)))
+
+    @contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        """Collect every statement that the database is given meanwhile."""
+        found: list[str] = []
+
+        def hear(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+            found.append(statement)
+
+        event.listen(self.database.engine, "before_cursor_execute", hear)
+        try:
+            yield found
+        finally:
+            event.remove(self.database.engine, "before_cursor_execute", hear)
 
     def spooled(self) -> set[str]:
         return {held.id for held in self.spool.files()}

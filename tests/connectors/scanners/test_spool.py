@@ -205,8 +205,14 @@ def test_the_bytes_are_on_the_disk_before_their_name_is(tmp_path: Path, slide: P
         ("fsync:error=EIO:when=2", "can't be used (Input/output error)"),
         ("fsync:error=EIO:when=3", "can't be used (Input/output error)"),
         ("rename:error=EIO", "can't be used (Input/output error)"),
-        ("pread64:error=EIO:when=2+", "can't be read beyond byte"),
-        ("pread64:error=ESTALE:when=2+", "can't be read beyond byte"),
+        (
+            "pread64:error=EIO:when=2+",
+            "can't be read (Input/output error): see to the scanner's disk or share, at byte 1",
+        ),
+        (
+            "pread64:error=ESTALE:when=2+",
+            "can't be read (Stale file handle): see to the scanner's disk or share, at byte 1",
+        ),
     ],
 )
 def test_a_disk_that_fails_is_told_in_one_sentence_and_costs_one_attempt(
