@@ -11,6 +11,7 @@ from models.tables.books import Fact, History
 from tests.flows.actions.life import (
     ANN,
     NOBODY,
+    ON_BOTH,
     ONE,
     TWO,
     case_of,
@@ -27,6 +28,7 @@ from tests.flows.actions.life import (
 from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 
+@ON_BOTH
 def test_a_scan_without_a_barcode_is_archived_once_a_person_matched_it(lab: Lab, desk: Desk) -> None:
     ordered(lab)
     scan_id = scanned(lab)
@@ -64,6 +66,7 @@ def test_a_person_overrules_a_label_that_waits_for_an_order(lab: Lab, desk: Desk
     assert waits(lab) == set()
 
 
+@ON_BOTH
 def test_what_is_read_from_a_label_meanwhile_does_not_overrule_a_person(lab: Lab, desk: Desk) -> None:
     ordered(lab)
     scan_id = scan_arrives(lab, SmallSlide())
@@ -77,6 +80,7 @@ def test_what_is_read_from_a_label_meanwhile_does_not_overrule_a_person(lab: Lab
     assert standing(lab, scan_id) == ("pass", "matched", "proven", "active", 1)
 
 
+@ON_BOTH
 def test_a_persons_match_replaces_a_scan_that_was_to_be_made_again(lab: Lab, desk: Desk) -> None:
     ordered(lab)
     old = scanned(lab, ONE, quality="rescan")

@@ -8,7 +8,7 @@ from connectors.wiring import Lab
 from flows.actions import case_named, scan_named, slide_named
 from models.errors import RefusedError
 from models.tables.case import Case, Slide
-from tests.flows.actions.life import NOBODY, NOW, ONE, case_of, ordered, scanned
+from tests.flows.actions.life import NOBODY, NOW, ON_BOTH, ONE, case_of, ordered, scanned
 
 
 def named(lab: Lab, how: Callable[[Session, str], str], name: str) -> str:
@@ -16,6 +16,7 @@ def named(lab: Lab, how: Callable[[Session, str], str], name: str) -> str:
         return how(session, name)
 
 
+@ON_BOTH
 def test_scans_and_cases_are_named_by_id_or_by_its_beginning(lab: Lab) -> None:
     ordered(lab)
     scan_id, case_id = scanned(lab), case_of(lab).id
@@ -27,6 +28,7 @@ def test_scans_and_cases_are_named_by_id_or_by_its_beginning(lab: Lab) -> None:
             named(lab, scan_named, wrong)
 
 
+@ON_BOTH
 def test_the_beginning_of_two_ids_names_none_of_them(lab: Lab) -> None:
     times = {"registered_at": NOW, "orders_changed_at": NOW}
     twins = [Case(id=f"abcdef12-0000-8000-8000-00000000000{n}", site_id="site-a", **times) for n in (1, 2)]
@@ -39,6 +41,7 @@ def test_the_beginning_of_two_ids_names_none_of_them(lab: Lab) -> None:
         session.execute(delete(Case).where(Case.id.in_([twin.id for twin in twins])))
 
 
+@ON_BOTH
 def test_slides_are_named_by_what_is_written_on_them(lab: Lab) -> None:
     ordered(lab)
     with lab.database.read() as session:

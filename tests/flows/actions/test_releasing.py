@@ -5,10 +5,11 @@ from connectors.wiring import Lab
 from flows.actions import Desk, release
 from models.errors import RefusedError
 from models.tables.books import History
-from tests.flows.actions.life import ANN, NOBODY, ONE, TWO, case_of, ordered, scanned, told
+from tests.flows.actions.life import ANN, NOBODY, ON_BOTH, ONE, TWO, case_of, ordered, scanned, told
 from tests.small_lab import run_until_calm
 
 
+@ON_BOTH
 def test_a_released_case_is_read_with_what_there_is(lab: Lab, desk: Desk) -> None:
     ordered(lab, ONE, TWO)
     scanned(lab, ONE)

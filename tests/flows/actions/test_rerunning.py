@@ -15,6 +15,7 @@ from models.tables.step import Step
 from tests.flows.actions.life import (
     ANN,
     NOBODY,
+    ON_BOTH,
     ONE,
     TWO,
     FailsAtFirst,
@@ -30,6 +31,7 @@ from tests.flows.actions.life import (
 from tests.small_lab import SmallLims, SmallSlide, run_until_calm, scan_arrives
 
 
+@ON_BOTH
 def test_a_scan_that_was_set_aside_takes_part_again_from_where_it_stopped(lab: Lab, desk: Desk) -> None:
     lab = replace(lab, decoder=FailsAtFirst("convert"))
     ordered(lab)
@@ -106,6 +108,7 @@ def test_a_rerun_that_would_do_something_else_than_was_shown_is_refused(lab: Lab
         rerun(desk, scan_id, ANN, seen=plan)
 
 
+@ON_BOTH
 def test_a_rerun_takes_the_place_of_a_step_that_runs(lab: Lab, desk: Desk) -> None:
     ordered(lab)
     scan_id = scan_arrives(lab, SmallSlide(codes=(ONE,)))
@@ -151,6 +154,7 @@ def test_a_persons_verdict_is_not_judged_again_by_a_rerun(lab: Lab, desk: Desk) 
         rerun(desk, scan_id, ANN, "slide_qc")
 
 
+@ON_BOTH
 def test_a_message_that_the_lims_refused_is_sent_again_with_the_same_bytes(lab: Lab, desk: Desk) -> None:
     lims = lab.senders["lims-a"]
     assert isinstance(lims, SmallLims)

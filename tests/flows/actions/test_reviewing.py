@@ -8,6 +8,7 @@ from models.errors import RefusedError
 from tests.flows.actions.life import (
     ANN,
     NOBODY,
+    ON_BOTH,
     ONE,
     TWO,
     claim,
@@ -33,6 +34,7 @@ def test_a_doubtful_scan_goes_on_once_a_person_passed_it(lab: Lab, desk: Desk) -
     assert row(lab, scan_id).quality_by_person
 
 
+@ON_BOTH
 def test_a_scan_that_a_person_wants_again_waits_for_its_successor(lab: Lab, desk: Desk) -> None:
     ordered(lab)
     scan_id = scanned(lab, ONE, quality="review")
@@ -55,6 +57,7 @@ def test_a_rescan_is_overruled_by_passing_the_scan_after_all(lab: Lab, desk: Des
     assert waits(lab) == set()
 
 
+@ON_BOTH
 def test_the_machine_does_not_overrule_a_persons_verdict(lab: Lab, desk: Desk) -> None:
     ordered(lab)
     scan_id = scan_arrives(lab, SmallSlide(codes=(ONE,), quality="rescan"))

@@ -15,6 +15,7 @@ from models.tables.step import Slot, Step
 from tests.flows.actions.life import (
     ANN,
     NOBODY,
+    ON_BOTH,
     ONE,
     TWO,
     FailsAtFirst,
@@ -33,6 +34,7 @@ from tests.flows.actions.life import (
 from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 
+@ON_BOTH
 def test_a_withdrawn_match_is_hidden_told_and_waits_for_a_person(lab: Lab, desk: Desk) -> None:
     ordered(lab, ONE, TWO)
     wrong, right = scanned(lab, ONE), scanned(lab, TWO)
@@ -76,6 +78,7 @@ def test_a_withdrawn_scan_is_never_matched_by_itself_again(lab: Lab, desk: Desk)
     assert ("barcode_matching", "a person") in waits(lab)
 
 
+@ON_BOTH
 def test_a_match_is_withdrawn_while_its_objects_are_being_stored(lab: Lab, desk: Desk) -> None:
     ordered(lab)
     scan_id = scan_arrives(lab, SmallSlide(codes=(ONE,)))
@@ -146,6 +149,7 @@ def test_the_reader_of_a_released_case_hears_of_a_withdrawn_slide(lab: Lab, desk
     assert open_alerts(lab) == ["late slide"]
 
 
+@ON_BOTH
 def test_a_scan_that_a_person_closes_takes_no_part_until_it_is_taken_up_again(lab: Lab, desk: Desk) -> None:
     ordered(lab)
     archived = scanned(lab, ONE)
