@@ -20,6 +20,7 @@ from flows.case_assignment.points import points
 from flows.completeness import Completeness, ExpectedSlide, ScanOfSlide, judge, standing_of
 from flows.expectations import expect_scans, settle_later
 from flows.sending import announce
+from models.base import Base
 from models.case_fold import CaseReleased, CaseState, Container, OrderFact, Told, fold
 from models.database import database_now, insert_unless_there
 from models.facets import Images, Lane, Reading
@@ -33,7 +34,9 @@ from models.uid import framed, uuid_of
 _FACT_TYPES: dict[str, TypeAdapter[Any]] = {one.__name__: TypeAdapter(one) for one in (OrderFact, CaseReleased)}
 """Kinds of fact that a case is folded from."""
 
-_CASE_FIELDS = ("patient_id", "subspecialty", "study_instance_uid", "lane", "due_at", "cancelled", "released")
+_CASE_FIELDS = (
+    *("site_id", "patient_id", "subspecialty", "study_instance_uid", "lane", "due_at", "cancelled", "released"),
+)
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,6 @@ def _case_row(session: Session, case_id: str, state: CaseState, cause: Cause, no
         )
         session.add(case)
         session.flush()
-        session.add(CaseSite(case_id=case_id, role="requesting", site_id=state.site_id))
         note_changes(session, Subject("case", case_id), [("case", None, "registered")], cause, now)
     changes = []
     for name in _CASE_FIELDS:
@@ -197,6 +199,10 @@ def _case_row(session: Session, case_id: str, state: CaseState, cause: Cause, no
         case.orders_changed_at = state.orders_changed_at
     note_changes(session, Subject("case", case_id), changes, cause, now)
     session.flush()
+    if session.get(CaseSite, (case_id, "requesting", state.site_id)) is None:
+        session.execute(delete(CaseSite).where(CaseSite.case_id == case_id, CaseSite.role == "requesting"))
+        session.add(CaseSite(case_id=case_id, role="requesting", site_id=state.site_id))
+        session.flush()
     return case
 
 
@@ -212,6 +218,7 @@ def _identifiers(session: Session, case_id: str, state: CaseState) -> None:
 
 
 def _specimens_and_blocks(session: Session, ids: OpaqueIds, case_id: str, state: CaseState) -> None:
+    _forget_stubs(session, ids, case_id, state)
     for (issuer, identifier), specimen in state.specimens.items():
         row = session.get(Specimen, ids.of("specimen", issuer, identifier))
         if row is None:
@@ -229,6 +236,20 @@ def _specimens_and_blocks(session: Session, ids: OpaqueIds, case_id: str, state:
             session.add(cassette)
         cassette.issuer, cassette.container_identifier, cassette.cancelled = issuer, identifier, block.cancelled
     _derivations(session, ids, case_id, state)
+
+
+def _forget_stubs(session: Session, ids: OpaqueIds, case_id: str, state: CaseState) -> None:
+    """Delete rows that earlier facts alone made: a stub that a later message calls by another kind."""
+    specimens = {ids.of("specimen", *key) for key in state.specimens}
+    blocks = {ids.of("block", *key) for key in state.blocks}
+    slides = {ids.of("slide", *key) for key in state.slides}
+    gone: list[Base] = []
+    gone += [row for row in session.scalars(select(Specimen).filter_by(case_id=case_id)) if row.id not in specimens]
+    gone += [row for row in session.scalars(select(Block).filter_by(case_id=case_id)) if row.id not in blocks]
+    gone += [row for row in session.scalars(select(Slide).filter_by(case_id=case_id)) if row.id not in slides]
+    for row in gone:
+        session.delete(row)
+    session.flush()
 
 
 def _derivations(session: Session, ids: OpaqueIds, case_id: str, state: CaseState) -> None:
