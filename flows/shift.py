@@ -122,7 +122,7 @@ class Shift:
     def _turn_together(self, ends: list[tuple[Claim, End]], wanted: Wanted | None) -> tuple[Claim, ...]:
         """Do a turn in one transaction; when some part of it can't be done, each part alone."""
         try:
-            with self.lab.database.write(f"{self.stage.name}.turn") as session:
+            with self.lab.database.write(f"{self.stage.name}.{'end' if ends else 'claim'}") as session:
                 for _claim, end in ends:
                     end(session)
                 return ledger.claim(session, self.worker_id, wanted) if wanted else ()

@@ -41,7 +41,7 @@ def test_nothing_is_allowed_that_is_not_there(code: Survey) -> None:
 
 
 def test_the_survey_finds_what_it_looks_for(code: Survey) -> None:
-    assert {"inbox.before_commit", "store.after_put", "archive_upload.turn.after_commit"} <= set(code.names)
+    assert {"inbox.before_commit", "store.after_put", "archive_upload.end_alone.after_commit"} <= set(code.names)
     assert len(code.names) > 60
 
 

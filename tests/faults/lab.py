@@ -120,7 +120,7 @@ class FaultLab:
 
     home: Path
     lims: Lims
-    mllp: int
+    ports: dict[str, int]
     root: Path = ROOT
     running: dict[str, Running] = field(default_factory=dict)
 
@@ -133,6 +133,16 @@ class FaultLab:
     def spool(self) -> Path:
         """Where our own copies of the scanner's files lie."""
         return self.home / "spool"
+
+    @property
+    def mllp(self) -> int:
+        """The port that orders come in on."""
+        return self.ports["mllp"]
+
+    def tell_by_way_of(self, port: int) -> None:
+        """Have what we tell the LIMS go to this port, from the next start on."""
+        self.ports["lims"] = port
+        _write_settings(self.home, **self.ports)
 
     def start(self, name: str, failpoint: str | None = None, **more: str) -> Running:
         """Start ``doors`` or ``worker`` alone, to be killed at a failpoint if one is named."""
@@ -244,9 +254,10 @@ def laboratory(template: Path, home: Path, root: Path = ROOT) -> Iterator[FaultL
     shutil.copytree(template, home)
     mllp, page = free_ports(2)
     with Lims() as lims:
-        _write_settings(home, mllp=mllp, lims=lims.port, page=page)
+        ports = {"mllp": mllp, "lims": lims.port, "page": page}
+        _write_settings(home, **ports)
         (home / "scanner").mkdir(exist_ok=True)
-        lab = FaultLab(home, lims, mllp, root)
+        lab = FaultLab(home, lims, ports, root)
         try:
             yield lab
         finally:
@@ -260,6 +271,19 @@ def free_ports(count: int) -> list[int]:
     for one in held:
         one.close()
     return ports
+
+
+def wait_for_port(port: int, seconds: float = _START_SECONDS) -> None:
+    """Return once somebody listens there."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            assert time.monotonic() < deadline, f"nobody listens on port {port} after {seconds:g} s"
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _write_settings(home: Path, **ports: int) -> None:

@@ -97,7 +97,7 @@ def breaches(lab: FaultLab, expected: End | None = None) -> list[str]:
         # What the worker tidies now and then is tidied before anybody looks for what was left over.
         tidy(_steps_see(settings, database))
         found = [
-            *_acknowledged_is_kept(lab),
+            *acknowledged_is_kept(lab),
             *_archive_is_what_was_made(lab),
             *_one_owner(lab),
             *_told_once_and_in_order(lab),
@@ -111,7 +111,7 @@ def breaches(lab: FaultLab, expected: End | None = None) -> list[str]:
     return found
 
 
-def _acknowledged_is_kept(lab: FaultLab) -> Iterator[str]:
+def acknowledged_is_kept(lab: FaultLab) -> Iterator[str]:
     """Whatever a client saw acknowledged is in the inbox with the same bytes, once, and always with the same answer."""
     for name, answers in lab.lims.answers.items():
         digest = hashlib.sha256(lab.lims.sent[name]).hexdigest()

@@ -114,12 +114,22 @@ def _written_names(call: ast.Call) -> Iterator[str | None]:
     argument = call.args[0] if call.args else None
     if literal is not None:
         yield literal
-    elif isinstance(argument, ast.JoinedStr) and _text(argument).startswith(f"f'{{{_STAGE}}}."):
-        verb = _text(argument).removeprefix(f"f'{{{_STAGE}}}.").removesuffix("'")
-        yield from (f"{stage.name}.{verb}" for stage in STAGES)
+    elif isinstance(argument, ast.JoinedStr) and _verbs(argument):
+        yield from (f"{stage.name}.{verb}" for stage in STAGES for verb in _verbs(argument))
     elif not (isinstance(argument, ast.Name) and _called(call) == "write" and argument.id == "name"):
         # ``write(name)`` inside a function that stands for it: its callers are read instead.
         yield None
+
+
+def _verbs(name: ast.JoinedStr) -> list[str]:
+    """Return what may follow the name of a stage: a plain word, or one of two by a condition."""
+    stage, last = name.values[0], name.values[-1]
+    if not isinstance(stage, ast.FormattedValue) or _text(stage.value) != _STAGE:
+        return []
+    if isinstance(last, ast.FormattedValue) and isinstance(last.value, ast.IfExp):
+        either = (last.value.body, last.value.orelse)
+        return [one.value for one in either if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    return [last.value.removeprefix(".")] if isinstance(last, ast.Constant) and isinstance(last.value, str) else []
 
 
 def _bare_effects(trees: dict[str, ast.Module]) -> Iterator[Effect]:
