@@ -103,5 +103,6 @@ async def _serve_page(settings: Settings, stop: asyncio.Event) -> None:
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())  # noqa: SLF001 - serve() would take our signals
     await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+    app.state.watch.close()
     server.should_exit = True
     await serving
