@@ -1,5 +1,6 @@
 """Looking through a scanner's folder without ever following where a name may lead."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -79,6 +80,8 @@ def open_below(root: int, path: str) -> int:
     The answer may be anything but a link: ask the descriptor what it is.
     """
     *folders, name = path.split("/")
+    if not {"", ".", ".."}.isdisjoint((*folders, name)):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
     here = os.dup(root)
     try:
         for folder in folders:

@@ -4,10 +4,12 @@ import hashlib
 import os
 import shutil
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from connectors.scanners.folder import FolderWatcher
@@ -356,3 +358,23 @@ def test_a_time_of_change_that_no_column_holds_is_no_trouble(lab: Laboratory) ->
     lab.start()
     lab.settle()
     assert lab.states() == {"slide.svs": ["taken"], "other.svs": ["taken"]}
+
+
+def test_thousands_of_files_that_were_dealt_with_cost_next_to_nothing(lab: Laboratory) -> None:
+    count = 5_000
+    for number in range(count):
+        (lab.path / f"H26-{number:05d}-A1.svs").touch()
+    lab.look()
+    with lab.database.write("deal with them") as session:
+        session.execute(update(ScanFile).values(state="taken", sha256=ScanFile.id, place="north-spool"))
+    lab.start()
+    with lab.statements() as statements:
+        lab.look()
+    assert len(statements) < 50  # not one for each file, even after a restart
+    with lab.statements() as statements:
+        began = time.process_time()
+        for _ in range(10):
+            assert lab.look(1).arriving == 0
+        a_look_s = (time.process_time() - began) / 10
+    assert statements == []
+    assert a_look_s < 0.05
