@@ -15,6 +15,7 @@ from connectors.wiring import open_database, open_ids, open_spool
 from dashboards.web.app import create_app
 from flows.intake.doors import hl7_door, refusal_door, scanner_door
 from flows.intake.inbox import InboxWriter
+from models.database import Database
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ async def run_doors(settings: Settings, stop: asyncio.Event) -> None:
         database.close()
 
 
-def _watcher(settings: Settings, database: object, scanner: ScannerFolder) -> FolderWatcher:
+def _watcher(settings: Settings, database: Database, scanner: ScannerFolder) -> FolderWatcher:
     folder = WatchedFolder(
         name=scanner.name,
         site_id=scanner.site,
@@ -69,7 +70,7 @@ def _watcher(settings: Settings, database: object, scanner: ScannerFolder) -> Fo
         done_suffix=scanner.done_suffix,
     )
     folder.path.mkdir(parents=True, exist_ok=True)
-    return FolderWatcher(database, open_spool(settings), folder, scanner_door(open_ids(settings)))  # type: ignore[arg-type]
+    return FolderWatcher(database, open_spool(settings), folder, scanner_door(open_ids(settings)))
 
 
 def _watch(watcher: FolderWatcher, closing: threading.Event) -> None:

@@ -1,13 +1,15 @@
 """The commands that run processes: ``up`` and what it starts, each of which can be started alone too."""
 
 import asyncio
+import fcntl
 import json
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -167,24 +169,16 @@ def where(settings: Settings, supervisor: Supervisor) -> dict[str, object]:
     }
 
 
-class only_one:  # noqa: N801 - used as a verb in a with statement
+@contextmanager
+def only_one(home: Path) -> Iterator[None]:
     """Hold the right to run this state folder; a second ``up`` is refused with a sentence."""
-
-    def __init__(self, home: Path) -> None:
-        self._path = home / "up.lock"
-
-    def __enter__(self) -> None:
-        import fcntl
-
-        self._file = self._path.open("a")
+    with (home / "up.lock").open("a") as lock:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            message = f"Coverslip runs on {self._path.parent} already: end it first, or give another --home"
+            message = f"Coverslip runs on {home} already: end it first, or give another --home"
             raise RefusedError(message) from error
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+        yield
 
 
 def _begin(home: Path) -> Settings:
