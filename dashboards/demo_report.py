@@ -36,6 +36,7 @@ _NEEDS_SOMEBODY: Final = (
 # Groups in which every one has a reason of its own; the others are named only.
 _WITH_REASON: Final = frozenset((*_NEEDS_SOMEBODY, State.SUPERSEDED))
 _NAMED_AT_MOST: Final = 4
+_SHORT_ID: Final = 8
 
 
 @dataclass(frozen=True)
@@ -71,28 +72,30 @@ class Report:
         return Action(
             name=place.name,
             waits_for=(row.waiting_for if row else None) or "a person",
-            reason=(row.reason if row else None) or "",
+            reason=_reason(place),
             sentence=sentence,
             commands=tuple(f"{self.program} {command} --by YOU --reason WHY" for command in commands),
         )
 
     def _advice(self, place: Place) -> tuple[str, tuple[str, ...]]:
+        """Return what to do, and the commands that do it; a scan is named by the beginning of its id."""
         scan = place.row.scan if place.row else None
-        glass = f"{place.slide.container_identifier}@{issuer_of(place.case.site)}"
         folder = _short(scanner_folder(self.settings.home, place.case.site))
         if scan is None:
             return f"scan its glass into {folder}, or have its LIMS cancel it", ()
         if place.state == State.WAITING_FOR_LIMS:
-            return "goes on by itself as soon as its order comes", ()
+            return "nothing: it goes on by itself when its order comes", ()
+        named = scan[:_SHORT_ID]
         if place.state == State.WAITING_FOR_RESCAN:
-            return f"scan its glass again into {folder}, or overrule:", (f"review {scan} pass",)
+            return f"scan its glass again into {folder}, or overrule", (f"review {named} pass",)
         if place.state == State.SET_ASIDE:
-            return f"scan its glass again into {folder}; trying the same file again ends the same:", (f"rerun {scan}",)
+            return f"scan its glass again into {folder}, or have another try at this file", (f"rerun {named}",)
         if place.row and place.row.slide is None:
+            glass = f"{place.slide.container_identifier}@{issuer_of(place.case.site)}"
             picture = _short(picture_path(self.settings, scan, LABEL))
-            return f"look at its label, {picture}, and say which slide it is:", (f"match {scan} {glass}",)
+            return f"say which slide it is, by its label in {picture}", (f"match {named} {glass}",)
         picture = _short(picture_path(self.settings, scan, THUMBNAIL))
-        return f"look at it, {picture}, and decide:", (f"review {scan} pass", f"review {scan} rescan")
+        return f"decide, by {picture} (rescan instead of pass has it scanned again)", (f"review {named} pass",)
 
     def as_json(self) -> dict[str, object]:
         """Return it for machines."""
@@ -129,7 +132,7 @@ class Report:
         console.print()
         console.print(_slides(self.outlook))
         console.print(_cases(self.outlook))
-        console.print("What waits, and what to do about it", style="bold")
+        console.print("What waits, and what you can do about it", style="bold")
         for action in self.actions:
             _print_action(console, action)
         console.print()
@@ -164,11 +167,10 @@ def page_of(settings: Settings) -> str:
 
 
 def _waiting(outlook: Outlook) -> Iterator[Place]:
-    """Yield what somebody has to do something about: scans, then slides that have none."""
+    """Yield what somebody has to do something about: scans, then slides that no scanner has had yet."""
+    places = (*outlook.scans, *(one for one in outlook.slides if not one.slide.scans))
     for state in _NEEDS_SOMEBODY:
-        for place in (*outlook.scans, *outlook.slides):
-            if place.state == state and (place.scan is not None) == (state != State.WAITING_FOR_SCAN):
-                yield place
+        yield from (place for place in places if place.state == state)
 
 
 def _slides(outlook: Outlook) -> Table:
@@ -193,8 +195,7 @@ def _which(state: State, group: Sequence[Place]) -> Iterator[Text]:
         yield Text(_named(group))
         return
     for place in group:
-        reason = place.row.reason if place.row and place.row.reason else _unsaid(place)
-        yield Text(f"{place.name}: {reason}")
+        yield Text(f"{place.name}: {_reason(place)}")
 
 
 def _named(group: Sequence[Place]) -> str:
@@ -203,10 +204,13 @@ def _named(group: Sequence[Place]) -> str:
     return ", ".join(names[:_NAMED_AT_MOST]) + more
 
 
-def _unsaid(place: Place) -> str:
+def _reason(place: Place) -> str:
+    """Return why it stands where it stands: as the lists say, else as the script knows."""
+    if place.row and place.row.reason:
+        return place.row.reason.rstrip(".")
     if place.state == State.WAITING_FOR_LIMS:
         return "no order names it"
-    return "nobody scanned it" if not place.slide.scans else "none of the scans is known to show it"
+    return "nobody scanned it" if not place.slide.scans else "no scan is known to show it"
 
 
 def _cases(outlook: Outlook) -> Table:
@@ -225,10 +229,9 @@ def _cases(outlook: Outlook) -> Table:
 
 
 def _print_action(console: Console, action: Action) -> None:
-    said = Text.assemble("  ", (action.name, "bold"), f" waits for {action.waits_for}: {action.sentence}")
-    console.print(said, soft_wrap=True, highlight=False)
-    for command in action.commands:
-        console.print(Text(f"      {command}", "cyan"), soft_wrap=True, highlight=False)
+    console.print(Text.assemble("  ", (action.name, "bold"), f" waits for {action.waits_for}: {action.reason}"))
+    for line, style in ((action.sentence, ""), *((command, "cyan") for command in action.commands)):
+        console.print(Text(f"      {line}", style), soft_wrap=True)
 
 
 def _as_json(place: Place) -> dict[str, object]:

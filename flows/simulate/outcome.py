@@ -140,12 +140,14 @@ def look(session: Session, settings: Settings) -> Outlook:
 
 
 def changes(before: Outlook, after: Outlook) -> tuple[str, ...]:
-    """Return a sentence for everything that stands elsewhere than before."""
-    was = {one.name: one.state for one in (*before.slides, *before.scans)}
-    is_now = {one.name: one.state for one in (*after.slides, *after.scans)}
-    was |= {one.case.accession_number: one.state for one in before.cases}
-    is_now |= {one.case.accession_number: one.state for one in after.cases}
-    return tuple(f"{name}: {was[name]} → {state}" for name, state in is_now.items() if was.get(name) != state)
+    """Return a sentence for every scan and case that stands elsewhere than before."""
+    was, is_now = _standing(before), _standing(after)
+    return tuple(f"{name}: {was[name]} → {state}" for name, state in is_now.items() if was[name] != state)
+
+
+def _standing(outlook: Outlook) -> dict[str, str]:
+    scans = {one.name: one.state for one in outlook.scans}
+    return scans | {f"case {one.case.accession_number}": one.state for one in outlook.cases}
 
 
 def _scan_places(rows: Sequence[Row], files: Mapping[tuple[str, str], ScanFile]) -> Iterator[Place]:
