@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
@@ -23,13 +23,19 @@ from flows.sending import announce
 from models.base import Base
 from models.case_fold import CaseReleased, CaseState, Container, OrderFact, Told, fold
 from models.database import database_now, insert_unless_there
-from models.facets import Images, Lane, Reading
+from models.facets import Images, Lane, Reading, StepState
 from models.opaque import OpaqueIds
 from models.tables.books import Fact
 from models.tables.case import Block, Case, CaseSite, Derivation, Identifier, Slide, Specimen
-from models.tables.reading import Read
+from models.tables.reading import Assignment, Read
 from models.tables.scan import Scan
 from models.uid import framed, uuid_of
+
+_LATE_SLIDE = (
+    "late slide",
+    "a slide was added, replaced or withdrawn after this case could be read: look at its slides again",
+)
+_CANCELLED = ("case cancelled", "the LIMS cancelled this case after it could be read: tell whoever has it")
 
 _FACT_TYPES: dict[str, TypeAdapter[Any]] = {one.__name__: TypeAdapter(one) for one in (OrderFact, CaseReleased)}
 """Kinds of fact that a case is folded from."""
@@ -88,33 +94,48 @@ def project(session: Session, settings: Settings, ids: OpaqueIds, case_id: str, 
     _specimens_and_blocks(session, ids, case_id, state)
     projected = _slides(session, ids, case, state, cause, now)
     session.flush()
-    if projected.registered or projected.reinstated or case.expected_closed_at is None:
+    late = bool(projected.registered or projected.reinstated)
+    if late or case.expected_closed_at is None:
         settle_later(session, settings, case)
+    if late:
+        # At once: an open set is not ready, not even for the rest of this transaction.
+        evaluate(session, settings, case_id, cause, late=True)
     return projected
 
 
-def evaluate(session: Session, settings: Settings, case_id: str, cause: Cause) -> Completeness:
-    """Judge a case's images anew and add what follows: a read to assign, waits for scans, messages out."""
+def evaluate(session: Session, settings: Settings, case_id: str, cause: Cause, *, late: bool = False) -> Completeness:
+    """Judge a locked case's images anew and add what follows: a read to assign, waits for scans, messages out.
+
+    ``late`` says that a slide has just come to it: whoever reads the case hears of it, even if a person released it.
+    """
     case = session.get_one(Case, case_id)
     expected = expected_slides(session, case)
     verdict = judge(expected, closed=case.expected_closed_at is not None, released=case.released)
     now = database_now(session)
     expect_scans(session, settings, case, {slide.slide_id: standing_of(slide) for slide in expected}, now)
-    before = case.images
-    if before == verdict.images:
-        return verdict
-    case.images = verdict.images
-    case.completeness_version += 1
-    note_changes(session, Subject("case", case_id), [("images", before, verdict.images)], cause, now)
-    if verdict.images == Images.READY:
-        clear_alert(session, case_id, "late slide", now)
-        _open_primary_read(session, case, now)
-        announce.case_released(session, settings, case, verdict)
-    elif before == Images.READY:
-        sentence = "a slide was added, replaced or withdrawn after this case could be read: look at its slides again"
-        raise_alert(session, Subject("case", case_id), "late slide", sentence, now)
+    if case.images != verdict.images:
+        _turn(session, settings, case, verdict, cause)
+    elif late and case.images == Images.READY:
+        case.completeness_version += 1
+        raise_alert(session, Subject("case", case_id), *_LATE_SLIDE, now)
     session.flush()
     return verdict
+
+
+def _turn(session: Session, settings: Settings, case: Case, verdict: Completeness, cause: Cause) -> None:
+    """Turn a case's images facet, and have its read assigned only as long as it is ready."""
+    subject, now, before = Subject("case", case.id), database_now(session), case.images
+    case.images = verdict.images
+    case.completeness_version += 1
+    note_changes(session, subject, [("images", before, verdict.images)], cause, now)
+    if verdict.images == Images.READY:
+        for kind, _sentence in (_LATE_SLIDE, _CANCELLED):
+            clear_alert(session, case.id, kind, now)
+        _have_it_read(session, case, now)
+        announce.case_released(session, settings, case, verdict)
+    elif before == Images.READY:
+        _stop_assigning(session, case, now)
+        raise_alert(session, subject, *(_CANCELLED if case.cancelled else _LATE_SLIDE), now)
 
 
 def expected_slides(session: Session, case: Case) -> list[ExpectedSlide]:
@@ -135,38 +156,59 @@ def expected_slides(session: Session, case: Case) -> list[ExpectedSlide]:
     return [ExpectedSlide(slide_id, route, tuple(found)) for (slide_id, route), found in scans.items()]
 
 
-def _open_primary_read(session: Session, case: Case, now: datetime) -> None:
-    """Add the round's primary read and the step that assigns it, unless they are there."""
-    present = session.scalar(
-        select(Read.id).where(Read.case_id == case.id, Read.round == case.round, Read.role == "primary")
-    )
-    if present is not None or case.cancelled:
+def _have_it_read(session: Session, case: Case, now: datetime) -> None:
+    """See that the round's primary read is there, and that it is being assigned unless somebody has it."""
+    read = session.scalars(
+        select(Read).where(Read.case_id == case.id, Read.round == case.round, Read.role == "primary")
+    ).one_or_none()
+    if read is None:
+        read = _new_primary_read(session, case, now)
+    owned = select(Assignment.id).where(Assignment.read_id == read.id, Assignment.ended_at.is_(None))
+    if read.closed_at is not None or session.scalar(owned) is not None:
         return
-    read_id = _derived(case.id, f"primary:{case.round}:whole")
-    slides = len(session.scalars(select(Slide.id).where(Slide.case_id == case.id, Slide.cancelled.is_(False))).all())
-    blocks = len(session.scalars(select(Block.id).where(Block.case_id == case.id)).all())
-    specimens = len(session.scalars(select(Specimen.id).where(Specimen.case_id == case.id)).all())
-    session.add(
-        Read(
-            id=read_id,
-            case_id=case.id,
-            round=case.round,
-            role="primary",
-            points=points(slides=slides, blocks=blocks, specimens=specimens),
-            created_at=now,
-        )
-    )
-    case.reading = Reading.UNASSIGNED
-    session.flush()
+    read.points = _points_of(session, case)
     step = ledger.NewStep(
         kind="case_assignment",
         stage="case_assignment",
         subject_kind="read",
-        subject_id=read_id,
+        subject_id=read.id,
         rank_at=ledger.rank_at(now, case.due_at),
         lane=case.lane,
     )
-    ledger.add(session, [step])
+    ledger.rerun(session, step)
+
+
+def _new_primary_read(session: Session, case: Case, now: datetime) -> Read:
+    read = Read(
+        id=_derived(case.id, f"primary:{case.round}:whole"),
+        case_id=case.id,
+        round=case.round,
+        role="primary",
+        points=_points_of(session, case),
+        created_at=now,
+    )
+    session.add(read)
+    case.reading = Reading.UNASSIGNED
+    session.flush()
+    return read
+
+
+def _points_of(session: Session, case: Case) -> float:
+    slides = select(func.count()).select_from(Slide).where(Slide.case_id == case.id, Slide.cancelled.is_(False))
+    blocks = select(func.count()).select_from(Block).where(Block.case_id == case.id)
+    specimens = select(func.count()).select_from(Specimen).where(Specimen.case_id == case.id)
+    return points(
+        slides=session.scalars(slides).one(),
+        blocks=session.scalars(blocks).one(),
+        specimens=session.scalars(specimens).one(),
+    )
+
+
+def _stop_assigning(session: Session, case: Case, now: datetime) -> None:
+    """Give the reads of a case that is no longer ready to nobody; who has one keeps it."""
+    for read_id in session.scalars(select(Read.id).where(Read.case_id == case.id)).all():
+        ledger.end_open(session, read_id, ("case_assignment",), StepState.SUPERSEDED)
+    clear_alert(session, case.id, "nobody eligible", now)
 
 
 def _case_row(session: Session, case_id: str, state: CaseState, cause: Cause, now: datetime) -> Case:

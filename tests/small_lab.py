@@ -214,14 +214,16 @@ def order(
     sequence: str = "",
     placer: str = "P1",
 ) -> bytes:
-    """Return an OML^O21 about slides of one case; ``cancel`` names the slides whose own order is cancelled."""
+    """Return an OML^O21 about slides of one case; ``cancel`` names the slides whose own order is cancelled.
+
+    Without any slide it speaks of the case itself.
+    """
     lines = [
         f"MSH|^~\\&|LIMS|NET|COVERSLIP|NET|{sent_at}||OML^O21^OML_O21|{control_id}|P|2.5.1|{sequence}",
         f"PID|1||{patient}^^^NET^MR||Example^Ada^^^^^L||19640229|F",
     ]
-    for each, identifiers in ((control, slides), ("CA", cancel)):
-        if each == "CA" and not identifiers:
-            continue
+    runs = [(control, slides)] if slides or not cancel else []
+    for each, identifiers in (*runs, *([("CA", cancel)] if cancel else [])):
         lines.append(f"ORC|{each}|{placer}|{accession}")
         lines += [f"TQ1|1|||||||{due}|{priority}"] if priority or due else []
         lines.append("OBR|1|||SLIDE")
