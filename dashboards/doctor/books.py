@@ -80,7 +80,7 @@ def _has_tables(session: Session) -> bool:
 def _durability(session: Session) -> Findings:
     off = [name for name in _DURABLE if session.scalar(text("SELECT current_setting(:name)"), {"name": name}) == "off"]
     if off:
-        sentence = f"{' and '.join(off)} is off, so messages that were acknowledged may be lost in a power cut"
+        sentence = f"PostgreSQL has {', '.join(off)} off, so what was acknowledged may be lost in a power cut"
         yield Finding("durability", "missing", sentence, "turn it on in postgresql.conf")
     else:
         yield Finding("durability", "ok", "a commit survives a power cut")
