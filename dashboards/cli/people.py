@@ -1,7 +1,184 @@
-"""Commands."""
+"""The commands by which people see what waits, and act."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated, TypeAlias
 
 import typer
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from dashboards.cli.desk import AsJson, By, Reason, console, opened, plain, plain_table, print_json, short
+from dashboards.cli.rows import print_rows, row_as_json
+from flows import actions
+from flows.actions import Acted, Desk, Person, Rerun, case_named, scan_named, slide_named
+from flows.standing import list_rows
+from models.errors import RefusedError
+from models.tables.case import Identifier, Slide
+
+ScanName: TypeAlias = Annotated[
+    str, typer.Argument(metavar="SCAN", help="A scan's id, or at least its first six characters.")
+]
+SlideName: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="SLIDE", help="What is written on it, with @issuer where two issuers use it; or its id."),
+]
+CaseName: TypeAlias = Annotated[
+    str, typer.Argument(metavar="CASE", help="A case's id, or at least its first six characters.")
+]
+From: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="STEP",
+        help="slide_qc, barcode_matching, convert, store or prove; send for messages that the LIMS refused. "
+        "By default the first step that is not done.",
+    ),
+]
+
+
+class Verdict(StrEnum):
+    """What a person may make of a picture."""
+
+    GOOD = "pass"
+    RESCAN = "rescan"
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
+    app.command(name="list")(list_command)
+    app.command()(match)
+    app.command()(review)
+    app.command()(release)
+    app.command()(rerun)
+    app.command()(withdraw)
+
+
+def list_command(
+    context: typer.Context,
+    waiting: Annotated[bool, typer.Option("--waiting", help="Only what waits for somebody or something.")] = False,
+    site: Annotated[str | None, typer.Option(metavar="SITE", help="Only one site's.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show where every slide stands, what it waits for and since when; the longest first."""
+    with opened(context) as desk:
+        _expect_site(desk, site)
+        with desk.database.read() as session:
+            rows = [row for row in list_rows(session, waiting=waiting) if site in (None, row.site)]
+    if as_json:
+        print_json([row_as_json(row) for row in rows])
+    elif rows:
+        print_rows(rows)
+    else:
+        print("Nothing waits." if waiting else "No slide is known yet: drop one into a scanner's folder, or order one.")
+
+
+def match(
+    context: typer.Context, scan: ScanName, slide: SlideName, by: By, reason: Reason, as_json: AsJson = False
+) -> None:
+    """Say which slide a scan shows."""
+    with opened(context) as desk:
+        scan_id, slide_id = _named(desk, scan_named, scan), _named(desk, slide_named, slide)
+        _say(desk, actions.match(desk, scan_id, slide_id, Person(by, reason)), as_json=as_json)
+
+
+def review(
+    context: typer.Context,
+    scan: ScanName,
+    verdict: Annotated[Verdict, typer.Argument(metavar="pass|rescan", help="Whether the picture is good enough.")],
+    by: By,
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a scan's picture is good enough, or is to be made again."""
+    with opened(context) as desk:
+        scan_id = _named(desk, scan_named, scan)
+        _say(desk, actions.review(desk, scan_id, verdict.value, Person(by, reason)), as_json=as_json)
+
+
+def release(context: typer.Context, case: CaseName, by: By, reason: Reason, as_json: AsJson = False) -> None:
+    """Let a case be read although slides are missing."""
+    with opened(context) as desk:
+        case_id = _named(desk, case_named, case)
+        _say(desk, actions.release(desk, case_id, Person(by, reason)), as_json=as_json)
+
+
+def rerun(
+    context: typer.Context,
+    scan: ScanName,
+    by: By,
+    reason: Reason,
+    start: From = None,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it is done.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Do steps of a scan again, after showing what stands and what is redone; a scan that was set aside comes back."""
+    with opened(context) as desk:
+        person = Person(by, reason)
+        plan = actions.preview_rerun(desk, _named(desk, scan_named, scan), start)
+        if not as_json:
+            _show(plan)
+        if not (yes or as_json) and sys.stdin.isatty() and not typer.confirm("Do this?"):
+            raise RefusedError("you said no: nothing was changed")
+        _say(desk, actions.rerun(desk, plan.scan, person, seen=plan), as_json=as_json)
+
+
+def withdraw(
+    context: typer.Context,
+    scan: ScanName,
+    by: By,
+    reason: Reason,
+    close: Annotated[
+        bool, typer.Option("--close", help="It shows no slide of ours: it takes no part any more, matched or not.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take a scan's match back: its images are hidden, reader and LIMS are told, and a person says what it shows."""
+    with opened(context) as desk:
+        scan_id = _named(desk, scan_named, scan)
+        _say(desk, actions.withdraw(desk, scan_id, Person(by, reason), close=close), as_json=as_json)
+
+
+def _named(desk: Desk, how: Callable[[Session, str], str], name: str) -> str:
+    with desk.database.read() as session:
+        return how(session, name)
+
+
+def _expect_site(desk: Desk, site: str | None) -> None:
+    known = [one.id for one in desk.settings.sites]
+    if site is not None and site not in known:
+        raise RefusedError(f"no site of the settings is called so; there are: {', '.join(known)}")
+
+
+def _show(plan: Rerun) -> None:
+    table = plain_table("what", "how", header=False)
+    table.add_row("Scan", plain(plan.scan))
+    table.add_row("Stands", plain(", ".join(plan.kept) or "nothing"))
+    table.add_row("Redone", plain(", ".join(plan.redone)))
+    for sentence in plan.outside:
+        table.add_row("Outside", plain(sentence))
+    console().print(table)
+
+
+def _say(desk: Desk, acted: Acted, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(acted))
+        return
+    subject = f"Scan {short(acted.scan)}" if acted.scan else f"Case {short(acted.case)}"
+    with desk.database.read() as session:
+        called = _called(session, acted)
+    console().print(plain(f"{subject}{called}: {acted.what}; {'; '.join(acted.follows)}."), soft_wrap=True)
+
+
+def _called(session: Session, acted: Acted) -> str:
+    """Return how people know the slide and the case, so that they see a slip at once."""
+    slide = session.get(Slide, acted.slide) if acted.slide else None
+    accession = session.scalar(
+        select(Identifier.value).where(Identifier.subject_id == acted.case, Identifier.kind == "accession").limit(1)
+    )
+    parts = [f"slide {slide.container_identifier}@{slide.issuer}"] if slide else []
+    parts += [f"accession {accession}"] if accession else []
+    return f" ({', '.join(parts)})" if parts else ""

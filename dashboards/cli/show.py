@@ -1,7 +1,150 @@
-"""Commands."""
+"""The command ``show``: one scan's story, or where one case stands."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any, Final, TypeAlias
+from zoneinfo import ZoneInfo
 
 import typer
+from rich.table import Table
+
+from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json
+from dashboards.cli.rows import print_rows, row_as_json
+from dashboards.web.words import took, zone_name
+from flows.actions import Desk, scan_or_case_named
+from flows.standing import case_page, timeline
+from flows.standing.cases import CasePage
+from flows.standing.timeline import Timeline
+from models.tables.books import History
+
+_OF_A_FILE: Final = ("id", "state", "bytes", "sha256", "place", "first_seen_at", "taken_at")
+_OF_AN_OBJECT: Final = ("role", "edition", "state", "sop_instance_uid", "sha256", "bytes")
+_OF_A_CHANGE: Final = ("at", "what", "before", "after", "cause", "actor", "reason")
+
+_Named: TypeAlias = tuple[str, str | None]
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands."""
+    """Add this command."""
+    app.command()(show)
+
+
+def show(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="SCAN|CASE", help="The id of a scan or case, or at least its first six characters.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show one scan's story, or where one case stands and who has it."""
+    with opened(context) as desk:
+        with desk.database.read() as session:
+            kind, subject_id = scan_or_case_named(session, name)
+            story = timeline(session, subject_id) if kind == "scan" else None
+            page = case_page(session, subject_id) if kind == "case" else None
+        if story is not None and as_json:
+            print_json(_story_as_json(story))
+        elif story is not None:
+            _print_story(story, _zone(desk, story.row.site))
+        elif page is not None and as_json:
+            print_json(_page_as_json(page))
+        elif page is not None:
+            _print_page(page, _zone(desk, page.line.site))
+
+
+def _zone(desk: Desk, site_id: str) -> ZoneInfo:
+    return ZoneInfo(desk.settings.site(site_id).zone)
+
+
+def _print_story(story: Timeline, zone: ZoneInfo) -> None:
+    row, out = story.row, console()
+    head: list[_Named] = [
+        ("Scan", row.scan),
+        ("Slide", row.slide),
+        ("Accession", story.accession_number),
+        ("Case", row.case),
+    ]
+    head += [("Site", row.site), ("Scanner", story.scanner), ("Edition", str(story.edition)), ("Stands at", row.state)]
+    head += [("Reason", row.reason), ("Until", _at(row.until, zone) if row.until else None), ("Then", row.then)]
+    out.print(_facts(head))
+    happened = [(entry.at, _with_name(entry.what, entry.actor, entry.reason)) for entry in story.entries]
+    for message in story.messages:
+        happened.append((message.stated_at, f"to be told to {message.peer}: {message.what}"))
+        if message.answered_at is not None:
+            happened.append((message.answered_at, f"{message.peer} answered {message.answer_code}"))
+    _print_events(happened, zone)
+    table = plain_table("Step", "State", "Tries", "Took", "Problem")
+    for work in story.work:
+        state = f"{work.state} for {work.waiting_for}" if work.waiting_for else work.state
+        cells = (work.what, state, str(work.attempts), took(work.took), work.problem)
+        table.add_row(*map(plain, cells))
+    out.print()
+    out.print(table)
+
+
+def _print_page(page: CasePage, zone: ZoneInfo) -> None:
+    line, out = page.line, console()
+    reader = f"{line.reader.name}, since {_at(line.reader.since, zone)}: {line.reader.why}" if line.reader else "nobody"
+    head: list[_Named] = [
+        ("Case", line.id),
+        ("Accession", line.accession_number),
+        ("Site", line.site),
+        ("Priority", line.lane),
+    ]
+    head += [("Due", _at(line.due_at, zone) if line.due_at else None), ("Slides", line.completeness)]
+    head += [("Stands at", line.standing.state), ("Waits for", line.standing.waiting_for), ("Reader", reader)]
+    out.print(_facts(head))
+    out.print()
+    print_rows(page.rows)
+    _print_events([(change.at, _change(change)) for change in page.changes], zone)
+
+
+def _print_events(events: Iterable[tuple[datetime, str]], zone: ZoneInfo) -> None:
+    table = plain_table("At", "What happened")
+    for at, what in sorted(events, key=lambda event: event[0]):
+        table.add_row(_at(at, zone), plain(what))
+    console().print()
+    console().print(table)
+
+
+def _facts(named: Iterable[_Named]) -> Table:
+    table = plain_table("what", "how", header=False)
+    for what, how in named:
+        if how:
+            table.add_row(what, plain(how))
+    return table
+
+
+def _at(at: datetime, zone: ZoneInfo) -> str:
+    there = at.astimezone(zone)
+    return f"{there.day:2} {there:%b %H:%M:%S} {zone_name(there)}"
+
+
+def _change(change: History) -> str:
+    said = f"{change.what}: {change.before or 'nothing'} → {change.after or 'nothing'}"
+    return _with_name(said, change.actor, change.reason)
+
+
+def _with_name(what: str, actor: str | None, reason: str | None) -> str:
+    return f"{what} – {actor}: {reason}" if actor else what
+
+
+def _story_as_json(story: Timeline) -> dict[str, Any]:
+    return {
+        **row_as_json(story.row),
+        "reason": story.row.reason,
+        "edition": story.edition,
+        "quality": story.quality,
+        "entries": [asdict(one) for one in story.entries],
+        "steps": [asdict(one) for one in story.work],
+        "messages": [asdict(one) for one in story.messages],
+        "files": [{name: getattr(one, name) for name in _OF_A_FILE} for one in story.files],
+        "objects": [{name: getattr(one, name) for name in _OF_AN_OBJECT} for one in story.objects],
+    }
+
+
+def _page_as_json(page: CasePage) -> dict[str, Any]:
+    changes = [{name: getattr(one, name) for name in _OF_A_CHANGE} for one in page.changes]
+    line = asdict(page.line)
+    return {**line, "rows": [row_as_json(row) for row in page.rows], "changes": changes, "released": page.released}

@@ -6,7 +6,7 @@ nothing.
 
 from flows.actions.desk import Acted, Desk, Person
 from flows.actions.matching import match
-from flows.actions.naming import case_named, scan_named, slide_named
+from flows.actions.naming import case_named, scan_named, scan_or_case_named, slide_named
 from flows.actions.releasing import release
 from flows.actions.rerunning import Rerun, preview_rerun, rerun
 from flows.actions.reviewing import review
@@ -24,6 +24,7 @@ __all__ = [
     "rerun",
     "review",
     "scan_named",
+    "scan_or_case_named",
     "slide_named",
     "withdraw",
 ]

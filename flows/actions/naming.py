@@ -32,6 +32,13 @@ def case_named(session: Session, name: str) -> str:
     return _only("case", _beginning_with(session, Case.id, name), name)
 
 
+def scan_or_case_named(session: Session, name: str) -> tuple[str, str]:
+    """Return ``scan`` or ``case`` and the id of the one thing that this names; as ``scan_named``."""
+    scans, cases = _beginning_with(session, Scan.id, name), _beginning_with(session, Case.id, name)
+    found = _only("scan or case", [*scans, *cases], name)
+    return ("scan" if found in scans else "case"), found
+
+
 def slide_named(session: Session, name: str) -> str:
     """Return the id of the one slide that this names.
 

@@ -1,0 +1,99 @@
+"""What the commands for people share: the books they open, who acts, and how things are written on a terminal."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Final, TypeAlias
+
+import typer
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy import make_url
+
+from connectors.settings import Settings, load
+from connectors.wiring import open_database, open_ids
+from dashboards.cli.home import home_of
+from flows.actions import Desk
+from models.database import Database
+from models.errors import RefusedError, TransientError
+
+By: TypeAlias = Annotated[str, typer.Option("--by", metavar="NAME", help="Who you are; kept with what is changed.")]
+Reason: TypeAlias = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with what is changed.")]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+_SHOWN_OF_AN_ID: Final = 8
+_WHOLE: Final = ("Scan", "Case", "For", "At", "what")
+
+
+@contextmanager
+def opened(context: typer.Context) -> Iterator[Desk]:
+    """Open the books of the state folder that the command was given; close them at the end.
+
+    Raises
+    ------
+    RefusedError
+        There are no settings or no database, it does not answer, or its tables are of another version.
+    """
+    settings = load(home_of(context))
+    _expect_file(settings)
+    database = open_database(settings)
+    try:
+        _expect_tables(database)
+        yield Desk(database, settings, open_ids(settings))
+    finally:
+        database.close()
+
+
+def short(opaque_id: str | None) -> str:
+    """Return as much of an opaque id as names the thing in lists."""
+    return (opaque_id or "")[:_SHOWN_OF_AN_ID]
+
+
+def plain(text: str | None) -> Text:
+    """Return a text as it is to be seen: no mark-up of ours, nothing that a terminal would act on."""
+    return Text("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text or ""))
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value on one line."""
+    print(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def console() -> Console:
+    """Return where people read; what is written to a file or a pipe has no colours."""
+    return Console(file=sys.stdout, highlight=False)
+
+
+def plain_table(*columns: str, header: bool = True) -> Table:
+    """Return a table without lines, whose ids, times and ages are never folded."""
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=header)
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
+    return table
+
+
+def _expect_file(settings: Settings) -> None:
+    """Refuse before SQLite makes an empty database."""
+    url = make_url(settings.database)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        raise RefusedError(f"there is no database at {url.database} yet: 'coverslip up' makes it")
+
+
+def _expect_tables(database: Database) -> None:
+    try:
+        with database.read() as session:
+            present = MigrationContext.configure(session.connection()).get_current_revision()
+    except TransientError as error:
+        raise RefusedError("the database does not answer: see that it runs, and its address in the settings") from error
+    wanted = ScriptDirectory(str(files("models") / "migrations")).get_current_head()
+    if present != wanted:
+        raise RefusedError(
+            f"the database's tables are at revision {present or 'none'} and this version needs {wanted}: "
+            "'coverslip migrate' brings them there"
+        )
