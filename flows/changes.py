@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
@@ -11,13 +11,15 @@ from flows import cases, ledger
 from flows.books import Cause, Subject, note_changes, record
 from flows.journey import DOWNSTREAM, SCAN_JOURNEY, SLOT_OF_KIND, STAGE_OF_KIND, ScanStep
 from flows.sending import announce
+from models.base import table_of
 from models.database import database_now
-from models.facets import Lane, Outcome, Quality, StepState, Storage
+from models.facets import OPEN_STEP_STATES, Lane, Outcome, Quality, StepState, Storage
 from models.scan_fold import Ended, ReplacementFound, ScanFact, ScanState, SlideMatched, fold
-from models.tables.case import Case
+from models.tables.case import Case, Slide
 from models.tables.scan import Scan
 from models.tables.step import Step
 
+_SLIDE = table_of(Slide)
 _FIELDS = tuple(one.name for one in fields(ScanState))
 _SCAN_KINDS = tuple(step.kind for step in SCAN_JOURNEY)
 _SAVEPOINT, _LET_GO, _KEEP = (
@@ -103,6 +105,20 @@ def match_to_slide(session: Session, settings: Settings, scan: Scan, matched: Sl
     ledger.reprioritise(session, (scan.id,), case.lane, case.due_at)
 
 
+def is_leaving(session: Session, scan: Scan) -> bool:
+    """Whether objects of a scan's edition are in the archive, or may be: what has begun to leave is not stopped."""
+    if scan.storage != Storage.RECEIVED:
+        return True
+    begun = select(Step.id).where(
+        Step.subject_id == scan.id,
+        Step.kind == "store",
+        Step.edition == scan.edition,
+        Step.attempt > 0,
+        Step.state.in_(OPEN_STEP_STATES),
+    )
+    return session.scalar(begun.limit(1)) is not None
+
+
 def follow(session: Session, scan: Scan) -> None:
     """Add every step that a scan now needs and does not have yet; ask again as often as you like."""
     state = state_of(scan)
@@ -182,6 +198,20 @@ def _matters_to_others(before: ScanState, after: ScanState) -> bool:
 
 def _tell(session: Session, settings: Settings, scan: Scan, before: ScanState, after: ScanState, cause: Cause) -> None:
     """Let the slide, its case and the LIMS know."""
+    for slide_id in sorted({one for one in (before.slide_id, after.slide_id) if one}):
+        _name_preferred(session, slide_id)
     announce.scan_changed(session, settings, scan, before, after)
     for case_id in sorted({one for one in (before.case_id, after.case_id) if one}):
         cases.evaluate(session, settings, case_id, cause)
+
+
+def _name_preferred(session: Session, slide_id: str) -> None:
+    """Have a slide name the scan that is read: the latest of its archived ones that take part."""
+    latest = (
+        select(Scan.id)
+        .where(Scan.slide_id == slide_id, Scan.outcome == Outcome.ACTIVE, Scan.storage == Storage.PROVEN)
+        .order_by(Scan.received_at.desc(), Scan.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    session.execute(update(_SLIDE).where(_SLIDE.c.id == slide_id).values(preferred_scan_id=latest))

@@ -47,6 +47,10 @@ class Case(Base):
     __tablename__ = "case"
     __table_args__ = (
         CheckConstraint("images IN ('awaiting', 'incomplete', 'ready')", name="images"),
+        CheckConstraint("reading IN ('none', 'unassigned', 'assigned')", name="reading"),
+        CheckConstraint(
+            "report IN ('none', 'preliminary', 'final', 'supplementary', 'corrected', 'cancelled')", name="report"
+        ),
         CheckConstraint("images <> 'ready' OR expected_closed_at IS NOT NULL OR released", name="ready_is_closed"),
         Index("ix_case_site_images", "site_id", "images"),
     )

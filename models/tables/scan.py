@@ -17,6 +17,7 @@ class Scan(Base):
         CheckConstraint("identity IN ('pending', 'matched', 'unmatched')", name="identity"),
         CheckConstraint("storage IN ('received', 'stored', 'proven', 'purged')", name="storage"),
         CheckConstraint("outcome IN ('active', 'set aside', 'superseded', 'cancelled', 'withdrawn')", name="outcome"),
+        CheckConstraint("purpose IN ('primary', 'replacement')", name="purpose"),
         CheckConstraint("(identity = 'matched') = (slide_id IS NOT NULL)", name="matched_has_a_slide"),
         CheckConstraint("(slide_id IS NULL) = (case_id IS NULL)", name="slide_has_a_case"),
         CheckConstraint("storage = 'received' OR slide_id IS NOT NULL", name="stored_is_matched"),

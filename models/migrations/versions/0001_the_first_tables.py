@@ -278,6 +278,11 @@ def upgrade() -> None:
             "images <> 'ready' OR expected_closed_at IS NOT NULL OR released", name=op.f("ck_case_ready_is_closed")
         ),
         sa.CheckConstraint("images IN ('awaiting', 'incomplete', 'ready')", name=op.f("ck_case_images")),
+        sa.CheckConstraint("reading IN ('none', 'unassigned', 'assigned')", name=op.f("ck_case_reading")),
+        sa.CheckConstraint(
+            "report IN ('none', 'preliminary', 'final', 'supplementary', 'corrected', 'cancelled')",
+            name=op.f("ck_case_report"),
+        ),
         sa.ForeignKeyConstraint(["patient_id"], ["patient.id"], name=op.f("fk_case_patient_id")),
         sa.ForeignKeyConstraint(["site_id"], ["site.id"], name=op.f("fk_case_site_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_case")),
@@ -558,6 +563,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "quality IN ('pending', 'pass', 'review', 'rescan', 'cannot judge')", name=op.f("ck_scan_quality")
         ),
+        sa.CheckConstraint("purpose IN ('primary', 'replacement')", name=op.f("ck_scan_purpose")),
         sa.CheckConstraint("storage = 'received' OR slide_id IS NOT NULL", name=op.f("ck_scan_stored_is_matched")),
         sa.CheckConstraint("storage IN ('received', 'stored', 'proven', 'purged')", name=op.f("ck_scan_storage")),
         sa.CheckConstraint("(slide_id IS NULL) = (case_id IS NULL)", name=op.f("ck_scan_slide_has_a_case")),
@@ -590,6 +596,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("scan_id", "edition", "role", name=op.f("uq_instance_scan_id_edition_role")),
         sa.UniqueConstraint("sop_instance_uid", name=op.f("uq_instance_sop_instance_uid")),
     )
+    if op.get_bind().dialect.name == "postgresql":
+        # The two tables name each other: Alembic leaves this key out where it can be added afterwards.
+        op.create_foreign_key("fk_slide_preferred_scan_id", "slide", "scan", ["preferred_scan_id"], ["id"])
     for table in _APPEND_ONLY:
         _make_append_only(table)
 
