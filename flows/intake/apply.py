@@ -13,7 +13,7 @@ from connectors.wiring import Lab
 from flows import cases, ledger
 from flows.barcode_matching.step import order_key
 from flows.books import Cause, Subject, raise_alert, record
-from flows.changes import change_scan, follow, lock_scan
+from flows.changes import change_scan, follow, is_leaving, lock_scan
 from flows.expectations import forget_scan
 from flows.intake.patients import patient_stated
 from flows.intake.profiles import profile_of
@@ -23,7 +23,7 @@ from models.base import table_of
 from models.case_fold import OrderFact
 from models.database import database_now
 from models.errors import RejectedError
-from models.facets import Outcome, Storage
+from models.facets import Outcome
 from models.scan_fold import Ended, Resumed, ScanReceived
 from models.statements import MessageStated, OrderStated
 from models.tables.books import InboxMessage
@@ -158,11 +158,11 @@ def _consequences(
 
 
 def _slide_cancelled(lab: Lab, session: Session, slide: Slide, cause: Cause) -> None:
-    """Stop what moves; what is archived already stays, and a person is told."""
+    """Stop what moves; what the archive has, or may have already, stays, and a person is told."""
     forget_scan(session, slide.id)
     for scan_id in _active_scans(session, slide.id):
         scan = lock_scan(session, scan_id)
-        if scan.storage == Storage.PROVEN:
+        if is_leaving(session, scan):
             sentence = "the LIMS cancelled a slide whose scan is archived: 'coverslip withdraw' if it must be hidden"
             raise_alert(session, Subject("scan", scan.id), "cancelled after archive", sentence, database_now(session))
             continue
