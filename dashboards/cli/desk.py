@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
@@ -61,8 +62,8 @@ def plain(text: str | None) -> Text:
 
 
 def print_json(value: object) -> None:
-    """Print one JSON value on one line."""
-    print(json.dumps(value, ensure_ascii=False, default=str))
+    """Print one JSON value on one line; times in ISO 8601."""
+    print(json.dumps(value, ensure_ascii=False, default=_as_text))
 
 
 def console() -> Console:
@@ -76,6 +77,10 @@ def plain_table(*columns: str, header: bool = True) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     return table
+
+
+def _as_text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _expect_file(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from sqlalchemy.exc import OperationalError as DatabaseAwayError
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from dashboards.cli import audit, demo, doctor, people, processes, show
-from models.errors import CoverslipError
+from models.errors import CoverslipError, TransientError
 
 _log = logging.getLogger(__name__)
 
@@ -42,13 +43,16 @@ demo.register(app)
 doctor.register(app)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command: 0 when it did what was asked, 1 when that was refused or impossible, 2 for wrong usage.
 
     Whatever goes wrong, people get one sentence on stderr.
     """
     try:
-        app()
+        app(arguments)
+    except TransientError as error:
+        # Processes try again by themselves; a command leaves that to the person.
+        _end(f"{str(error).removesuffix(': tried again later')}; nothing was changed, so try again")
     except CoverslipError as error:
         _end(str(error))
     except (ProgrammingError, DatabaseAwayError):

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from typing import Annotated, TypeAlias
 
@@ -123,7 +123,8 @@ def rerun(
             _show(plan)
         if not (yes or as_json) and sys.stdin.isatty() and not typer.confirm("Do this?"):
             raise RefusedError("you said no: nothing was changed")
-        _say(desk, actions.rerun(desk, plan.scan, person, seen=plan), as_json=as_json)
+        acted = actions.rerun(desk, plan.scan, person, seen=plan)
+        _say(desk, acted if as_json else replace(acted, follows=()), as_json=as_json)
 
 
 def withdraw(
@@ -170,7 +171,8 @@ def _say(desk: Desk, acted: Acted, *, as_json: bool) -> None:
     subject = f"Scan {short(acted.scan)}" if acted.scan else f"Case {short(acted.case)}"
     with desk.database.read() as session:
         called = _called(session, acted)
-    console().print(plain(f"{subject}{called}: {acted.what}; {'; '.join(acted.follows)}."), soft_wrap=True)
+    said = "; ".join((acted.what, *acted.follows))
+    console().print(plain(f"{subject}{called}: {said}."), soft_wrap=True)
 
 
 def _called(session: Session, acted: Acted) -> str:
