@@ -2,21 +2,19 @@
 
 from typing import Literal
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from flows import ledger
 from flows.actions.desk import Acted, Desk, Person, locked
 from flows.books import clear_alert
-from flows.changes import change_scan
+from flows.changes import change_scan, is_leaving
 from flows.slide_qc.step import review_key
 from flows.step import A_PERSON
 from models.database import database_now
 from models.errors import RefusedError
-from models.facets import OPEN_STEP_STATES, Identity, Outcome, Quality, StepState, Storage
+from models.facets import Identity, Outcome, Quality, StepState, Storage
 from models.scan_fold import QualityReviewed
 from models.tables.scan import Scan
-from models.tables.step import Step
 
 _ARCHIVED = (Storage.PROVEN, Storage.PURGED)
 
@@ -52,22 +50,8 @@ def _refuse(session: Session, scan: Scan, quality: Quality) -> None:
         raise RefusedError(f"scan {scan.id} was judged {quality} by a person already")
     if quality == Quality.PASS and scan.storage in _ARCHIVED and scan.quality != Quality.RESCAN:
         raise RefusedError(f"scan {scan.id} is archived: it has passed")
-    if quality == Quality.RESCAN and scan.storage not in _ARCHIVED and _is_being_stored(session, scan):
+    if quality == Quality.RESCAN and scan.storage not in _ARCHIVED and is_leaving(session, scan):
         raise RefusedError(f"scan {scan.id} is just being stored: judge it again when it is archived")
-
-
-def _is_being_stored(session: Session, scan: Scan) -> bool:
-    """Whether objects of the present edition may be in the archive already."""
-    if scan.storage == Storage.STORED:
-        return True
-    begun = select(Step.id).where(
-        Step.subject_id == scan.id,
-        Step.kind == "store",
-        Step.edition == scan.edition,
-        Step.attempt > 0,
-        Step.state.in_(OPEN_STEP_STATES),
-    )
-    return session.scalar(begun.limit(1)) is not None
 
 
 def _next(scan: Scan) -> str:

@@ -13,12 +13,13 @@ from flows import cases
 from flows.audit.snapshots import Books, portions, snapshot
 from flows.completeness import judge
 from models.case_fold import CaseState, Container, fold
-from models.facets import Reading
+from models.facets import Outcome, Reading, Storage
 from models.opaque import OpaqueIds
 from models.statements import Coded
 from models.tables.books import Fact
 from models.tables.case import Block, Case, Derivation, Identifier, Slide, Specimen
 from models.tables.reading import Assignment, Read
+from models.tables.scan import Scan
 
 _CASE_FIELDS: Final = (
     *("site_id", "patient_id", "subspecialty", "study_instance_uid", "lane", "due_at", "cancelled", "released"),
@@ -63,6 +64,8 @@ def cases_are_their_facts(books: Books) -> Iterator[str]:
         )
         for case_id in session.scalars(orphans.distinct().order_by(Fact.subject_id)):
             yield f"case {case_id} has facts and no row"
+        for slide_id in session.scalars(_slides_that_prefer_another_scan()):
+            yield f"slide {slide_id} does not name its latest archived scan as the one that is read"
 
 
 def _compare(ids: OpaqueIds, live: _Live) -> Iterator[str]:
@@ -169,6 +172,17 @@ def _told(session: Session, case_id: str) -> CaseState | None:
 def _images(session: Session, case: Case) -> str:
     slides = cases.expected_slides(session, case)
     return judge(slides, closed=case.expected_closed_at is not None, released=case.released).images
+
+
+def _slides_that_prefer_another_scan() -> Select[str]:
+    latest = (
+        select(Scan.id)
+        .where(Scan.slide_id == Slide.id, Scan.outcome == Outcome.ACTIVE, Scan.storage == Storage.PROVEN)
+        .order_by(Scan.received_at.desc(), Scan.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return select(Slide.id).where(Slide.preferred_scan_id.is_distinct_from(latest)).order_by(Slide.id)
 
 
 def _reading(session: Session, case_ids: Sequence[str]) -> dict[str, str]:

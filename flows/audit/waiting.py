@@ -116,8 +116,9 @@ def _cases_without_a_read() -> Select[str]:
 
 
 def _reads_without_an_owner() -> Select[str]:
+    """A read is given to somebody as long as its case can be read."""
     owned = exists().where(Assignment.read_id == Read.id, Assignment.ended_at.is_(None))
-    wanted = and_(Read.closed_at.is_(None), Case.cancelled.is_(False))
+    wanted = and_(Read.closed_at.is_(None), Case.images == Images.READY, Case.cancelled.is_(False))
     reads = select(Read.id).join(Case, Case.id == Read.case_id)
     return reads.where(wanted, ~owned, ~_open_step(Read.id, "case_assignment")).order_by(Read.id)
 

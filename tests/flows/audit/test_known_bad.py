@@ -209,6 +209,11 @@ KNOWN_BAD: list[tuple[str, Break, str]] = [
     ),
     ("case facts", changed(Case, Case.reading == "assigned", reading="none"), "and its reads say assigned"),
     ("case facts", changed(Slide, Slide.route == "scan", route="glass only"), "is not what its facts say: slides"),
+    (
+        "case facts",
+        changed(Slide, Slide.preferred_scan_id.is_not(None), preferred_scan_id=None),
+        "latest archived scan",
+    ),
     ("case facts", changed(Slide, Slide.cancelled.is_(True), cancelled=False), "is not what its facts say: slides"),
     ("case facts", gone(Derivation, Derivation.parent_id.is_not(None)), "is not what its facts say: derivations"),
     ("case facts", gone(Identifier, Identifier.kind == "placer"), "is not what its facts say: identifiers"),
