@@ -51,9 +51,9 @@ class Projected:
 
     case: Case
     registered: tuple[Slide, ...]
-    """Slides that are known for the first time."""
+    """Slides that are expected for the first time."""
     cancelled: tuple[Slide, ...]
-    """Slides that an order has just cancelled."""
+    """Slides that an order has just cancelled, perhaps before any other named them."""
     reinstated: tuple[Slide, ...]
 
 
@@ -321,7 +321,7 @@ def _slides(session: Session, ids: OpaqueIds, case: Case, state: CaseState, caus
         if slide is None:
             slide = _new_slide(slide_id, case.id, key)
             session.add(slide)
-            registered.append(slide)
+            (cancelled if stated.cancelled else registered).append(slide)
             note_changes(session, Subject("slide", slide_id), [("slide", None, "registered")], cause, now)
         elif slide.cancelled != stated.cancelled:
             (cancelled if stated.cancelled else reinstated).append(slide)

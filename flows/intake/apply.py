@@ -20,7 +20,7 @@ from flows.intake.profiles import profile_of
 from flows.ledger import Claim
 from flows.step import THE_LIMS, End
 from models.base import table_of
-from models.case_fold import OrderFact
+from models.case_fold import Container, OrderFact
 from models.database import database_now
 from models.errors import RejectedError
 from models.facets import Outcome
@@ -116,6 +116,9 @@ def _ordered(  # noqa: PLR0913 - one order and all that it touches
 ) -> None:
     order = fact.order
     case_id = lab.ids.of("case", order.issuer, order.accession_number)
+    for key in sorted({order_key(name) for _issuer, name in _spoken_of(order, "slide")}):
+        # Before the case, as matching does: who holds one of the two never waits for the other.
+        ledger.hold_key(session, THE_LIMS, key)
     before = cases.lock_case(session, case_id)
     was = (before.cancelled, before.lane, before.due_at) if before else (False, None, None)
     _refuse_foreign_containers(lab, session, case_id, order)
@@ -143,13 +146,16 @@ def _consequences(
     case = projected.case
     slides = session.scalars(select(Slide).where(Slide.case_id == case.id).order_by(Slide.id)).all()
     turned = was[0] != case.cancelled
-    for slide in slides if turned and case.cancelled else projected.cancelled:
+    gone = slides if turned and case.cancelled else projected.cancelled
+    back = slides if turned and not case.cancelled else projected.reinstated
+    for slide in gone:
         _slide_cancelled(lab, session, slide, cause)
-    for slide in slides if turned and not case.cancelled else projected.reinstated:
+    for slide in back:
         if not slide.cancelled:
             _slide_reinstated(lab, session, slide, cause)
-    for slide in projected.registered:
-        ledger.wake(session, THE_LIMS, order_key(slide.container_identifier))
+    named = (*projected.registered, *projected.cancelled, *back)
+    for key in sorted({order_key(slide.container_identifier) for slide in named}):
+        ledger.wake(session, THE_LIMS, key)
     if (case.lane, case.due_at) != was[1:]:
         scans = session.scalars(select(Scan.id).where(Scan.case_id == case.id)).all()
         reads = session.scalars(select(Read.id).where(Read.case_id == case.id)).all()
@@ -171,7 +177,6 @@ def _slide_cancelled(lab: Lab, session: Session, slide: Slide, cause: Cause) -> 
 
 
 def _slide_reinstated(lab: Lab, session: Session, slide: Slide, cause: Cause) -> None:
-    ledger.wake(session, THE_LIMS, order_key(slide.container_identifier))
     cancelled = session.scalars(
         select(Scan.id).where(Scan.slide_id == slide.id, Scan.outcome == Outcome.CANCELLED).order_by(Scan.id)
     )
@@ -190,13 +195,9 @@ def _active_scans(session: Session, slide_id: str) -> list[str]:
 
 
 def _refuse_foreign_containers(lab: Lab, session: Session, case_id: str, order: OrderStated) -> None:
-    """A container belongs to one case: an order that claims another case's goes to a person, whole."""
-    for table, kind, stated in (
-        (Slide, "slide", order.slides),
-        (Block, "block", order.blocks),
-        (Specimen, "specimen", order.specimens),
-    ):
-        row_ids = [lab.ids.of(kind, one.issuer, one.container_identifier) for one in stated]
+    """A container belongs to one case: an order that speaks of another case's goes to a person, whole."""
+    for table, kind in ((Slide, "slide"), (Block, "block"), (Specimen, "specimen")):
+        row_ids = [lab.ids.of(kind, *key) for key in _spoken_of(order, kind)]
         foreign = session.scalar(select(table.id).where(table.id.in_(row_ids), table.case_id != case_id).limit(1))
         if foreign is not None:
             message = (
@@ -204,6 +205,18 @@ def _refuse_foreign_containers(lab: Lab, session: Session, case_id: str, order: 
                 "in the LIMS, then replay the message."
             )
             raise RejectedError(message)
+
+
+def _spoken_of(order: OrderStated, kind: str) -> set[Container]:
+    """Return every container that an order states, cancels or calls a parent, if it may be of this kind."""
+    spoken = {(order.issuer, identifier) for identifier in order.cancelled}
+    if kind == "slide":
+        return spoken | {(one.issuer, one.container_identifier) for one in order.slides}
+    spoken |= {(one.issuer, parent) for one in order.slides for parent in one.parents}
+    spoken |= {(one.issuer, parent) for one in order.blocks for parent in one.parents}
+    if kind == "block":
+        return spoken | {(one.issuer, one.container_identifier) for one in order.blocks}
+    return spoken | {(one.issuer, one.container_identifier) for one in order.specimens}
 
 
 def _effective_at(message: InboxMessage, stated: MessageStated) -> datetime:
