@@ -12,7 +12,7 @@ import httpx
 from flows.journey import Stage
 
 _PROBE_SECONDS = 1.0
-_PROBE_AGAIN_SECONDS = 10.0
+_PROBE_AGAIN_SECONDS = 5.0
 
 ShiftRun = Callable[[], int]
 """Runs one shift and returns how many steps ended."""
