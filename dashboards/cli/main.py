@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(arguments)
     except TransientError as error:
         # Processes try again by themselves; a command leaves that to the person.
-        _end(f"{str(error).removesuffix(': tried again later')}; nothing was changed, so try again")
+        sentence = str(error).removesuffix(": tried again later").rstrip(".")
+        _end(f"{sentence}; nothing was changed, so try again")
     except CoverslipError as error:
         _end(str(error))
     except (ProgrammingError, DatabaseAwayError):

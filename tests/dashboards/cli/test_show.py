@@ -1,0 +1,58 @@
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from models.tables.case import Slide
+from models.tables.scan import Scan
+from tests.dashboards.cli.conftest import Run, lab_of
+
+
+@pytest.fixture
+def archived(home: Path) -> tuple[str, str]:
+    """An archived scan that a person matched, and its case."""
+    lab = lab_of(home)
+    with closing(lab.database), lab.database.read() as session:
+        slide = session.scalars(select(Slide).where(Slide.container_identifier == "26B0002-A1-2")).one()
+        return session.scalars(select(Scan.id).where(Scan.slide_id == slide.id)).one(), slide.case_id
+
+
+def test_a_scans_story_names_who_did_what_and_why(run: Run, archived: tuple[str, str]) -> None:
+    said = run("show", archived[0])
+    assert (said.code, said.err) == (0, "")
+    lines = said.out.splitlines()
+    matched = [line for line in lines if "matched to slide 26B0002-A1-2" in line]
+    assert len(matched) == 1
+    assert "– Ann Example: looked at the glass" in matched[0]
+    assert any("lims-a answered AA" in line for line in lines)
+    assert any(line.startswith("proof") and "done" in line for line in lines)
+
+
+def test_a_scans_story_for_machines(run: Run, archived: tuple[str, str]) -> None:
+    story = json.loads(run("show", archived[0][:8], "--json").out)
+    assert (story["scan"], story["case"], story["state"]) == (*archived, "archived")
+    assert {step["what"] for step in story["steps"]} >= {"storing", "proof"}
+    assert [one["state"] for one in story["objects"]] == ["proven", "proven"]
+    assert [one["state"] for one in story["files"]] == ["taken"]
+    assert "relative_path" not in story["files"][0]
+
+
+def test_a_case_is_shown_with_its_slides_and_its_reader(run: Run, archived: tuple[str, str]) -> None:
+    said = run("show", archived[1])
+    assert "2 of 3 slides can be read, 1 awaited" in said.out
+    assert "Reader     nobody" in said.out
+    assert "26B0002-A1-3@NET" in said.out
+    page = json.loads(run("show", archived[1], "--json").out)
+    assert (page["id"], page["reader"], page["released"]) == (archived[1], None, False)
+    assert len(page["rows"]) == 4
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_a_story_fits_a_terminal(
+    run: Run, archived: tuple[str, str], monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    for name in archived:
+        assert all(len(line) <= int(columns) for line in run("show", name).out.splitlines())
