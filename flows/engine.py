@@ -13,6 +13,9 @@ from flows.journey import Stage
 
 _PROBE_SECONDS = 1.0
 _PROBE_AGAIN_SECONDS = 5.0
+# A server on SQLite answers 503 now and then while another stage writes; one that does nothing else is away.
+_TRIES = 2
+_REFUSALS_BEFORE_AWAY = 3
 
 ShiftRun = Callable[[], int]
 """Runs one shift and returns how many steps ended."""
@@ -71,6 +74,7 @@ class PrefectEngine:
         self._flows = flows
         self._lock = threading.Lock()
         self._probe_at = 0.0
+        self._refused = 0
         self._away_since: datetime | None = datetime.now(UTC)
 
     @property
@@ -88,15 +92,26 @@ class PrefectEngine:
         once = _Once(shift)
         token = _shift.set(once)
         try:
-            self._flows[stage.name](first)
-        except Exception:
-            if once.error is not None:
-                raise
-            self._opened()
+            self._in_a_flow_run(stage, first, once)
         finally:
             _shift.reset(token)
         if not once.called:
             shift()
+
+    def _in_a_flow_run(self, stage: Stage, first: str, once: "_Once") -> None:
+        """Have a flow run the shift; a server on SQLite refuses now and then when several stages call it at once."""
+        for _ in range(_TRIES):
+            try:
+                self._flows[stage.name](first)
+            except Exception:
+                if once.error is not None:
+                    raise
+                if once.called:
+                    break
+            else:
+                self._refused = 0
+                return
+        self._failed()
 
     def _answers(self) -> bool:
         """Probe the server now and then; in between, trust the last answer."""
@@ -114,10 +129,16 @@ class PrefectEngine:
             self._away_since = datetime.now(UTC)
         return healthy
 
-    def _opened(self) -> None:
-        """Note that the server failed in the middle: run bare until it answers a probe again."""
-        self._away_since = self._away_since or datetime.now(UTC)
-        self._probe_at = time.monotonic() + _PROBE_AGAIN_SECONDS
+    def _failed(self) -> None:
+        """Ask for a probe before the next flow run; a server that answers probes and nothing else is away too."""
+        with self._lock:
+            self._refused += 1
+            if self._refused < _REFUSALS_BEFORE_AWAY:
+                self._probe_at = 0.0
+                return
+            self._refused = 0
+            self._away_since = self._away_since or datetime.now(UTC)
+            self._probe_at = time.monotonic() + _PROBE_AGAIN_SECONDS
 
 
 class _Once:
