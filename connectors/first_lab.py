@@ -1,8 +1,10 @@
 """The small laboratory that a first start writes, as a file to edit; and any laboratory in words."""
 
+import fcntl
 import os
 import secrets
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +15,7 @@ from connectors.settings import Hours, Reader, Settings
 from models.failpoint import failpoint
 
 _SCANNER_FOLDER: Final = Path("scanners") / "site-a"
+_UNFINISHED: Final = ".coverslip.toml.part"
 
 
 @dataclass(frozen=True)
@@ -29,25 +32,23 @@ def write_first_lab(home: Path, ports: FirstPorts | None = None) -> Path:
     """Write ``coverslip.toml`` and its scanner's folder, unless the file is there; return the file's path.
 
     The file holds a new installation key and is for its owner's eyes only. It appears whole or not at all,
-    and one that is there is never touched.
+    and one that is there is never touched. What a start that was killed left is removed: it holds a key too.
     """
-    path = home / "coverslip.toml"
-    if path.exists():
-        return path
+    path, unfinished = home / "coverslip.toml", home / _UNFINISHED
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (home / _SCANNER_FOLDER).mkdir(parents=True, exist_ok=True)
-    # mkstemp makes it readable and writable by its owner alone.
-    descriptor, name = tempfile.mkstemp(dir=home, prefix=".coverslip.toml.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(_first_lab(ports or FirstPorts()))
-            file.flush()
-            os.fsync(file.fileno())
-        failpoint("first_lab.before_link")
-        _link(Path(name), path)
-        failpoint("first_lab.after_link")
-    finally:
-        Path(name).unlink()
+    with _alone_in(home) as folder:
+        unfinished.unlink(missing_ok=True)
+        if path.exists():
+            return path
+        (home / _SCANNER_FOLDER).mkdir(parents=True, exist_ok=True)
+        try:
+            _write(unfinished, _first_lab(ports or FirstPorts()))
+            failpoint("first_lab.before_link")
+            _link(unfinished, path)
+            failpoint("first_lab.after_link")
+        finally:
+            unfinished.unlink(missing_ok=True)
+        os.fsync(folder)
     return path
 
 
@@ -85,17 +86,30 @@ def _hours_in_words(hours: Hours) -> str:
     return f"{' '.join(hours.days)} {hours.starts:%H:%M} to {hours.ends:%H:%M}"
 
 
-def _link(written: Path, path: Path) -> None:
-    """Give a finished file its name, unless another process was first: its laboratory stands."""
+@contextmanager
+def _alone_in(home: Path) -> Iterator[int]:
+    """Hold the folder against another first start; yield its descriptor. A process that dies lets go of it."""
+    folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.link(written, path)
-    except FileExistsError:
-        return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield folder
     finally:
         os.close(folder)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that its owner alone may read, and put it on the disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _link(written: Path, path: Path) -> None:
+    """Give a finished file its name, unless somebody was first by hand: their laboratory stands."""
+    with suppress(FileExistsError):
+        os.link(written, path)
 
 
 def _first_lab(ports: FirstPorts) -> str:
