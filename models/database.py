@@ -164,7 +164,9 @@ def insert_unless_there(session: Session, entity: type[Base], rows: list[dict[st
     """
     if not rows:
         return 0
-    written = session.execute(_insert_unless_there(table_of(entity), session.get_bind().dialect.name), rows)
+    # A list is sent as a batch, even of one, and psycopg does not count what a batch has written.
+    values = rows[0] if len(rows) == 1 else rows
+    written = session.execute(_insert_unless_there(table_of(entity), session.get_bind().dialect.name), values)
     return written.rowcount if isinstance(written, CursorResult) else 0
 
 
