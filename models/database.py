@@ -164,16 +164,15 @@ def insert_unless_there(session: Session, entity: type[Base], rows: list[dict[st
     """
     if not rows:
         return 0
-    # A list is sent as a batch, even of one, and psycopg does not count what a batch has written.
-    values = rows[0] if len(rows) == 1 else rows
-    written = session.execute(_insert_unless_there(table_of(entity), session.get_bind().dialect.name), values)
+    written = session.execute(_insert_unless_there(table_of(entity), session.get_bind().dialect.name), rows)
     return written.rowcount if isinstance(written, CursorResult) else 0
 
 
 @cache
 def _insert_unless_there(table: Table, dialect: str) -> Executable:
     made = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
-    return made.on_conflict_do_nothing()
+    # SQLAlchemy reads the count of an INSERT only when it is asked to: without, psycopg's is lost.
+    return made.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 def utc_now() -> datetime:
