@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
 from flows import cases, ledger
-from flows.books import Cause, Subject, note_changes, record
+from flows.books import Cause, Subject, note_changes, raise_alert, record
 from flows.journey import DOWNSTREAM, SCAN_JOURNEY, SLOT_OF_KIND, STAGE_OF_KIND, ScanStep
 from flows.sending import announce
 from models.base import table_of
@@ -19,6 +19,8 @@ from models.tables.case import Case, Slide
 from models.tables.scan import Scan
 from models.tables.step import Step
 
+CANCELLED_WITH_ITS_SLIDE = "the LIMS cancelled its slide"
+_SCANNED_AFTER_ALL = "the LIMS had cancelled the slide that was scanned: order it again there if it is to be read"
 _SLIDE = table_of(Slide)
 _FIELDS = tuple(one.name for one in fields(ScanState))
 _SCAN_KINDS = tuple(step.kind for step in SCAN_JOURNEY)
@@ -89,7 +91,10 @@ def change_scan(session: Session, settings: Settings, scan: Scan, facts: Sequenc
 
 
 def match_to_slide(session: Session, settings: Settings, scan: Scan, matched: SlideMatched, cause: Cause) -> None:
-    """Match a locked scan to a slide; it supersedes the slide's scans that were to be done again."""
+    """Match a locked scan to a slide; it supersedes the slide's scans that were to be done again.
+
+    A scan of a cancelled slide ends as cancelled, as it would have if the cancel had come after it.
+    """
     to_redo = session.scalars(
         select(Scan)
         .where(Scan.slide_id == matched.slide_id, Scan.id != scan.id)
@@ -100,8 +105,11 @@ def match_to_slide(session: Session, settings: Settings, scan: Scan, matched: Sl
         ended = Ended(outcome=Outcome.SUPERSEDED, reason="scanned again", successor_id=scan.id)
         change_scan(session, settings, old, [ended], cause)
     facts: list[ScanFact] = [matched, ReplacementFound()] if to_redo else [matched]
-    change_scan(session, settings, scan, facts, cause)
     case = session.get_one(Case, matched.case_id)
+    if case.cancelled or session.scalars(select(_SLIDE.c.cancelled).where(_SLIDE.c.id == matched.slide_id)).one():
+        facts.append(Ended(outcome=Outcome.CANCELLED, reason=CANCELLED_WITH_ITS_SLIDE))
+        raise_alert(session, Subject("scan", scan.id), "slide cancelled", _SCANNED_AFTER_ALL, database_now(session))
+    change_scan(session, settings, scan, facts, cause)
     ledger.reprioritise(session, (scan.id,), case.lane, case.due_at)
 
 

@@ -14,8 +14,8 @@ class OrderedSlide:
     slide_id: str
     container_identifier: str  # (0040,0512), SPM-2 or SAC-3
     issuer: str
-    cancelled: bool
-    scanned: bool  # has an active primary scan that nobody asked to replace
+    cancelled: bool  # by the LIMS: a scan of it is matched all the same, and ends as cancelled with it
+    scanned: bool  # has a scan that nobody asked to replace, active or cancelled with it
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,10 @@ def _from_orders(identifier: str, bearing: tuple[OrderedSlide, ...], reasons: tu
     if len(bearing) > 1:
         return NeedsPerson(f"{len(bearing)} ordered slides bear {identifier}.", bearing)
     slide = bearing[0]
-    if slide.cancelled:
-        return NeedsPerson(f"The order for {identifier} was cancelled.", bearing)
     if slide.scanned:
         return NeedsPerson(f"{identifier} already has a scan, and nobody asked for another.", bearing)
-    return Matched(slide.slide_id, identifier, (*reasons, f"One open order of {slide.issuer} names it."))
+    standing = "cancelled" if slide.cancelled else "open"
+    return Matched(slide.slide_id, identifier, (*reasons, f"One {standing} order of {slide.issuer} names it."))
 
 
 def _reasons(evidence: Evidence, pattern: str) -> tuple[str, ...]:

@@ -35,10 +35,10 @@ READ_LABEL = "connectors.slides.jobs:read_label"
 _CPU_SECONDS = 60
 
 
-# A scan of the slide that nobody asked to replace.
+# A scan of the slide that nobody asked to replace; one that was cancelled with the slide comes back with it.
 _HAS_A_SCAN = (
     select(Scan.id)
-    .where(Scan.slide_id == Slide.id, Scan.outcome == facets.Outcome.ACTIVE)
+    .where(Scan.slide_id == Slide.id, Scan.outcome.in_((facets.Outcome.ACTIVE, facets.Outcome.CANCELLED)))
     .where((Scan.quality != Quality.RESCAN) | (Scan.storage == Storage.PROVEN))
     .exists()
 )

@@ -12,8 +12,8 @@ from connectors.telemetry import traceparent_of
 from connectors.wiring import Lab
 from flows import cases, ledger
 from flows.barcode_matching.step import order_key
-from flows.books import Cause, Subject, raise_alert, record
-from flows.changes import change_scan, follow, is_leaving, lock_scan
+from flows.books import Cause, Subject, clear_alert, raise_alert, record
+from flows.changes import CANCELLED_WITH_ITS_SLIDE, change_scan, is_leaving, lock_scan
 from flows.expectations import forget_scan
 from flows.intake.patients import patient_stated
 from flows.intake.profiles import profile_of
@@ -23,10 +23,10 @@ from models.base import table_of
 from models.case_fold import Container, OrderFact
 from models.database import database_now
 from models.errors import RejectedError
-from models.facets import Outcome
-from models.scan_fold import Ended, Resumed, ScanReceived
+from models.facets import Outcome, Quality
+from models.scan_fold import Ended, QualityJudged, Resumed, ScanReceived, fold
 from models.statements import MessageStated, OrderStated
-from models.tables.books import InboxMessage
+from models.tables.books import Fact, InboxMessage
 from models.tables.case import Block, Slide, Specimen
 from models.tables.reading import Read
 from models.tables.scan import Scan, ScanFile
@@ -172,7 +172,7 @@ def _slide_cancelled(lab: Lab, session: Session, slide: Slide, cause: Cause) -> 
             sentence = "the LIMS cancelled a slide whose scan is archived: 'coverslip withdraw' if it must be hidden"
             raise_alert(session, Subject("scan", scan.id), "cancelled after archive", sentence, database_now(session))
             continue
-        ended = Ended(outcome=Outcome.CANCELLED, reason="the LIMS cancelled its slide")
+        ended = Ended(outcome=Outcome.CANCELLED, reason=CANCELLED_WITH_ITS_SLIDE)
         change_scan(session, lab.settings, scan, [ended], cause)
 
 
@@ -182,8 +182,22 @@ def _slide_reinstated(lab: Lab, session: Session, slide: Slide, cause: Cause) ->
     )
     for scan_id in cancelled.all():
         scan = lock_scan(session, scan_id)
-        change_scan(session, lab.settings, scan, [Resumed()], cause)
-        follow(session, scan)
+        change_scan(session, lab.settings, scan, [Resumed(reason=_why_of_quality(session, scan))], cause)
+    for scan_id in _active_scans(session, slide.id):
+        for kind in ("slide cancelled", "cancelled after archive"):
+            clear_alert(session, scan_id, kind, database_now(session))
+
+
+def _why_of_quality(session: Session, scan: Scan) -> str | None:
+    """Return why a scan's quality is what it is: the reason of its end had taken that one's place."""
+    bodies = session.scalars(
+        select(Fact.body)
+        .where(Fact.subject_id == scan.id, Fact.kind == QualityJudged.__name__)
+        .order_by(Fact.id.desc())
+        .limit(1)
+    )
+    judged = [QualityJudged.model_validate(body) for body in bodies]
+    return fold(judged).reason if scan.quality != Quality.PASS else None
 
 
 def _active_scans(session: Session, slide_id: str) -> list[str]:

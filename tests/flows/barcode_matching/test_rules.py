@@ -100,15 +100,19 @@ def test_an_identifier_that_two_issuers_use_is_never_guessed() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("slide", "reason"),
-    [
-        (replace(SLIDE, cancelled=True), "The order for 26H004821-A1-1 was cancelled."),
-        (replace(SLIDE, scanned=True), "26H004821-A1-1 already has a scan, and nobody asked for another."),
-    ],
-)
-def test_a_slide_that_expects_no_scan_goes_to_a_person(slide: OrderedSlide, reason: str) -> None:
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_slide_that_has_a_scan_already_goes_to_a_person(*, cancelled: bool) -> None:
+    slide = replace(SLIDE, scanned=True, cancelled=cancelled)
+
+    reason = "26H004821-A1-1 already has a scan, and nobody asked for another."
     assert match(AGREEING, SITE, [slide]) == NeedsPerson(reason, (slide,))
+
+
+def test_a_scan_of_a_cancelled_slide_is_its_scan_and_says_so() -> None:
+    outcome = match(AGREEING, SITE, [replace(SLIDE, cancelled=True)])
+
+    assert isinstance(outcome, Matched)
+    assert outcome.reasons[-1] == "One cancelled order of SITEA names it."
 
 
 def test_a_near_miss_is_not_a_match() -> None:
