@@ -7,12 +7,13 @@ from typing import Final
 
 from connectors.settings import Settings
 from connectors.wiring import open_database
+from dashboards.demo_books import Audited, audit_books
 from dashboards.demo_report import page_of
 from dashboards.demo_screen import Screen
 from dashboards.supervisor import Child, Supervisor
 from flows.simulate.outcome import Outlook, changes, look
 from models.database import Database
-from models.errors import TransientError
+from models.errors import RefusedError, TransientError
 
 _LOOK_SECONDS: Final = 0.5
 _STOP_SECONDS: Final = 5.0
@@ -72,18 +73,31 @@ class Demo:
         if self._database is not None:
             self._database.close()
 
+    def seen(self) -> Outlook:
+        """Return the last look.
+
+        Raises
+        ------
+        RefusedError
+            No look succeeded.
+        """
+        if self.outlook is None:
+            message = f"the database could not be read even once: {self.settings.home / 'logs'} says why"
+            raise RefusedError(message)
+        return self.outlook
+
     def faults(self) -> tuple[str, ...]:
         """Return what did not end as the script says, a sentence each."""
-        if self.outlook is None:
-            return ("nothing was seen of the database: logs/doors.log and logs/worker.log say why",)
-        faults = self.outlook.differences
+        faults = self.seen().differences
         if faults and self._neighbours is not None and self._neighbours.pid is None:
             faults = ("the simulated neighbours ended early: logs/neighbours.log says why", *faults)
         return faults
 
-    def books(self) -> str:
-        """Return in a sentence whether the books agree."""
-        return "not audited"
+    def audited(self) -> Audited:
+        """Return whether the books agree."""
+        if self._database is None:
+            return Audited("were never opened")
+        return audit_books(self.settings, self._database)
 
     def _goes_on(self) -> bool:
         if self._is_time_to_look() and self.outlook is not None:

@@ -109,11 +109,15 @@ def _watched_to_its_end(run: "Demo", screen: "Screen", stop: threading.Event) ->
     if not stop.is_set():
         run.begin()
     run.watch()
-    screen.close()
-    if stop.is_set() or run.outlook is None:
+    screen.say("Auditing the books")
+    if stop.is_set():
+        screen.close()
         screen.tell("Stopped before the end, as asked.")
         return None
-    return Report(run.settings, run.outlook, run.seconds, run.books(), run.faults(), _program(run.settings.home))
+    audited = run.audited()
+    screen.close()
+    faults = (*run.faults(), *audited.breaches)
+    return Report(run.settings, run.seen(), run.seconds, audited.sentence, faults, _program(run.settings.home))
 
 
 def _fresh_home(context: typer.Context) -> Path:

@@ -69,6 +69,7 @@ def test_every_slide_and_case_ends_where_the_script_says(ended: tuple[int, dict[
     assert code == 0
     assert len(report["slides"]) == 40
     assert report["seconds"] < 180
+    assert report["books"].startswith("agree in all")
     assert "Traceback" not in progress
 
 
