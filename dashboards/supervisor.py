@@ -20,6 +20,8 @@ from flows.prefect_server import prefect_environment
 from models.errors import RefusedError
 
 _PR_SET_PDEATHSIG = 1
+# Tells a child the process id of its supervisor.
+_STARTED_BY = "COVERSLIP_STARTED_BY"
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 25.0
 _RESTART_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -28,9 +30,18 @@ _LIVED_WELL_SECONDS = 60.0
 
 
 def die_with_parent() -> None:
-    """Have the kernel end this process when its parent is gone, even if that was killed (Linux prctl(2))."""
+    """Have the kernel end this process when the supervisor that started it is gone, even killed (Linux prctl(2)).
+
+    One that a person or another program started stays: it is theirs to end.
+    """
+    parent = os.environ.get(_STARTED_BY)
+    if parent is None:
+        return
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(parent):
+        # It died before the line above took hold.
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @dataclass
@@ -52,7 +63,7 @@ class Child:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
-                env={**os.environ, **self.environment},
+                env={**os.environ, **self.environment, _STARTED_BY: str(os.getpid())},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
