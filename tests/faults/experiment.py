@@ -1,23 +1,65 @@
-"""One experiment: the journey with one of its processes killed somewhere, its successor killed again or not."""
+"""Experiments: what is done to a laboratory, and which promises it breaks by that."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from tests.faults.lab import FaultLab, laboratory
+from tests.faults.lims import Lims
 from tests.faults.oracle import End, breaches
 
-IN_A_CHILD: Final = "conversion."
+_IN_A_CHILD: Final = "conversion."
 """Begins the names that only a decoding child passes: it dies alone, and its worker is killed after it."""
 
 _DEATH_SECONDS: Final = 40.0
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Where to kill, and at which hit."""
+class Bench:
+    """What experiments begin with and are held against.
+
+    Attributes
+    ----------
+    template
+        A state folder that is set up and empty.
+    finished
+        The state folder of the undisturbed run, at its end.
+    lims
+        What the LIMS of that run saw.
+    end
+        The rows of that end.
+    passed
+        How often each process passed each failpoint on its way there.
+    """
+
+    template: Path
+    finished: Path
+    lims: Lims
+    end: End
+    passed: dict[str, Counter[str]]
+
+    def process_of(self, failpoint: str) -> str | None:
+        """Return which process passes a failpoint on the journey, ``None`` when none does."""
+        return next((process for process, names in self.passed.items() if names[failpoint]), None)
+
+
+class Plan(Protocol):
+    """One experiment, begun in a folder of its own, and told by a test's name."""
+
+    def carry_out(self, bench: Bench, home: Path) -> list[str]:
+        """Return every promise that was broken, a sentence each."""
+        ...
+
+
+@dataclass(frozen=True)
+class OnTheWay:
+    """One process is killed when it passes a failpoint for so many times, and started again.
+
+    A failpoint that the journey passes less often is hit again by the killed process's successor.
+    """
 
     failpoint: str
     hit: int
@@ -25,77 +67,90 @@ class Plan:
     def __str__(self) -> str:
         return f"{self.failpoint}-{self.hit}"
 
+    def carry_out(self, bench: Bench, home: Path) -> list[str]:
+        """Kill on the way, and hold the end against the undisturbed one."""
+        process = bench.process_of(self.failpoint)
+        if process is None:
+            return [f"{self.failpoint} was never passed"]
+        if self.failpoint.startswith(_IN_A_CHILD):
+            return _with_children_killed(bench, home, self.failpoint, self.hit)
+        reached = bench.passed[process][self.failpoint] >= self.hit
+        rounds = [f"{self.failpoint}:{self.hit}"] if reached else [f"{self.failpoint}:1"] * 2
+        with laboratory(bench.template, home) as lab:
+            deaths = killed_in_turn(lab, process, rounds)
+            lab.until_quiet()
+            lab.kill()
+            # Two passes may fall together (a shared commit): then there is no second one to be killed at.
+            alive = [] if deaths or self.hit > 1 else [f"nobody was killed at {self.failpoint}"]
+            return [*alive, *breaches(lab, bench.end)]
+
 
 @dataclass(frozen=True)
-class Killed:
-    """How often a process died, and every promise that was broken."""
+class InTurn:
+    """The worker is killed at one failpoint, its successor at the next, and so on; the journey ends all the same."""
 
-    deaths: int
-    breaches: tuple[str, ...]
+    failpoints: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.failpoints[-1]
+
+    def carry_out(self, bench: Bench, home: Path) -> list[str]:
+        """Kill one after the other, and hold the end against the undisturbed one."""
+        with laboratory(bench.template, home) as lab:
+            deaths = killed_in_turn(lab, "worker", self.failpoints)
+            lab.until_quiet()
+            lab.kill()
+            alive = [] if deaths == len(self.failpoints) else [f"only {deaths} workers were killed"]
+            return [*alive, *breaches(lab, bench.end)]
 
 
-def carry_out(
-    plan: Plan, template: Path, home: Path, expected: End, process: str | None, passed: Mapping[str, int]
-) -> Killed:
-    """Run one journey disturbed as planned, then hold its end against an undisturbed one.
+def killed_in_turn(
+    lab: FaultLab, process: str, failpoints: Sequence[str], begin: Callable[[FaultLab], None] = FaultLab.deliver
+) -> int:
+    """Begin the journey and have a process killed once per failpoint; return how often it was, with all running again.
 
-    A failpoint that a journey passes once is hit for the second time by the killed process's successor.
+    It counts fewer than asked when the journey came to its end first.
     """
-    if process is None:
-        return Killed(0, ())
-    rounds = [f"{plan.failpoint}:{plan.hit}"]
-    if plan.failpoint.startswith(IN_A_CHILD):
-        rounds = [f"{plan.failpoint}:1"]
-    elif passed[plan.failpoint] < plan.hit:
-        rounds = [f"{plan.failpoint}:1"] * plan.hit
-    with laboratory(template, home) as lab:
-        deaths = _disturb(lab, process, rounds, plan.hit)
-        if deaths == 0 and plan.hit > 1:
-            # Two passes fell together this time (a shared commit): there is no second one to be killed at.
-            deaths = 1
-        lab.kill()
-        return Killed(deaths, tuple(breaches(lab, expected)))
-
-
-def _disturb(lab: FaultLab, process: str, rounds: Sequence[str], hit: int) -> int:
-    """Run the journey to its end, killing one process once per round; return how often it died."""
-    deaths = 0
     lab.start("worker" if process == "doors" else "doors")
-    for number, failpoint in enumerate(rounds):
-        log = lab.home / f"{number}.passed"
-        lab.start(process, failpoint, COVERSLIP_FAILPOINT_LOG=str(log))
-        if number == 0:
-            lab.deliver()
-        if failpoint.startswith(IN_A_CHILD):
-            _kill_after_child(lab, log, failpoint, hit)
-        if not _dies(lab, process):
+    for deaths, failpoint in enumerate(failpoints):
+        lab.start(process, failpoint)
+        if deaths == 0:
+            begin(lab)
+        if not dies(lab, process, finished=lambda: not lab.unfinished()):
             return deaths
-        deaths += 1
     lab.start(process)
-    lab.until_quiet()
-    return deaths
+    return len(failpoints)
 
 
-def _dies(lab: FaultLab, process: str) -> bool:
-    """Wait until a process was killed; false when the journey came to its end without it."""
+def dies(lab: FaultLab, process: str, finished: Callable[[], bool] = lambda: False) -> bool:
+    """Wait until a process was killed; false when everything was finished without it."""
     deadline = time.monotonic() + _DEATH_SECONDS
     while time.monotonic() < deadline:
         status = lab.running[process].process.poll()
         if status is not None:
             assert status == -9, f"{process} ended with {status}:\n{lab.logs()}"
             return True
-        if not lab.unfinished():
+        if finished():
             return False
         time.sleep(0.02)
-    message = f"{process} neither died nor finished in {_DEATH_SECONDS:g} s: {lab.unfinished()}\n{lab.logs()}"
+    message = f"{process} was not killed within {_DEATH_SECONDS:g} s: {lab.moving()}\n{lab.logs()}"
     raise AssertionError(message)
 
 
-def _kill_after_child(lab: FaultLab, log: Path, failpoint: str, hit: int) -> None:
-    """Wait until so many children were killed at their failpoint, each at its first hit; then kill the worker too."""
-    name = failpoint.partition(":")[0]
-    deadline = time.monotonic() + _DEATH_SECONDS
-    while not log.exists() or log.read_text().split().count(name) < hit:
-        assert time.monotonic() < deadline, f"{name} was not passed {hit} times\n{lab.logs()}"
-        time.sleep(0.02)
-    lab.running["worker"].process.kill()
+def _with_children_killed(bench: Bench, home: Path, failpoint: str, hit: int) -> list[str]:
+    """Have so many decoding children killed, each where it first passes a failpoint; then kill their worker too."""
+    with laboratory(bench.template, home) as lab:
+        log = home / "passed"
+        lab.start("doors")
+        worker = lab.start("worker", failpoint, COVERSLIP_FAILPOINT_LOG=str(log))
+        lab.deliver()
+        deadline = time.monotonic() + _DEATH_SECONDS
+        while not log.exists() or log.read_text().split().count(failpoint) < hit:
+            assert time.monotonic() < deadline, f"{failpoint} was not passed {hit} times\n{lab.logs()}"
+            time.sleep(0.02)
+        worker.process.kill()
+        worker.ended()
+        lab.start("worker")
+        lab.until_quiet()
+        lab.kill()
+        return breaches(lab, bench.end)

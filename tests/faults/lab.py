@@ -12,9 +12,9 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,8 +70,22 @@ enabled = false
 heartbeat_grace = 2
 spool_reserve_bytes = 0
 """
+_MOVING: Final = (
+    "SELECT kind, state FROM step WHERE state IN ('ready', 'running') OR state = 'set aside' AND NOT alerted"
+    " OR state = 'waiting' AND waiting_for NOT IN ('a person', 'a rescan', 'the scanner')"
+)
+_WAITING: Final = (
+    "SELECT kind, state, waiting_for FROM step WHERE state = 'set aside'"
+    " OR state = 'waiting' AND waiting_for IN ('a person', 'a rescan', 'the scanner')"
+)
+_ARRIVING: Final = "SELECT relative_path FROM scan_file WHERE state = 'arriving'"
+_STUCK: Final = ("waits for a person", "waits for set aside")
 _PID: Final = "PID|1||9990048215^^^NHS^NH~A100234^^^SITEA^MR||Example^Ada^^^^^L||19640229|F"
 _DUE: Final = "TQ1|1|||||||20261130170000+0000|R"
+
+
+NO_TISSUE: Final = "no tissue.svs"
+NO_LABEL: Final = "no label.svs"
 
 
 def messages() -> tuple[bytes, ...]:
@@ -161,38 +175,72 @@ class FaultLab:
 
     def deliver(self) -> None:
         """Let the LIMS order and the scanner scan, whoever of ours is there to take it."""
+        self.order()
+        for slide in SLIDES:
+            self.scan(f"{slide}.svs")
+
+    def order(self) -> None:
+        """Let the LIMS say who the patient is and what was cut."""
         for message in messages():
             self.lims.send(message, self.mllp)
-        for slide in SLIDES:
-            shutil.copyfile(self.home / "slides" / f"{slide}.svs", self.home / "scanner" / f"{slide}.tmp")
-            (self.home / "scanner" / f"{slide}.tmp").rename(self.home / "scanner" / f"{slide}.svs")
+
+    def scan(self, slide: str, name: str | None = None) -> None:
+        """Let the scanner write a slide, under another name if one is given; it appears whole."""
+        unfinished = self.home / "scanner" / f"{slide}.tmp"
+        shutil.copyfile(self.home / "slides" / slide, unfinished)
+        unfinished.rename(self.home / "scanner" / (name or slide))
+
+    def command(self, *arguments: str, failpoint: str | None = None) -> int:
+        """Run a command of a person's to its end and return its exit status; what it said is kept with the logs."""
+        with (self.home / "command.log").open("ab") as output:
+            return subprocess.run(
+                [sys.executable, "-m", "dashboards.cli.main", "--home", str(self.home), *arguments],
+                cwd=self.root,
+                env=environment(failpoint),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                timeout=_START_SECONDS,
+                check=False,
+            ).returncode
 
     def until_quiet(self, seconds: float = 60.0) -> None:
         """Wait until the case is assigned and everybody was told; say what still moves when that takes too long."""
+        self._until(self.unfinished, seconds)
+
+    def until_still(self, seconds: float = 60.0) -> None:
+        """Wait until nothing moves but what waits for a person or a scan."""
+        self._until(self.moving, seconds)
+
+    def _until(self, left: Callable[[], list[str]], seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while unfinished := self.unfinished():
+        while unfinished := left():
             ended = [one.name for one in self.running.values() if one.process.poll() is not None]
             assert not ended, f"{ended} ended by themselves:\n{self.logs()}"
             assert time.monotonic() < deadline, f"not quiet after {seconds:g} s: {unfinished}\n{self.logs()}"
+            stuck = [one for one in unfinished if one.endswith(_STUCK)]
+            assert left == self.moving or not stuck, f"a person is asked about a slide that has no fault: {stuck}"
             time.sleep(0.05)
 
     def unfinished(self) -> list[str]:
-        """Return what still has to happen, in words."""
-        left = [f"{name} is not acknowledged" for name in self.lims.waits]
+        """Return what still has to happen before the journey is at its end, in words."""
+        left = self.moving() + self._waiting()
         with self.books() as books:
-            left += [
-                f"{kind} is {state}" + (f" for {waits}" if waits else "") + (f": {problem}" if problem else "")
-                for kind, state, waits, problem in books.execute(
-                    "SELECT kind, state, waiting_for, problem FROM step WHERE state NOT IN ('done', 'superseded')"
-                )
-            ]
             (proven,) = books.execute("SELECT count(*) FROM scan WHERE storage = 'proven'").fetchone()
             (assigned,) = books.execute("SELECT count(*) FROM assignment WHERE ended_at IS NULL").fetchone()
-            (arriving,) = books.execute("SELECT count(*) FROM scan_file WHERE state = 'arriving'").fetchone()
         left += [f"{proven} scans are proven"] if proven < len(SLIDES) else []
         left += ["nobody has the case"] if not assigned else []
-        left += [f"{arriving} files are arriving"] if arriving else []
         return left
+
+    def moving(self) -> list[str]:
+        """Return what goes on by itself, in words."""
+        left = [f"{name} is not acknowledged" for name in self.lims.waits]
+        left += [f"{kind} is {state}" for kind, state in self.rows(_MOVING)]
+        left += [f"{path} is arriving" for (path,) in self.rows(_ARRIVING)]
+        return left
+
+    def _waiting(self) -> list[str]:
+        return [f"{kind} waits for {waiting_for or state}" for kind, state, waiting_for in self.rows(_WAITING)]
 
     def stop(self) -> dict[str, int]:
         """Ask every process to end and return how each did."""
@@ -245,15 +293,20 @@ def make_template(home: Path, root: Path = ROOT) -> Path:
     for number, slide in enumerate(SLIDES, start=1):
         script = SlideScript(slide, seed=number, width=_SIDE_PX, height=_SIDE_PX)
         write_slide(home / "slides" / f"{slide}.svs", script)
+    write_slide(home / "slides" / NO_LABEL, replace(script, label="absent"))
+    write_slide(home / "slides" / NO_TISSUE, replace(script, tissue="none"))
     return home
 
 
 @contextmanager
-def laboratory(template: Path, home: Path, root: Path = ROOT) -> Iterator[FaultLab]:
-    """Furnish a laboratory; at the end nothing of it runs any more."""
+def laboratory(template: Path, home: Path, root: Path = ROOT, *, known: Lims | None = None) -> Iterator[FaultLab]:
+    """Furnish a laboratory like another one; at the end nothing of it runs any more.
+
+    ``known`` is the LIMS that the other one had: the new one remembers what that one saw.
+    """
     shutil.copytree(template, home)
     mllp, page = free_ports(2)
-    with Lims() as lims:
+    with Lims(known) as lims:
         ports = {"mllp": mllp, "lims": lims.port, "page": page}
         _write_settings(home, **ports)
         (home / "scanner").mkdir(exist_ok=True)

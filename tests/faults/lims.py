@@ -58,10 +58,12 @@ class Lims:
         Every message that came in, whole, in the order of arrival.
     """
 
-    def __init__(self) -> None:
-        self.sent: dict[str, bytes] = {}
-        self.answers: dict[str, list[bytes]] = defaultdict(list)
-        self.told: list[bytes] = []
+    def __init__(self, known: "Lims | None" = None) -> None:
+        self.sent: dict[str, bytes] = dict(known.sent) if known else {}
+        self.answers: dict[str, list[bytes]] = defaultdict(
+            list, {k: [*v] for k, v in known.answers.items()} if known else {}
+        )
+        self.told: list[bytes] = list(known.told) if known else []
         self._to_send: queue.SimpleQueue[tuple[bytes, int] | None] = queue.SimpleQueue()
         self._over = threading.Event()
         self._lock = threading.Lock()

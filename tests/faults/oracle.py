@@ -107,7 +107,7 @@ def breaches(lab: FaultLab, expected: End | None = None) -> list[str]:
     finally:
         database.close()
     if expected is not None:
-        found += _differences(expected, end_of(lab))
+        found += differences(expected, end_of(lab))
     return found
 
 
@@ -136,8 +136,11 @@ def _acknowledges(answer: bytes) -> str:
 
 def _archive_is_what_was_made(lab: FaultLab) -> Iterator[str]:
     """The archive holds each object that the books say is proven, once, with its bytes, and no other."""
-    query = "SELECT study_instance_uid, series_instance_uid, sop_instance_uid, sha256 FROM instance"
-    ours = {Object(f"{study}/{series}/{uid}.dcm", sha256) for study, series, uid, sha256 in lab.rows(query)}
+    query = (
+        "SELECT CASE state WHEN 'rejected' THEN 'rejected/' ELSE '' END || study_instance_uid || '/'"
+        " || series_instance_uid || '/' || sop_instance_uid || '.dcm', sha256 FROM instance"
+    )
+    ours = {Object(path, sha256) for path, sha256 in lab.rows(query)}
     theirs = objects_of(lab)
     names = Counter(Path(one.path).name for one in theirs)
     yield from (f"the archive holds {name} {count} times" for name, count in names.items() if count > 1)
@@ -178,7 +181,11 @@ def _told_once_and_in_order(lab: FaultLab) -> Iterator[str]:
 
 def _nothing_left_over(lab: FaultLab) -> Iterator[str]:
     """No file is left that nothing refers to."""
-    yield from (f"{path.name} is left in the archive" for path in _files(lab.archive) if path.suffix != ".dcm")
+    yield from (
+        f"{path.name} is left in the archive"
+        for path in _files(lab.archive)
+        if path.suffix != ".dcm" and path.name != "rejection.json"
+    )
     yield from (f"{path} is left in the spool" for path in _files(lab.spool / "incoming"))
     yield from (f"{path} is left in the spool" for path in (lab.spool / "work").iterdir())
     taken = {file_id for (file_id,) in lab.rows("SELECT id FROM scan_file WHERE state = 'taken'")}
@@ -213,7 +220,7 @@ def _steps_see(settings: Settings, database: Database) -> Lab:
     )
 
 
-def _differences(expected: End, found: End) -> Iterator[str]:
+def differences(expected: End, found: End) -> Iterator[str]:
     """Yield each row that is there once too often or once too few."""
     for table, rows in expected.items():
         wanted, got = Counter(map(_plain, rows)), Counter(map(_plain, found[table]))

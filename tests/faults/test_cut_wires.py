@@ -8,7 +8,7 @@ import pytest
 
 from connectors.lims.sender import MllpSender, SenderLimits
 from models.errors import TransientError
-from tests.faults.conftest import Undisturbed
+from tests.faults.experiment import Bench
 from tests.faults.lab import FaultLab, laboratory, wait_for_port
 from tests.faults.lims import Lims, accepted, control_id, exchange, framed
 from tests.faults.oracle import acknowledged_is_kept, breaches
@@ -20,9 +20,9 @@ _ENDS = [pytest.param(False, id="closed"), pytest.param(True, id="reset")]
 
 
 @pytest.fixture
-def doors(template: Path, tmp_path: Path) -> Iterator[FaultLab]:
+def doors(bench: Bench, tmp_path: Path) -> Iterator[FaultLab]:
     """A laboratory of which only the doors are open: nothing is applied, so the inbox shows each effect."""
-    with laboratory(template, tmp_path / "home") as lab:
+    with laboratory(bench.template, tmp_path / "home") as lab:
         lab.start("doors")
         wait_for_port(lab.mllp)
         yield lab
@@ -69,8 +69,9 @@ def test_what_we_tell_is_told_whole_whatever_byte_the_wire_is_cut_at(reset: bool
     answer = framed(accepted(_message(0)))
     faults = [Fault(cut_there=cut, reset=reset) for cut in range(len(whole) + 1)]
     faults += [Fault(cut_back=cut, reset=reset) for cut in range(len(answer) + 1)]
-    with Lims() as lims, FaultProxy(lims.port, faults) as wire:
-        for number in range(len(faults)):
+    with Lims() as lims, FaultProxy(lims.port) as wire:
+        for number, fault in enumerate(faults):
+            wire.plan(fault)
             # A connection of its own, so that each fault meets one message.
             with MllpSender("127.0.0.1", wire.port, SenderLimits(answer_seconds=5.0)) as sender:
                 _tell(sender, _message(number))
@@ -93,11 +94,9 @@ def test_an_answer_that_comes_too_late_is_never_taken_for_the_next_one() -> None
     assert (answer.code, answer.raw) == ("AA", accepted(_message(2)))
 
 
-def test_a_journey_over_a_bad_wire_to_the_lims_ends_the_same(
-    template: Path, tmp_path: Path, undisturbed: Undisturbed
-) -> None:
+def test_a_journey_over_a_bad_wire_to_the_lims_ends_the_same(bench: Bench, tmp_path: Path) -> None:
     faults = (Fault(cut_back=0), Fault(cut_there=100, reset=True), Fault(cut_back=40))
-    with laboratory(template, tmp_path / "home") as lab, FaultProxy(lab.lims.port, faults) as wire:
+    with laboratory(bench.template, tmp_path / "home") as lab, FaultProxy(lab.lims.port, faults) as wire:
         lab.tell_by_way_of(wire.port)
         for process in ("doors", "worker"):
             lab.start(process)
@@ -105,7 +104,7 @@ def test_a_journey_over_a_bad_wire_to_the_lims_ends_the_same(
         lab.until_quiet()
         lab.kill()
 
-        assert breaches(lab, undisturbed.end) == []
+        assert breaches(lab, bench.end) == []
         assert wire.connections > len(faults)
         assert len(lab.lims.told) > len({control_id(message) for message in lab.lims.told})
 
