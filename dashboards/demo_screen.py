@@ -14,6 +14,7 @@ from flows.simulate.script import CASES
 from flows.standing.rule import State
 
 _PLAIN_SECONDS: Final = 5.0
+_ENGINE: Final = "; engine: "
 
 # Where a slide stands: its mark, its colour, and the word that counts it. The marks differ without colour too.
 _MARKS: Final[dict[str, tuple[str, str, str]]] = {
@@ -21,13 +22,13 @@ _MARKS: Final[dict[str, tuple[str, str, str]]] = {
     State.WAITING_FOR_SCAN: ("·", "dim", "to come"),
     State.ARRIVING: ("▁", "cyan", "arriving"),
     State.RECEIVED: ("▂", "cyan", "arriving"),
-    State.CHECKING: ("▃", "blue", "checked and matched"),
-    State.MATCHING: ("▃", "blue", "checked and matched"),
+    State.CHECKING: ("▃", "blue", "checking"),
+    State.MATCHING: ("▃", "blue", "checking"),
     State.CONVERTING: ("▄", "blue", "archiving"),
     State.STORING: ("▅", "blue", "archiving"),
     State.PROVING: ("▆", "blue", "archiving"),
     State.ARCHIVED: ("█", "green", "archived"),
-    State.ASSIGNED: ("█", "bold bright_green", "on a worklist"),
+    State.ASSIGNED: ("█", "bold bright_green", "assigned"),
     State.WAITING_FOR_PERSON: ("?", "bold yellow", "for a person"),
     State.WAITING_FOR_LIMS: ("@", "bold yellow", "for the LIMS"),
     State.WAITING_FOR_RESCAN: ("~", "bold magenta", "for a rescan"),
@@ -92,8 +93,8 @@ class LiveScreen:
         head = Text.assemble(("Coverslip demonstration", "bold"), f"  {seconds} s of at most {self._limit_seconds:.0f}")
         if self._outlook is None:
             return Group(head, Text(f"{self._doing} …"))
-        rest = Text("\n" + _rest(self._outlook).replace("; ", "\n"))
-        return Group(head, Text(self._doing, "dim"), Text(), _table(self._outlook), _legend(self._outlook), rest)
+        doing, rest = Text(self._doing, "dim"), Text(_rest(self._outlook).replace(_ENGINE, "\n"))
+        return Group(head, doing, _table(self._outlook), _legend(self._outlook), rest)
 
 
 class PlainScreen:
@@ -159,7 +160,7 @@ def _legend(outlook: Outlook) -> Text:
         mark, style, _ = next(one for one in _MARKS.values() if one[2] == word)
         legend.append("\n" if word == _FIRST_WAIT else "")
         legend.append(f"{mark} ", style)
-        legend.append(f"{counts[word]} {word}   ", "" if counts[word] else "dim")
+        legend.append(f"{counts[word]} {word} ", "" if counts[word] else "dim")
     return legend
 
 
@@ -177,6 +178,6 @@ def _rest(outlook: Outlook) -> str:
     traffic = outlook.traffic
     return (
         f"cases: {assigned} of {len(outlook.cases)} assigned; "
-        f"messages: {traffic.came} in, {traffic.told} out, {traffic.unanswered} of them not answered yet; "
-        f"{outlook.engine}"
+        f"messages: {traffic.came} in, {traffic.told} out, {traffic.unanswered} of them unanswered"
+        f"{_ENGINE}{outlook.engine}"
     )

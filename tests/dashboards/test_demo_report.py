@@ -81,7 +81,7 @@ def test_a_log_gets_a_line_now_and_then() -> None:
     for _ in range(3):
         screen.show(at_its_end())
     (line,) = stream.getvalue().splitlines()
-    assert "22 on a worklist" in line
+    assert "22 assigned" in line
     assert "6 of 12 assigned" in line
 
 
