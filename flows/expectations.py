@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
 from flows import ledger
+from flows.books import clear_alert
 from flows.journey import INTAKE
 from models.database import database_now
 from models.facets import OPEN_STEP_STATES, StepState
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 THE_SCANNER = "the scanner"
 A_RESCAN = "a rescan"
 THE_ORDER_TO_SETTLE = "the order to settle"
+NO_SCAN = "no scan"
+"""The alert about a slide whose scan did not come in time."""
+
+_BEING_RAISED = "being raised"
 
 _WAIT_OF_STANDING = {
     "waiting for a scan": THE_SCANNER,
@@ -49,22 +54,32 @@ def expect_scans(
     known = _known_waits(session, tuple(standings))
     anew = []
     for slide_id, standing in standings.items():
-        waiting_for = _WAIT_OF_STANDING.get(standing)
+        waiting_for = wait_of(standing)
         generation, open_for = known.get(slide_id, (0, None))
-        if open_for == waiting_for:
+        # One that is being raised this moment sees for itself what to wait for.
+        if open_for == waiting_for or (open_for == _BEING_RAISED and waiting_for is not None):
             continue
         if open_for is not None:
-            state = StepState.DONE if waiting_for is None else StepState.SUPERSEDED
-            ledger.end_open(session, slide_id, ("expect_scan",), state)
+            _end_wait(session, slide_id, StepState.DONE if waiting_for is None else StepState.SUPERSEDED)
         if waiting_for is not None:
             wait = ledger.Wait(waiting_for, slide_id, until, "raised on the list of what needs attention")
             anew.append(_waiting_step("expect_scan", "slide", slide_id, wait, case, now, generation + 1))
     ledger.add(session, anew)
 
 
+def wait_of(standing: "SlideStanding | None") -> str | None:
+    """Return what a slide waits for that stands so; ``None`` when for no scan."""
+    return _WAIT_OF_STANDING.get(standing) if standing else None
+
+
 def forget_scan(session: Session, slide_id: str) -> None:
     """End the wait of a slide that was cancelled."""
-    ledger.end_open(session, slide_id, ("expect_scan",), StepState.CANCELLED)
+    _end_wait(session, slide_id, StepState.CANCELLED)
+
+
+def _end_wait(session: Session, slide_id: str, state: StepState) -> None:
+    ledger.end_open(session, slide_id, ("expect_scan",), state)
+    clear_alert(session, slide_id, NO_SCAN, database_now(session))
 
 
 def _known_waits(session: Session, slide_ids: tuple[str, ...]) -> dict[str, tuple[int, str | None]]:
@@ -75,8 +90,7 @@ def _known_waits(session: Session, slide_ids: tuple[str, ...]) -> dict[str, tupl
         .order_by(Step.generation)
     )
     return {
-        # A wait that has just ended by its time is open and about to wait on.
-        slide_id: (generation, (waiting_for or THE_SCANNER) if state in OPEN_STEP_STATES else None)
+        slide_id: (generation, (waiting_for or _BEING_RAISED) if state in OPEN_STEP_STATES else None)
         for slide_id, generation, state, waiting_for in rows
     }
 

@@ -5,11 +5,17 @@ from sqlalchemy.orm import Session
 from connectors.wiring import Lab
 from flows import cases, ledger
 from flows.books import Subject, note_changes, raise_alert
-from flows.expectations import THE_ORDER_TO_SETTLE, THE_SCANNER
+from flows.completeness import standing_of
+from flows.expectations import A_RESCAN, NO_SCAN, THE_ORDER_TO_SETTLE, THE_SCANNER, wait_of
 from flows.ledger import Claim
 from flows.step import End, cause_of
 from models.database import database_now
-from models.tables.case import Case, Slide
+from models.tables.case import Slide
+
+_NOT_IN_TIME = {
+    THE_SCANNER: "this slide was ordered and not scanned in time: look for the glass, or cancel it in the LIMS",
+    A_RESCAN: "this slide was to be scanned again and was not in time: look for the glass, or judge its scan again",
+}
 
 
 def settle(lab: Lab, claimed: Claim) -> End:
@@ -43,9 +49,14 @@ def expect_scan_passed(lab: Lab, claimed: Claim) -> End:
 
 def _raise(lab: Lab, session: Session, claimed: Claim) -> None:
     slide = session.get_one(Slide, claimed.subject_id)
-    case = session.get_one(Case, slide.case_id)
+    case = cases.lock_case(session, slide.case_id)
+    expected = cases.expected_slides(session, case) if case else []
+    standing = next((standing_of(one) for one in expected if one.slide_id == slide.id), None)
+    waiting_for = wait_of(standing)
+    if case is None or waiting_for is None:
+        ledger.finish(session, claimed)
+        return
     now = database_now(session)
-    sentence = "this slide was ordered and not scanned in time: look for the glass, or cancel it in the LIMS"
-    raise_alert(session, Subject("slide", slide.id), "no scan", sentence, now)
+    raise_alert(session, Subject("slide", slide.id), NO_SCAN, _NOT_IN_TIME[waiting_for], now)
     until = now + lab.settings.site(case.site_id).scan_wait
-    ledger.wait(session, claimed, ledger.Wait(THE_SCANNER, slide.id, until, "raised again"))
+    ledger.wait(session, claimed, ledger.Wait(waiting_for, slide.id, until, "raised again"))
