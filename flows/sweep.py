@@ -9,6 +9,7 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from connectors.wiring import Lab
+from flows import alerts
 from flows.books import Subject, raise_alert
 from flows.changes import lock_scan
 from flows.ledger import Claim
@@ -20,6 +21,7 @@ from models.tables.step import Slot, Step, Worker
 
 # What is raised when it is waited for beyond its time; the other waits end by themselves.
 _RAISED = ("a person", "the LIMS", "an eligible pathologist")
+_OVER = alerts.over()
 
 
 def sweep(lab: Lab) -> int:
@@ -33,6 +35,7 @@ def sweep(lab: Lab) -> int:
         lost = session.scalar(_lost(now, grace).limit(1)) is not None
         due = session.scalar(_due(now).limit(1)) is not None
         untold = session.scalars(_UNTOLD).all()
+        over = session.scalar(_OVER.limit(1)) is not None
     moved = 0
     if lost:
         with lab.database.write("sweep_lost") as session:
@@ -43,6 +46,9 @@ def sweep(lab: Lab) -> int:
     for step in untold:
         with lab.database.write("sweep_set_aside") as session:
             moved += _tell_set_aside(lab, session, step)
+    if over:
+        with lab.database.write("sweep_alerts") as session:
+            alerts.clear(session, database_now(session))
     return moved
 
 
@@ -90,7 +96,7 @@ def _end_waits(session: Session) -> int:
     for step in sorted(due, key=lambda step: (step.subject_id, step.id)):
         if step.waiting_for in _RAISED and step.tries == 0:
             sentence = f"has waited for {step.waiting_for} since {step.waiting_since:%d %b %Y %H:%M} UTC"
-            raise_alert(session, Subject(step.subject_kind, step.subject_id), "waits too long", sentence, now)
+            raise_alert(session, Subject(step.subject_kind, step.subject_id), alerts.WAITS_TOO_LONG, sentence, now)
         step.state, step.expired = StepState.READY, True
         step.waiting_for = step.waiting_key = step.waiting_since = step.waiting_until = step.waiting_then = None
     session.flush()
@@ -118,7 +124,7 @@ def _tell_set_aside(lab: Lab, session: Session, found: Step) -> int:
         problem = step.problem or "set aside"
         settle_set_aside(lab, session, _as_claim(step), problem)
         subject = Subject(step.subject_kind, step.subject_id)
-        raise_alert(session, subject, "set aside", problem, database_now(session))
+        raise_alert(session, subject, alerts.SET_ASIDE, problem, database_now(session))
     return 1
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from connectors.wiring import Lab
-from flows import ledger
+from flows import alerts, ledger
 from flows.books import Subject, raise_alert
 from flows.changes import change_scan, lock_scan
 from flows.ledger import Claim, LostClaimError
@@ -52,7 +52,7 @@ def set_aside(lab: Lab, session: Session, claimed: Claim, problem: str) -> None:
     now = database_now(session)
     ledger.finish(session, claimed, state=StepState.SET_ASIDE, problem=problem)
     settle_set_aside(lab, session, claimed, problem)
-    raise_alert(session, Subject(claimed.subject_kind, claimed.subject_id), "set aside", problem, now)
+    raise_alert(session, Subject(claimed.subject_kind, claimed.subject_id), alerts.SET_ASIDE, problem, now)
 
 
 def settle_set_aside(lab: Lab, session: Session, claimed: Claim, problem: str) -> None:
@@ -74,14 +74,14 @@ def _try_again(session: Session, claimed: Claim, problem: str) -> None:
     ledger.give_back(session, claimed, retry_after=pause, problem=problem)
     if claimed.tries == _TRIES_BEFORE_ALERT:
         subject = Subject(claimed.subject_kind, claimed.subject_id)
-        raise_alert(session, subject, f"{claimed.kind} keeps failing", problem, database_now(session))
+        raise_alert(session, subject, alerts.keeps_failing(claimed.kind), problem, database_now(session))
 
 
 def _ask(session: Session, claimed: Claim, problem: str) -> None:
     now = database_now(session)
     wait = ledger.Wait(A_PERSON, f"step:{claimed.id}", now + _PERSON_WAIT, "tried again")
     ledger.wait(session, claimed, wait, {"reason": problem})
-    raise_alert(session, Subject(claimed.subject_kind, claimed.subject_id), "needs a person", problem, now)
+    raise_alert(session, Subject(claimed.subject_kind, claimed.subject_id), alerts.NEEDS_A_PERSON, problem, now)
 
 
 def _without_text(error: Exception) -> Exception:

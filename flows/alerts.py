@@ -1,0 +1,58 @@
+"""Which alerts are over: what they told of is no longer so, whoever or whatever saw to it."""
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from flows.journey import STAGE_OF_KIND
+from models.base import table_of
+from models.facets import OPEN_STEP_STATES, StepState
+from models.tables.books import Alert
+from models.tables.step import Step
+
+WAITS_TOO_LONG = "waits too long"
+NEEDS_A_PERSON = "needs a person"
+SET_ASIDE = "set aside"
+
+_ALERT = table_of(Alert)
+_MOST_AT_ONCE = 500
+
+
+def keeps_failing(kind: str) -> str:
+    """Return the kind of the alert about a kind of step that fails again and again."""
+    return f"{kind} keeps failing"
+
+
+def over() -> Select[int]:
+    """Find open alerts about steps that have come out of their trouble."""
+    of_subject = Step.subject_id == _ALERT.c.subject_id
+    is_open = and_(of_subject, Step.state.in_(OPEN_STEP_STATES))
+    # A step whose wait ended by its time runs for a moment, as a rule to wait again.
+    waits = exists().where(is_open, or_(Step.waiting_for.is_not(None), Step.expired))
+    newer = aliased(Step)
+    redone = exists().where(
+        newer.subject_id == Step.subject_id, newer.kind == Step.kind, newer.generation > Step.generation
+    )
+    stands_aside = exists().where(of_subject, Step.state == StepState.SET_ASIDE, ~redone)
+    gone = [
+        _gone(WAITS_TOO_LONG, waits),
+        _gone(NEEDS_A_PERSON, waits),
+        _gone(SET_ASIDE, stands_aside),
+        *(
+            _gone(keeps_failing(kind), exists().where(is_open, Step.kind == kind, Step.tries > 0))
+            for kind in STAGE_OF_KIND
+        ),
+    ]
+    return select(_ALERT.c.id).where(_ALERT.c.cleared_at.is_(None), or_(*gone)).limit(_MOST_AT_ONCE)
+
+
+def clear(session: Session, at: datetime) -> int:
+    """Clear the alerts that are over; return how many."""
+    found = session.scalars(over().with_for_update(skip_locked=True)).all()
+    session.execute(update(_ALERT).where(_ALERT.c.id.in_(found)).values(cleared_at=at))
+    return len(found)
+
+
+def _gone(kind: str, still_so: ColumnElement[bool]) -> ColumnElement[bool]:
+    return and_(_ALERT.c.kind == kind, ~still_so)
