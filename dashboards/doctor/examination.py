@@ -43,10 +43,9 @@ def examine(home: Path) -> Iterator[Finding]:
     try:
         installation = _installation(home)
     except (RefusedError, OSError) as error:
-        reason = str(error) if isinstance(error, RefusedError) else f"{home} can't be read ({error.strerror})"
         for check in _OF_THE_MACHINE:
             yield from _looked(check, _new(home))
-        yield Finding("settings", "missing", reason, "correct it; nothing that it names could be looked at")
+        yield _unread(home, error)
         return
     for check in (*_OF_THE_MACHINE, *_OF_THE_INSTALLATION):
         yield from _looked(check, installation)
@@ -67,6 +66,13 @@ def _installation(home: Path) -> Installation:
     except FileNotFoundError:
         return _new(home)
     return Installation(load(home), processes=neighbours.started_here(home))
+
+
+def _unread(home: Path, error: RefusedError | OSError) -> Finding:
+    if isinstance(error, RefusedError):
+        return Finding("settings", "missing", str(error), "correct it; nothing that it names could be looked at")
+    sentence = f"{home} can't be read ({error.strerror}), so nothing in it could be looked at"
+    return Finding("settings", "missing", sentence, "start this as its owner, or mount its disk")
 
 
 def _new(home: Path) -> Installation:

@@ -104,6 +104,13 @@ def test_settings_that_say_something_impossible_are_named_and_the_machine_is_loo
     assert only(found, "SQLite").level == "ok"
 
 
+def test_a_state_folder_that_is_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    found = only(examine(tmp_path / "file"), "settings")
+    assert (found.level, found.fix) == ("missing", "start this as its owner, or mount its disk")
+    assert "can't be read (Not a directory)" in found.sentence
+
+
 def test_a_key_that_others_may_read_is_missing_its_lock(home: Path, settings: Settings) -> None:
     (home / "coverslip.toml").chmod(0o644)
     [found] = places.settings_file(Installation(settings))
