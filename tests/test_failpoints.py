@@ -5,6 +5,7 @@ from typing import Final
 
 import pytest
 
+from tests.faults.mutants import MUTANTS
 from tests.faults.survey import ROOT, Effect, Survey, survey
 
 BETWEEN_OUR_OWN_PROCESSES: Final = "says something to a process of ours, which ends with us"
@@ -80,6 +81,12 @@ def test_all_our_packages_are_read() -> None:
     with_code = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "infra"}
 
     assert with_code <= {"models", "connectors", "flows", "dashboards"}
+
+
+def test_every_deliberate_bug_still_fits_the_code_that_it_spoils() -> None:
+    changes = [(mutant.name, change) for mutant in MUTANTS for change in mutant.changes]
+
+    assert [name for name, change in changes if not change.fits((ROOT / change.path).read_text("utf-8"))] == []
 
 
 def _of(root: Path, body: str) -> Survey:

@@ -222,6 +222,13 @@ class FaultLab:
             assert left == self.moving or not stuck, f"a person is asked about a slide that has no fault: {stuck}"
             time.sleep(0.05)
 
+    def wait(self, holds: Callable[[], bool], sentence: str, seconds: float = 30.0) -> None:
+        """Wait until something holds; the sentence says what does not when that takes too long."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, f"{sentence}\n{self.logs()}"
+            time.sleep(0.02)
+
     def unfinished(self) -> list[str]:
         """Return what still has to happen before the journey is at its end, in words."""
         left = self.moving() + self._waiting()

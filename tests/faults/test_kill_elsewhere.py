@@ -1,7 +1,6 @@
 """Kill -9 where an undisturbed journey does not pass: at set-up, at a person's command, at an end, in trouble."""
 
 import sqlite3
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +144,7 @@ class OnDuplicate:
             lab.scan(f"{SLIDES[0]}.svs", "again.svs")
             dies(lab, "doors")
             lab.start("doors")
-            _until(lambda: len([*(lab.spool / "scans").iterdir()]) == len(SLIDES), "the copy is still there")
+            lab.wait(lambda: len([*(lab.spool / "scans").iterdir()]) == len(SLIDES), "the copy is still there")
             lab.kill()
             states = lab.rows("SELECT state FROM scan_file WHERE relative_path = 'again.svs'")
             found = [] if states == [("duplicate",)] else [f"the second file is {states}"]
@@ -217,7 +216,7 @@ class OnGivingBack:
                 books.execute("UPDATE step SET state = 'ready', lost = 1, result = NULL WHERE kind = 'convert'")
             books.close()
             lab.start("worker", self.failpoint)
-            _until(lambda: len(lab.rows("SELECT id FROM step WHERE state = 'running'")) == len(SLIDES), "not claimed")
+            lab.wait(lambda: len(lab.rows("SELECT id FROM step WHERE state = 'running'")) == len(SLIDES), "not claimed")
             lab.running["worker"].process.terminate()
             dies(lab, "worker")
             lab.start("worker")
@@ -290,7 +289,7 @@ def _wait_for_people(lab: FaultLab) -> None:
     lab.scan(NO_LABEL, "unnamed.svs")
     lab.scan(NO_TISSUE, f"{SLIDES[1]}.svs")
     asked = "SELECT count(*) FROM step WHERE waiting_for = 'a person'"
-    _until(lambda: lab.rows(asked) == [(2,)] and not lab.moving(), "nobody is asked")
+    lab.wait(lambda: lab.rows(asked) == [(2,)] and not lab.moving(), "nobody is asked")
     lab.stop()
 
 
@@ -298,7 +297,7 @@ def _until_another_worker(lab: FaultLab, failpoint: str | None) -> None:
     count = "SELECT count(*) FROM worker"
     known = lab.rows(count)
     lab.start("worker", failpoint)
-    _until(lambda: lab.rows(count) > known, "no worker began")
+    lab.wait(lambda: lab.rows(count) > known, "no worker began")
 
 
 def _scan(lab: FaultLab, which: str) -> str:
@@ -315,13 +314,6 @@ def _told(lab: FaultLab, state: str, wanted: int) -> list[str]:
     """Return what is wrong with how often the LIMS is to be told that a slide is in this state."""
     [(count,)] = lab.rows(f"SELECT count(*) FROM outbox WHERE event_key LIKE '{state}:%'")  # noqa: S608 - as above
     return [] if count == wanted else [f"the LIMS is told {count} times that a slide is {state}"]
-
-
-def _until(holds: Callable[[], bool], sentence: str, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, sentence
-        time.sleep(0.02)
 
 
 def _said(lab: FaultLab) -> str:

@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -43,25 +42,25 @@ def test_a_killed_supervisor_leaves_no_orphan(bench: Bench, tmp_path: Path) -> N
     with laboratory(bench.template, tmp_path / "home") as lab:
         up = lab.start("up")
         wait_for_port(lab.mllp)
-        _until(lambda: len(_descendants(up.process.pid)) >= 3, "the fork server was never started")
+        lab.wait(lambda: len(_descendants(up.process.pid)) >= 3, "the fork server was never started")
         ours = _descendants(up.process.pid)
 
         up.process.kill()
         up.ended()
 
-        _all_end(ours)
+        _all_end(lab, ours)
 
 
 def test_a_supervisor_that_is_killed_while_its_children_start_leaves_no_orphan(bench: Bench, tmp_path: Path) -> None:
     with laboratory(bench.template, tmp_path / "home") as lab:
         up = lab.start("up")
-        _until(lambda: len(_children(up.process.pid)) == 2, "the children were never started")
+        lab.wait(lambda: len(_children(up.process.pid)) == 2, "the children were never started")
         ours = _descendants(up.process.pid)
 
         up.process.kill()
         up.ended()
 
-        _all_end(ours)
+        _all_end(lab, ours)
 
 
 def test_a_supervisor_starts_again_what_was_killed_and_the_journey_ends_the_same(bench: Bench, tmp_path: Path) -> None:
@@ -115,10 +114,10 @@ def test_a_worker_that_wakes_after_its_grace_ends_nothing_that_another_took_over
         assert breaches(lab, bench.end) == []
 
 
-def _all_end(pids: set[int]) -> None:
+def _all_end(lab: FaultLab, pids: set[int]) -> None:
     """Wait until none of these processes lives; end those that do not end by themselves."""
     try:
-        _until(lambda: not any(map(_lives, pids)), "a child outlived its supervisor")
+        lab.wait(lambda: not any(map(_lives, pids)), "a child outlived its supervisor")
     finally:
         for pid in filter(_lives, pids):
             os.kill(pid, signal.SIGKILL)
@@ -126,7 +125,7 @@ def _all_end(pids: set[int]) -> None:
 
 def _until_running(lab: FaultLab, kind: str) -> None:
     running = f"SELECT id FROM step WHERE kind = '{kind}' AND state = 'running'"  # noqa: S608 - a word of our own
-    _until(lambda: lab.rows(running) != [], f"{kind} never ran")
+    lab.wait(lambda: lab.rows(running) != [], f"{kind} never ran")
 
 
 def _pid_of(lab: FaultLab, name: str) -> int:
@@ -151,10 +150,3 @@ def _lives(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
-
-
-def _until(holds: Callable[[], bool], sentence: str, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, sentence
-        time.sleep(0.01)
