@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.settings import ScannerFolder
 from connectors.wiring import open_archive, open_database
@@ -127,7 +128,8 @@ def _was_used(installation: Installation) -> bool:
     try:
         with database.read() as session:
             return session.scalar(select(Instance.id).limit(1)) is not None
-    except TransientError:
+    except (TransientError, SQLAlchemyError):
+        # It is away or has no tables yet, which is said elsewhere.
         return False
     finally:
         database.close()

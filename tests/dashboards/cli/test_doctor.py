@@ -232,9 +232,12 @@ def looked(on_database: Installation, change: Callable[[Database], object]) -> F
     return books.database(on_database)
 
 
-def test_a_database_without_tables_gets_them_at_a_start(on_database: Installation) -> None:
+def test_a_database_without_tables_gets_them_at_a_start_and_the_archive_is_prepared_then(
+    on_database: Installation,
+) -> None:
     found = looked(on_database, lambda database: database.engine.connect().close())
     assert only(found, "database").level == "note"
+    assert only(places.archive(on_database), "archive").level == "note"
 
 
 def test_a_database_of_a_newer_version_is_not_for_this_one(on_database: Installation) -> None:
