@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -158,12 +158,15 @@ class FaultLab:
         self.ports["lims"] = port
         _write_settings(self.home, **self.ports)
 
-    def start(self, name: str, failpoint: str | None = None, **more: str) -> Running:
-        """Start ``doors`` or ``worker`` alone, to be killed at a failpoint if one is named."""
+    def start(self, name: str, failpoint: str | None = None, under: Sequence[str] = (), **more: str) -> Running:
+        """Start ``doors`` or ``worker`` alone, to be killed at a failpoint if one is named.
+
+        ``under`` is a command to run it under, ``more`` goes to its environment.
+        """
         log = self.home / f"{name}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "dashboards.cli.main", "--home", str(self.home), name],
+                [*under, sys.executable, "-m", "dashboards.cli.main", "--home", str(self.home), name],
                 cwd=self.root,
                 env=environment(failpoint, more),
                 stdin=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ from typing import Final
 from tests.faults.experiment import Bench, dies
 from tests.faults.lab import FaultLab, laboratory
 from tests.faults.oracle import acknowledged_is_kept, breaches
+from tests.faults.power_cut import traced_journey
 from tests.faults.survey import ROOT
 
 _QUIET_SECONDS: Final = 45.0
@@ -255,5 +256,11 @@ def _announce(session, settings, case, announced, event_key, about):
         ),
         _journey_and_kill("worker", "send.after_send:1"),
         "was told in 2 versions",
+    ),
+    Mutant(
+        "a copy gets its name before its bytes are on the disk",
+        (Change("connectors/scanners/spool.py", "        os.fsync(copy.fileno())\n", ""),),
+        traced_journey,
+        "was not on the disk when it got its name",
     ),
 )
