@@ -98,7 +98,7 @@ def match_to_slide(session: Session, settings: Settings, scan: Scan, matched: Sl
     to_redo = session.scalars(
         select(Scan)
         .where(Scan.slide_id == matched.slide_id, Scan.id != scan.id)
-        .where(Scan.outcome == Outcome.ACTIVE, Scan.quality == Quality.RESCAN, Scan.storage == Storage.RECEIVED)
+        .where(Scan.outcome == Outcome.ACTIVE, Scan.quality == Quality.RESCAN)
         .with_for_update()
     ).all()
     for old in to_redo:

@@ -54,7 +54,7 @@ def judge(expected: Sequence[ExpectedSlide], *, closed: bool, released: bool) ->
 def standing_of(slide: ExpectedSlide) -> SlideStanding:
     """Return where a slide stands: its best active scan decides."""
     active = [scan for scan in slide.scans if scan.outcome == Outcome.ACTIVE]
-    if any(scan.storage == Storage.PROVEN for scan in active):
+    if any(scan.storage == Storage.PROVEN and scan.quality != Quality.RESCAN for scan in active):
         return "archived"
     if slide.route == Route.GLASS_ONLY:
         return "glass only"

@@ -159,6 +159,9 @@ def _raised(state: ScanState, _fact: EditionRaised) -> ScanState:
 
 
 def _stored(state: ScanState, fact: ObjectsStored) -> ScanState:
+    if state.storage == Storage.PROVEN:
+        # Stored again by a rerun: the same bytes, which a proof has read already.
+        return state
     return replace(state, storage=Storage.STORED) if fact.edition == state.edition else state
 
 

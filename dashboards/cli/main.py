@@ -1,6 +1,7 @@
 """The one command, ``coverslip``: what people do, and the processes that do the rest."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Whatever goes wrong, people get one sentence on stderr.
     """
+    # What is written holds patients' data: only its owner and their group may read it.
+    os.umask(0o027)
     try:
         app(arguments)
     except TransientError as error:

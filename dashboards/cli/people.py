@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from dashboards.cli.desk import AsJson, By, Reason, console, opened, plain, plain_table, print_json, short
 from dashboards.cli.rows import print_rows, row_as_json
 from flows import actions
-from flows.actions import Acted, Desk, Person, Rerun, case_named, scan_named, slide_named
+from flows.actions import Acted, Desk, Person, Rerun, case_named, message_named, scan_named, slide_named
 from flows.standing import list_rows
 from models.errors import RefusedError
 from models.tables.case import Identifier, Slide
@@ -54,6 +54,7 @@ def register(app: typer.Typer) -> None:
     app.command()(release)
     app.command()(rerun)
     app.command()(withdraw)
+    app.command()(replay)
 
 
 def list_command(
@@ -141,6 +142,43 @@ def withdraw(
     with opened(context) as desk:
         scan_id = _named(desk, scan_named, scan)
         _say(desk, actions.withdraw(desk, scan_id, Person(by, reason), close=close), as_json=as_json)
+
+
+def replay(
+    context: typer.Context,
+    message: Annotated[
+        str | None, typer.Argument(metavar="MESSAGE", help="A message's id, or at least its first six characters.")
+    ] = None,
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who you are; kept with what is changed.")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with what is changed.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Have a message that was set aside read again; without MESSAGE, list those that were."""
+    with opened(context) as desk:
+        if message is None:
+            _list_set_aside(desk, as_json=as_json)
+            return
+        acted = actions.replay(desk, _named(desk, message_named, message), Person(by, reason))
+    if as_json:
+        print_json(asdict(acted))
+    else:
+        console().print(plain("; ".join((acted.what, *acted.follows)) + "."), soft_wrap=True)
+
+
+def _list_set_aside(desk: Desk, *, as_json: bool) -> None:
+    with desk.database.read() as session:
+        found = actions.set_aside_messages(session)
+    if as_json:
+        fields = ("id", "peer", "message_type", "received_at", "problem")
+        print_json([{name: getattr(one, name) for name in fields} for one in found])
+        return
+    if not found:
+        print("No message was set aside.")
+        return
+    table = plain_table("Message", "From", "Type", "Why")
+    for one in found:
+        table.add_row(short(one.id), one.peer, plain(one.message_type), plain(one.problem))
+    console().print(table)
 
 
 def _named(desk: Desk, how: Callable[[Session, str], str], name: str) -> str:

@@ -6,8 +6,9 @@ nothing.
 
 from flows.actions.desk import Acted, Desk, Person
 from flows.actions.matching import match
-from flows.actions.naming import case_named, scan_named, scan_or_case_named, slide_named
+from flows.actions.naming import case_named, message_named, scan_named, scan_or_case_named, slide_named
 from flows.actions.releasing import release
+from flows.actions.replaying import replay, set_aside_messages
 from flows.actions.rerunning import Rerun, preview_rerun, rerun
 from flows.actions.reviewing import review
 from flows.actions.withdrawing import withdraw
@@ -19,12 +20,15 @@ __all__ = [
     "Rerun",
     "case_named",
     "match",
+    "message_named",
     "preview_rerun",
     "release",
+    "replay",
     "rerun",
     "review",
     "scan_named",
     "scan_or_case_named",
+    "set_aside_messages",
     "slide_named",
     "withdraw",
 ]

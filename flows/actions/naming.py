@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from models.errors import RefusedError
+from models.tables.books import InboxMessage
 from models.tables.case import Case, Slide
 from models.tables.scan import Scan
 
@@ -30,6 +31,11 @@ def scan_named(session: Session, name: str) -> str:
 def case_named(session: Session, name: str) -> str:
     """Return the id of the one case that this names; as ``scan_named``."""
     return _only("case", _beginning_with(session, Case.id, name), name)
+
+
+def message_named(session: Session, name: str) -> str:
+    """Return the id of the one message that came in that this names; as ``scan_named``."""
+    return _only("message", _beginning_with(session, InboxMessage.id, name), name)
 
 
 def scan_or_case_named(session: Session, name: str) -> tuple[str, str]:

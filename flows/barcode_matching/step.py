@@ -25,7 +25,7 @@ from flows.pictures import LABEL, keep_picture
 from flows.step import A_PERSON, THE_LIMS, End, cause_of, scan_at_work
 from models import facets
 from models.database import database_now
-from models.facets import Identity, Quality, Storage
+from models.facets import Identity, Quality
 from models.scan_fold import SlideMatched, SlideUnmatched
 from models.tables.case import Case, Slide
 from models.tables.scan import Scan
@@ -39,7 +39,7 @@ _CPU_SECONDS = 60
 _HAS_A_SCAN = (
     select(Scan.id)
     .where(Scan.slide_id == Slide.id, Scan.outcome.in_((facets.Outcome.ACTIVE, facets.Outcome.CANCELLED)))
-    .where((Scan.quality != Quality.RESCAN) | (Scan.storage == Storage.PROVEN))
+    .where(Scan.quality != Quality.RESCAN)
     .exists()
 )
 

@@ -193,13 +193,13 @@ def _scan_row(row: ResultRow[*tuple[Any, ...]], steps: list[OpenStep]) -> Row:
 
 
 def _expected_slides(session: Session) -> list[Row]:
-    """Return the slides that a wait says are to be scanned and that have no active scan."""
+    """Return the slides that a wait says are to be scanned and that have no scan on its way."""
     waits = (
         select(Slide.id, *_slide_columns(), *step_columns())
         .select_from(Step)
         .join(Slide, Slide.id == Step.subject_id)
         .join(Case, Case.id == Slide.case_id)
-        .where(is_open(), Step.kind == "expect_scan", ~_has_active_scan())
+        .where(is_open(), Step.kind == "expect_scan", ~_has_active_scan(Scan.storage.in_(_MOVING_STORAGE)))
     )
     return _slide_rows(session.execute(waits))
 
@@ -223,8 +223,8 @@ def _slide_columns() -> list[Any]:
     ]
 
 
-def _has_active_scan() -> Any:  # noqa: ANN401 - SQLAlchemy's conditions
-    return select(Scan.id).where(Scan.slide_id == Slide.id, Scan.outcome == Outcome.ACTIVE).exists()
+def _has_active_scan(*which: ColumnElement[bool]) -> Any:  # noqa: ANN401 - SQLAlchemy's conditions
+    return select(Scan.id).where(Scan.slide_id == Slide.id, Scan.outcome == Outcome.ACTIVE, *which).exists()
 
 
 def _slide_rows(found: Iterable[Any]) -> list[Row]:

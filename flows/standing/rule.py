@@ -110,7 +110,7 @@ def standing_of_scan(
     """
     if scan.outcome != Outcome.ACTIVE:
         return Standing(State(scan.outcome), None, changed_at, reason=scan.reason)
-    if scan.storage in (Storage.PROVEN, Storage.PURGED):
+    if scan.storage in (Storage.PROVEN, Storage.PURGED) and scan.quality != Quality.RESCAN:
         return Standing(State.ASSIGNED if assigned else State.ARCHIVED, None, changed_at)
     # What a person has to do comes first, then what the LIMS has to, then what goes on by itself.
     for waiting_for, state in _STATE_OF_WAIT.items():

@@ -11,9 +11,11 @@ from tests.flows.actions.life import (
     ON_BOTH,
     ONE,
     TWO,
+    case_of,
     claim,
     finish,
     offered,
+    open_alerts,
     ordered,
     row,
     scanned,
@@ -82,7 +84,9 @@ def test_a_scan_to_be_made_again_is_not_archived_by_a_step_that_was_ready(lab: L
     assert standing(lab, scan_id) == ("pass", "matched", "proven", "active", 1)
 
 
-def test_an_archived_scan_may_be_wanted_again_and_stays_archived_meanwhile(lab: Lab, desk: Desk) -> None:
+def test_an_archived_scan_that_is_wanted_again_stays_archived_until_its_successor_is_matched(
+    lab: Lab, desk: Desk
+) -> None:
     ordered(lab)
     scan_id = scanned(lab, ONE)
     acted = review(desk, scan_id, "rescan", ANN)
@@ -90,9 +94,25 @@ def test_an_archived_scan_may_be_wanted_again_and_stays_archived_meanwhile(lab: 
     run_until_calm(lab)
     assert standing(lab, scan_id) == ("rescan", "matched", "proven", "active", 1)
     assert offered(lab, scan_id) == {1: 2}
+    assert waits(lab) == {("expect_scan", "a rescan")}
+    assert case_of(lab).images == "awaiting"
+    assert open_alerts(lab) == ["late slide"]
     assert told(lab)[-1] == "to be rescanned"
+    successor = scanned(lab, ONE, made=2)
+    assert standing(lab, scan_id)[3] == "superseded"
+    assert standing(lab, successor) == ("pass", "matched", "proven", "active", 1)
+    assert (case_of(lab).images, waits(lab), open_alerts(lab)) == ("ready", set(), [])
+
+
+def test_a_rescan_of_an_archived_scan_is_overruled(lab: Lab, desk: Desk) -> None:
+    ordered(lab)
+    scan_id = scanned(lab, ONE)
+    review(desk, scan_id, "rescan", ANN)
+    run_until_calm(lab)
     review(desk, scan_id, "pass", ANN)
+    run_until_calm(lab)
     assert standing(lab, scan_id) == ("pass", "matched", "proven", "active", 1)
+    assert (case_of(lab).images, waits(lab)) == ("ready", set())
 
 
 def test_a_review_that_the_state_forbids_is_refused(lab: Lab, desk: Desk) -> None:
