@@ -131,7 +131,9 @@ def test_a_file_of_another_size_than_expected_is_left_for_later(spool: Spool, sl
 
 
 def test_a_file_that_is_written_while_it_is_copied_is_left_for_later(spool: Spool, slide: Path) -> None:
-    ended = threading.Event()
+    # Large enough that the copy takes longer than the tick of a file's clock.
+    slide.write_bytes(bytes(64 << 20))
+    began, ended = threading.Event(), threading.Event()
 
     def write_on() -> None:
         with slide.open("r+b") as scanner:
@@ -139,10 +141,12 @@ def test_a_file_that_is_written_while_it_is_copied_is_left_for_later(spool: Spoo
                 scanner.seek(0)
                 scanner.write(b"A")
                 scanner.flush()
+                began.set()
 
     scanner = threading.Thread(target=write_on)
     scanner.start()
     try:
+        assert began.wait(timeout=30)
         with pytest.raises(TransientError, match="changed while it was copied"):
             take(spool, slide)
     finally:
