@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, cast
 
 import pytest
 
 from tests.faults.experiment import Bench, Plan
-from tests.faults.lab import laboratory, make_template
-from tests.faults.oracle import breaches, end_of
+from tests.faults.lab import NO_LABEL, NO_TISSUE, SLIDES, laboratory, make_template
+from tests.faults.lims import Lims
+from tests.faults.oracle import End, breaches, end_of
 
 # Most of a journey is waiting: for files to settle, for a dead worker's grace. Two cores keep three of them busy.
 _AT_ONCE: Final = 3
@@ -19,11 +21,20 @@ _AT_ONCE: Final = 3
 
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """A laboratory to copy and the journey as it should be; its end is judged before anything is compared with it."""
+    """Laboratories to copy, and the journey as it should be."""
     folder = tmp_path_factory.mktemp("bench")
-    template, finished = make_template(folder / "template"), folder / "finished"
-    with laboratory(template, finished) as lab:
-        logs = {process: folder / f"{process}.passed" for process in ("doors", "worker")}
+    template = make_template(folder / "template")
+    with ThreadPoolExecutor(2) as pool:
+        asking = pool.submit(_ask_people, template, folder / "asking")
+        finished = pool.submit(_undisturbed, template, folder / "finished")
+        lims, end, passed = finished.result()
+        return Bench(template, folder / "finished", asking.result(), lims, end, passed)
+
+
+def _undisturbed(template: Path, home: Path) -> tuple[Lims, End, dict[str, Counter[str]]]:
+    """Let the journey go by; its end is judged before anything is compared with it."""
+    with laboratory(template, home) as lab:
+        logs = {process: home.parent / f"{process}.passed" for process in ("doors", "worker")}
         for process, log in logs.items():
             lab.start(process, COVERSLIP_FAILPOINT_LOG=str(log))
         lab.deliver()
@@ -31,7 +42,21 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         passed = {process: Counter(log.read_text().split()) for process, log in logs.items()}
         assert lab.stop() == {"doors": 0, "worker": 0}
         assert breaches(lab) == []
-        return Bench(template, finished, lab.lims, end_of(lab), passed)
+        return lab.lims, end_of(lab), passed
+
+
+def _ask_people(template: Path, home: Path) -> Path:
+    """Scan a slide without a label and one without tissue, until both wait for a person."""
+    asked = "SELECT count(*) FROM step WHERE waiting_for = 'a person'"
+    with laboratory(template, home) as lab:
+        for process in ("doors", "worker"):
+            lab.start(process)
+        lab.order()
+        lab.scan(NO_LABEL, "unnamed.svs")
+        lab.scan(NO_TISSUE, f"{SLIDES[1]}.svs")
+        lab.wait(lambda: lab.rows(asked) == [(2,)] and not lab.moving(), "nobody is asked")
+        lab.stop()
+    return home
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ class Bench:
         A state folder that is set up and empty.
     finished
         The state folder of the undisturbed run, at its end.
+    asking
+        A state folder in which one scan waits for a person to say which slide it is, and another for a verdict.
     lims
         What the LIMS of that run saw.
     end
@@ -37,6 +39,7 @@ class Bench:
 
     template: Path
     finished: Path
+    asking: Path
     lims: Lims
     end: End
     passed: dict[str, Counter[str]]

@@ -111,6 +111,16 @@ def breaches(lab: FaultLab, expected: End | None = None) -> list[str]:
     return found
 
 
+def audited(lab: FaultLab) -> list[str]:
+    """Return what our own audit of the books finds, which must be nothing at any time."""
+    settings = load(lab.home)
+    database = open_database(settings)
+    try:
+        return list(_audited(settings, database))
+    finally:
+        database.close()
+
+
 def acknowledged_is_kept(lab: FaultLab) -> Iterator[str]:
     """Whatever a client saw acknowledged is in the inbox with the same bytes, once, and always with the same answer."""
     for name, answers in lab.lims.answers.items():

@@ -11,8 +11,8 @@ import pytest
 from connectors.settings import load
 from tests.faults.conftest import Experiments
 from tests.faults.experiment import Bench, InTurn, Plan, dies, killed_in_turn
-from tests.faults.lab import ACCESSION, NO_LABEL, NO_TISSUE, SLIDES, FaultLab, laboratory
-from tests.faults.oracle import breaches, differences, end_of
+from tests.faults.lab import ACCESSION, SLIDES, FaultLab, laboratory
+from tests.faults.oracle import audited, breaches, differences, end_of
 
 pytestmark = pytest.mark.faults
 
@@ -77,20 +77,19 @@ class OnCommand:
 
     def carry_out(self, bench: Bench, home: Path) -> list[str]:
         """Compare with the same command in a laboratory like this one, where nobody killed it."""
-        with laboratory(bench.template, home / "waiting") as lab:
-            _wait_for_people(lab)
-            before = end_of(lab)
-            command = _COMMANDS[self.failpoint.split(".")[1]](lab)
-            with laboratory(lab.home, home / "whole", known=lab.lims) as whole:
-                status = whole.command(*command, *_BY)
-                found = [] if status == 0 else [f"the command ended with {status}:\n{_said(whole)}"]
-                after = end_of(whole)
+        with laboratory(bench.asking, home / "whole") as whole:
+            before = end_of(whole)
+            command = _COMMANDS[self.failpoint.split(".")[1]](whole)
+            status = whole.command(*command, *_BY)
+            found = [] if status == 0 else [f"the command ended with {status}:\n{_said(whole)}"]
+            after = end_of(whole)
+        with laboratory(bench.asking, home / "killed") as lab:
             found += [] if after != before else ["the command changes nothing: there is nothing to be killed at"]
             found += [] if lab.command(*command, *_BY, failpoint=self.failpoint) == -9 else ["it was not killed"]
             if self.failpoint.endswith(".before_commit"):
                 found += differences(before, end_of(lab))
                 lab.command(*command, *_BY)
-            return [*found, *differences(after, end_of(lab)), *breaches(lab)]
+            return [*found, *differences(after, end_of(lab)), *audited(lab)]
 
 
 _COMMANDS: Final[dict[str, Callable[[FaultLab], tuple[str, ...]]]] = {
@@ -279,18 +278,6 @@ def test_no_promise_is_broken_by_a_kill(plan: Plan, experiments: Experiments) ->
 def _order_and_scan_one(lab: FaultLab) -> None:
     lab.order()
     lab.scan(f"{SLIDES[0]}.svs")
-
-
-def _wait_for_people(lab: FaultLab) -> None:
-    """Scan a slide without a label and one without tissue, and wait until both wait for a person."""
-    for process in ("doors", "worker"):
-        lab.start(process)
-    lab.order()
-    lab.scan(NO_LABEL, "unnamed.svs")
-    lab.scan(NO_TISSUE, f"{SLIDES[1]}.svs")
-    asked = "SELECT count(*) FROM step WHERE waiting_for = 'a person'"
-    lab.wait(lambda: lab.rows(asked) == [(2,)] and not lab.moving(), "nobody is asked")
-    lab.stop()
 
 
 def _until_another_worker(lab: FaultLab, failpoint: str | None) -> None:
