@@ -206,8 +206,9 @@ def _matters_to_others(before: ScanState, after: ScanState) -> bool:
 
 def _tell(session: Session, settings: Settings, scan: Scan, before: ScanState, after: ScanState, cause: Cause) -> None:
     """Let the slide, its case and the LIMS know."""
-    for slide_id in sorted({one for one in (before.slide_id, after.slide_id) if one}):
-        _name_preferred(session, slide_id)
+    if Storage.PROVEN in (before.storage, after.storage):
+        for slide_id in sorted({one for one in (before.slide_id, after.slide_id) if one}):
+            _name_preferred(session, slide_id)
     announce.scan_changed(session, settings, scan, before, after)
     for case_id in sorted({one for one in (before.case_id, after.case_id) if one}):
         cases.evaluate(session, settings, case_id, cause)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from connectors.archive.protocol import Holding, RejectionReason, StoredInstance
 from connectors.lims.sender import Answer
 from connectors.settings import Engine as EngineSettings
-from connectors.settings import Hours, LimsPeer, Listener, Reader, Settings, SiteRules
+from connectors.settings import Hours, LimsPeer, Listener, Reader, Settings, SiteRules, Work
 from connectors.telemetry import Telemetry
 from connectors.wiring import Lab
 from flows.archive_upload.step import CONVERT
@@ -52,6 +52,8 @@ def settings_of(home: Path, prefect_port: int | None) -> Settings:
             Reader(id=f"reader-{n}", name=f"Reader {n}", site="site-a", leads=("breast",), hours=(_EVERY_DAY,))
             for n in range(20)
         ),
+        # A step that does nothing holds its slot for nothing: the limit on uploads is not what is measured.
+        work=Work(archive_upload=16),
         engine=EngineSettings(enabled=prefect_port is not None, port=prefect_port or 4200),
     )
 
