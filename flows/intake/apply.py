@@ -147,11 +147,11 @@ def _consequences(
     slides = session.scalars(select(Slide).where(Slide.case_id == case.id).order_by(Slide.id)).all()
     turned = was[0] != case.cancelled
     gone = slides if turned and case.cancelled else projected.cancelled
-    back = slides if turned and not case.cancelled else projected.reinstated
+    back = slides if turned else projected.reinstated
     for slide in gone:
         _slide_cancelled(lab, session, slide, cause)
     for slide in back:
-        if not slide.cancelled:
+        if not slide.cancelled and not case.cancelled:
             _slide_reinstated(lab, session, slide, cause)
     named = (*projected.registered, *projected.cancelled, *back)
     for key in sorted({order_key(slide.container_identifier) for slide in named}):
