@@ -1,12 +1,14 @@
 """The one queue. Six verbs: claim, finish, wait, wake, give back, rerun; and ``add``, which they share.
 
+One file on purpose, though long: whoever checks that no step is lost or done twice reads all of it at once. The
+values it is spoken to with are in ``flows.claims``.
+
 Every verb works inside the caller's write transaction, so that the end of a step, the model, its followers and
 the outbox change together or not at all. Nothing else may change the state of a step, but for
 ``flows.sweep``, which ends what nobody holds any more.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,97 +16,40 @@ from sqlalchemy import bindparam, func, insert, literal, select, text, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
+from flows.claims import Claim, LostClaimError, NewStep, Wait, Wanted
 from models.base import table_of
 from models.database import database_now, insert_unless_there
-from models.errors import CoverslipError
-from models.facets import OPEN_STEP_STATES, Lane, StepState
+from models.facets import OPEN_STEP_STATES, StepState
 from models.tables.step import Slot, Step
+
+__all__ = [
+    "Claim",
+    "LostClaimError",
+    "NewStep",
+    "Wait",
+    "Wanted",
+    "add",
+    "claim",
+    "end_open",
+    "finish",
+    "give_back",
+    "hold_key",
+    "next_subject",
+    "open_slot",
+    "pause_slot",
+    "rank_at",
+    "reprioritise",
+    "rerun",
+    "supersede",
+    "wait",
+    "wake",
+]
 
 # A step that was claimed this often without an end stops its worker: a person must look at it.
 _MOST_CLAIMS_WITHOUT_END = 3
 # RCPath KPI 6.4 as laboratories apply it: most cases within 10 calendar days.
 _USUAL_TURNAROUND = timedelta(days=10)
 _STOPPED_ITS_WORKER = "stopped its worker: claimed three times and never ended; look at its input, then rerun it"
-
-
-class LostClaimError(CoverslipError):
-    """The attempt is no longer ours: another worker, a rerun or a person has taken the step over."""
-
-
-@dataclass(frozen=True)
-class NewStep:
-    """A step to be added, unless it is there already."""
-
-    kind: str
-    stage: str
-    subject_kind: str
-    subject_id: str
-    rank_at: datetime
-    lane: int = Lane.ROUTINE
-    generation: int = 1
-    edition: int = 1
-    place: str = ""
-    slot: str = ""
-    order_key: str | None = None
-    wait: "Wait | None" = None
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Waiting for what, recognised by which key, until when, and what happens then."""
-
-    waiting_for: str
-    key: str
-    until: datetime
-    then: str
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One attempt at one step: the right to end it, as long as nobody took it over."""
-
-    id: int
-    kind: str
-    stage: str
-    subject_kind: str
-    subject_id: str
-    generation: int
-    edition: int
-    lane: int
-    rank_at: datetime
-    slot: str
-    attempt: int
-    lost: int
-    tries: int
-    expired: bool
-    alerted: bool
-    worker_id: str
-
-    @property
-    def run_number(self) -> int:
-        """One number for one attempt at one step, for the folder it works in."""
-        return self.id * 1_000 + self.attempt
-
-    @property
-    def alone(self) -> bool:
-        """Whether nothing else should run beside it: it may be what killed a worker before."""
-        return self.lost > 0
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a worker is able to claim now."""
-
-    stage: str
-    kinds: tuple[str, ...]
-    limit: int
-    deadline: timedelta
-    most_lane: int = Lane.ROUTINE
-    places: tuple[str, ...] = ("",)
-    slotted: bool = False
-    """Whether steps of this stage are limited by slots."""
-    ordered: bool = False
-    """Whether steps of this stage must keep the order of their ``order_key``."""
 
 
 _STEP = table_of(Step)
