@@ -81,7 +81,10 @@ class _Server:
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     def _take_request(self) -> bool:
-        message, descriptors, _, _ = socket.recv_fds(self._control, _PACKET_BYTES, 2)
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self._control, _PACKET_BYTES, 2)
+        except ConnectionResetError:
+            return False  # the other end was killed before it had read that we are ready
         if not message:
             return False
         status, answer = descriptors
