@@ -22,7 +22,6 @@ from connectors.first_lab import describe, write_first_lab
 from connectors.settings import Settings, load
 from connectors.wiring import Lab, open_archive, open_database, open_lab
 from dashboards.cli.home import home_of
-from dashboards.doors import run_doors
 from dashboards.supervisor import Supervisor, die_with_parent
 from flows.engine import BareEngine, Engine, PrefectEngine
 from flows.people import sync_people
@@ -73,6 +72,8 @@ def migrate_command(context: typer.Context) -> None:
 
 def doors(context: typer.Context) -> None:
     """Run the doors alone: MLLP listeners, scanner folders, the page."""
+    from dashboards.doors import run_doors
+
     settings = _begin(home_of(context))
 
     async def serve() -> None:
