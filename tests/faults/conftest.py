@@ -11,7 +11,7 @@ from typing import Final, cast
 import pytest
 
 from tests.faults.experiment import Bench, Plan
-from tests.faults.lab import NO_LABEL, NO_TISSUE, SLIDES, laboratory, make_template
+from tests.faults.lab import NO_LABEL, NO_TISSUE, SLIDES, foreign_order, laboratory, make_template
 from tests.faults.lims import Lims
 from tests.faults.oracle import End, breaches, end_of
 
@@ -46,12 +46,13 @@ def _undisturbed(template: Path, home: Path) -> tuple[Lims, End, dict[str, Count
 
 
 def _ask_people(template: Path, home: Path) -> Path:
-    """Scan a slide without a label and one without tissue, until both wait for a person."""
+    """Scan a slide without a label and one without tissue, until both wait for a person; and order what can't be."""
     asked = "SELECT count(*) FROM step WHERE waiting_for = 'a person'"
     with laboratory(template, home) as lab:
         for process in ("doors", "worker"):
             lab.start(process)
         lab.order()
+        lab.lims.send(foreign_order(), lab.mllp)
         lab.scan(NO_LABEL, "unnamed.svs")
         lab.scan(NO_TISSUE, f"{SLIDES[1]}.svs")
         lab.wait(lambda: lab.rows(asked) == [(2,)] and not lab.moving(), "nobody is asked")

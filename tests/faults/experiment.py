@@ -1,20 +1,23 @@
 """Experiments: what is done to a laboratory, and which promises it breaks by that."""
 
+import fcntl
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from tests.faults.lab import FaultLab, laboratory
+from tests.faults.lab import FaultLab, Running, laboratory
 from tests.faults.lims import Lims
 from tests.faults.oracle import End, breaches
 
 _IN_A_CHILD: Final = "conversion."
 """Begins the names that only a decoding child passes: it dies alone, and its worker is killed after it."""
 
-_DEATH_SECONDS: Final = 40.0
+_DEATH_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,17 @@ def dies(lab: FaultLab, process: str, finished: Callable[[], bool] = lambda: Fal
         time.sleep(0.02)
     message = f"{process} was not killed within {_DEATH_SECONDS:g} s: {lab.moving()}\n{lab.logs()}"
     raise AssertionError(message)
+
+
+def pause_outside_of_writes(lab: FaultLab, running: Running) -> None:
+    """Stop a process where it does not hold the database: one that does holds up every other, and rightly."""
+    while True:
+        running.process.send_signal(signal.SIGSTOP)
+        with (lab.home / "coverslip.db.lock").open("ab") as lock, suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        running.process.send_signal(signal.SIGCONT)
+        time.sleep(0.01)
 
 
 def _with_children_killed(bench: Bench, home: Path, failpoint: str, hit: int) -> list[str]:

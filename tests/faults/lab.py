@@ -5,15 +5,17 @@ messages out. Prefect stays off: a shift runs the same without it, and starts at
 """
 
 import os
+import random
 import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +28,11 @@ ACCESSION: Final = "26H004821"
 SLIDES: Final = (f"{ACCESSION}-A1-1", f"{ACCESSION}-A1-2")
 _SIDE_PX: Final = 1280
 _START_SECONDS: Final = 30.0
+
+# Linux takes the ports of outgoing connections from 32768 on (ip_local_port_range).
+_PORTS: Final = (15_000, 32_000)
+_given: set[int] = set()
+_choosing = threading.Lock()
 
 _SETTINGS: Final = """
 installation_key = "{key}"
@@ -94,6 +101,12 @@ def messages() -> tuple[bytes, ...]:
     for slide in SLIDES:
         order += _group(slide, f"{ACCESSION}-A1", "GLASS")
     return _message("ADT^A08^ADT_A01", "M1", "EVN|A08", _PID, "PV1|1|O"), _message("OML^O33^OML_O33", "M2", *order)
+
+
+def foreign_order() -> bytes:
+    """Return an order of another case that claims the first one's slides: it is kept, and set aside."""
+    slides = [segment for slide in SLIDES for segment in _group(slide, f"{ACCESSION}-A1", "GLASS")]
+    return _message("OML^O33^OML_O33", "M3", _PID, *slides).replace(f"{ACCESSION}^LIMS".encode(), b"26H999999^LIMS")
 
 
 def _message(kind: str, name: str, *segments: str) -> bytes:
@@ -207,11 +220,11 @@ class FaultLab:
                 check=False,
             ).returncode
 
-    def until_quiet(self, seconds: float = 60.0) -> None:
+    def until_quiet(self, seconds: float = 90.0) -> None:
         """Wait until the case is assigned and everybody was told; say what still moves when that takes too long."""
         self._until(self.unfinished, seconds)
 
-    def until_still(self, seconds: float = 60.0) -> None:
+    def until_still(self, seconds: float = 90.0) -> None:
         """Wait until nothing moves but what waits for a person or a scan."""
         self._until(self.moving, seconds)
 
@@ -328,12 +341,16 @@ def laboratory(template: Path, home: Path, root: Path = ROOT, *, known: Lims | N
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody had a moment ago."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in held]
-    for one in held:
-        one.close()
-    return ports
+    """Return ports of loopback that nobody has, nor will be given by chance: below those of outgoing connections."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(*_PORTS)
+        with suppress(OSError), _choosing:
+            if port not in _given:
+                socket.create_server(("127.0.0.1", port)).close()
+                _given.add(port)
+                found.append(port)
+    return found
 
 
 def wait_for_port(port: int, seconds: float = _START_SECONDS) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.faults.experiment import Bench, dies
+from tests.faults.experiment import Bench, dies, pause_outside_of_writes
 from tests.faults.lab import FaultLab, laboratory
 from tests.faults.oracle import acknowledged_is_kept, breaches
 from tests.faults.power_cut import traced_journey
@@ -104,7 +104,7 @@ def _pause(lab: FaultLab) -> list[str]:
     paused = lab.start("worker")
     running = "SELECT id FROM step WHERE kind = 'slide_qc' AND state = 'running'"
     lab.wait(lambda: lab.rows(running) != [], "no scan is judged")
-    paused.process.send_signal(signal.SIGSTOP)
+    pause_outside_of_writes(lab, paused)
     try:
         lab.start("worker")
         lab.until_quiet(_QUIET_SECONDS)

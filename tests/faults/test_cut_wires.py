@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -16,7 +17,9 @@ from tests.faults.proxy import Fault, FaultProxy
 
 pytestmark = pytest.mark.faults
 
-_ENDS = [pytest.param(False, id="closed"), pytest.param(True, id="reset")]
+# The first fails as planned; the others only when this machine is slower than a peer is patient.
+_TRIES: Final = 20
+_ENDS: Final = [pytest.param(False, id="closed"), pytest.param(True, id="reset")]
 
 
 @pytest.fixture
@@ -118,7 +121,7 @@ def _say(lab: FaultLab, wire: FaultProxy, message: bytes, patience_s: float = 5.
     """Say a message over a wire whose next connection fails, until it is acknowledged."""
     name = control_id(message)
     lab.lims.sent[name] = message
-    for _try in range(3):
+    for _try in range(_TRIES):
         answer = exchange(message, wire.port, patience_s)
         if answer:
             lab.lims.answers[name].append(answer)

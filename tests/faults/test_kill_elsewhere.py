@@ -11,7 +11,7 @@ import pytest
 from connectors.settings import load
 from tests.faults.conftest import Experiments
 from tests.faults.experiment import Bench, InTurn, Plan, dies, killed_in_turn
-from tests.faults.lab import ACCESSION, SLIDES, FaultLab, laboratory
+from tests.faults.lab import SLIDES, FaultLab, foreign_order, laboratory
 from tests.faults.oracle import audited, breaches, differences, end_of
 
 pytestmark = pytest.mark.faults
@@ -79,7 +79,7 @@ class OnCommand:
         """Compare with the same command in a laboratory like this one, where nobody killed it."""
         with laboratory(bench.asking, home / "whole") as whole:
             before = end_of(whole)
-            command = _COMMANDS[self.failpoint.split(".")[1]](whole)
+            command = _COMMANDS[self.failpoint.split(".")[-2]](whole)
             status = whole.command(*command, *_BY)
             found = [] if status == 0 else [f"the command ended with {status}:\n{_said(whole)}"]
             after = end_of(whole)
@@ -97,6 +97,7 @@ _COMMANDS: Final[dict[str, Callable[[FaultLab], tuple[str, ...]]]] = {
     "review": lambda lab: ("review", _scan(lab, "quality = 'review'"), "pass"),
     "release": lambda lab: ("release", str(lab.rows('SELECT id FROM "case"')[0][0])),
     "rerun": lambda lab: ("rerun", _scan(lab, "quality = 'review'"), "--from", "slide_qc"),
+    "replay": lambda lab: ("replay", str(lab.rows("SELECT id FROM inbox WHERE state = 'set aside'")[0][0])),
     "withdraw": lambda lab: ("withdraw", _scan(lab, "slide_id IS NOT NULL")),
 }
 
@@ -179,6 +180,31 @@ class OnSetAside:
 
 
 @dataclass(frozen=True)
+class OnEndedAlert:
+    """A worker is killed while it clears an alert about what is over."""
+
+    failpoint: str
+
+    def __str__(self) -> str:
+        return self.failpoint
+
+    def carry_out(self, bench: Bench, home: Path) -> list[str]:
+        """Leave an alert open about a scan that waits for nobody any more."""
+        with laboratory(bench.finished, home, known=bench.lims) as lab:
+            _write(
+                lab,
+                "INSERT INTO alert (subject_kind, subject_id, kind, sentence, raised_at)"
+                " SELECT 'scan', id, 'waits too long', 'waited', received_at FROM scan LIMIT 1",
+            )
+            lab.start("worker", self.failpoint)
+            dies(lab, "worker")
+            lab.start("worker")
+            lab.wait(lambda: lab.rows("SELECT id FROM alert WHERE cleared_at IS NULL") == [], "the alert stays")
+            lab.kill()
+            return breaches(lab)
+
+
+@dataclass(frozen=True)
 class AtStop:
     """A worker is killed while it ends cleanly."""
 
@@ -210,10 +236,7 @@ class OnGivingBack:
     def carry_out(self, bench: Bench, home: Path) -> list[str]:
         """Have both conversions done again, each alone, as after a death: one is begun, the other given back."""
         with laboratory(bench.finished, home, known=bench.lims) as lab:
-            books = sqlite3.connect(home / "coverslip.db")
-            with books:
-                books.execute("UPDATE step SET state = 'ready', lost = 1, result = NULL WHERE kind = 'convert'")
-            books.close()
+            _write(lab, "UPDATE step SET state = 'ready', lost = 1, result = NULL WHERE kind = 'convert'")
             lab.start("worker", self.failpoint)
             lab.wait(lambda: len(lab.rows("SELECT id FROM step WHERE state = 'running'")) == len(SLIDES), "not claimed")
             lab.running["worker"].process.terminate()
@@ -236,10 +259,9 @@ class InTrouble:
     def carry_out(self, bench: Bench, home: Path) -> list[str]:
         """Send an order that claims another case's slides: only writing its end finds that out."""
         with laboratory(bench.finished, home, known=bench.lims) as lab:
-            order = lab.lims.sent["M2"].replace(b"|M2|", b"|M3|").replace(f"{ACCESSION}^LIMS".encode(), b"26H999^LIMS")
             lab.start("doors")
             lab.start("worker", self.failpoint)
-            lab.lims.send(order, lab.mllp)
+            lab.lims.send(foreign_order(), lab.mllp)
             dies(lab, "worker")
             lab.start("worker")
             lab.until_still()
@@ -256,13 +278,15 @@ PLANS: Final[list[Plan]] = [
     *(AtSetUp(f"{name}.{when}") for name in ("migrate", "people") for when in _COMMITS),
     *(AtSetUp(f"archive.{when}_prepare") for when in ("before", "after")),
     *(AtFirstStart(f"first_lab.{when}_link") for when in ("before", "after")),
-    *(OnCommand(f"people.{what}.{when}") for what in _COMMANDS for when in _COMMITS),
+    *(OnCommand(f"people.{what}.{when}") for what in _COMMANDS if what != "replay" for when in _COMMITS),
+    *(OnCommand(f"replay.{when}") for when in _COMMITS),
     *(OnWithdrawal(f"reject.{when}_reject") for when in ("before", "after")),
     *(OnWithdrawal(f"archive.{when}_reject") for when in ("before", "after")),
     *(OnWithdrawal("archive.after_move", hit) for hit in (1, 2)),
     *(OnDuplicate(f"spool.{when}_remove") for when in ("before", "after")),
     *(InTurn(("slide_qc.claim.after_commit", f"sweep_lost.{when}")) for when in _COMMITS),
     *(OnSetAside(f"sweep_set_aside.{when}") for when in _COMMITS),
+    *(OnEndedAlert(f"sweep_alerts.{when}") for when in _COMMITS),
     *(AtStop(f"worker.end.{when}") for when in _COMMITS),
     *(OnGivingBack(f"archive_upload.give_back.{when}") for when in _COMMITS),
     *(InTrouble(f"intake.{verb}.{when}") for verb in ("claim_alone", "end_alone") for when in _COMMITS),
@@ -278,6 +302,14 @@ def test_no_promise_is_broken_by_a_kill(plan: Plan, experiments: Experiments) ->
 def _order_and_scan_one(lab: FaultLab) -> None:
     lab.order()
     lab.scan(f"{SLIDES[0]}.svs")
+
+
+def _write(lab: FaultLab, change: str) -> None:
+    """Change the books by hand, while nothing of ours runs."""
+    books = sqlite3.connect(lab.home / "coverslip.db")
+    with books:
+        books.execute(change)
+    books.close()
 
 
 def _until_another_worker(lab: FaultLab, failpoint: str | None) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.faults.experiment import Bench
+from tests.faults.experiment import Bench, pause_outside_of_writes
 from tests.faults.lab import FaultLab, laboratory, wait_for_port
 from tests.faults.oracle import breaches
 
@@ -99,7 +99,7 @@ def test_a_worker_that_wakes_after_its_grace_ends_nothing_that_another_took_over
         lab.deliver()
         paused = lab.start("worker")
         _until_running(lab, "slide_qc")
-        paused.process.send_signal(signal.SIGSTOP)
+        pause_outside_of_writes(lab, paused)
         try:
             lab.start("worker")
             lab.until_quiet()
