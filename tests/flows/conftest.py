@@ -23,3 +23,11 @@ def sqlite_lab(tmp_path: Path) -> Iterator[Lab]:
     opened = small_lab(tmp_path, f"sqlite:///{tmp_path / 'coverslip.db'}")
     yield opened
     opened.database.close()
+
+
+@pytest.fixture
+def lab_on_postgres(tmp_path: Path, postgres_database: str) -> Iterator[Lab]:
+    """A small laboratory on PostgreSQL, where transactions run side by side; mark the test ``postgres``."""
+    opened = small_lab(tmp_path, postgres_database)
+    yield opened
+    opened.database.close()

@@ -28,7 +28,7 @@ from models.tables.scan import Scan
 from models.tables.step import Slot, Step, Worker
 from tests.flows import racers
 from tests.flows.looking import A, the_case
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives, small_lab
+from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 RACERS = 4
 
@@ -191,14 +191,6 @@ def test_many_workers_on_few_cases_never_wait_for_each_other_in_a_circle(lab_on_
     with lab.database.read() as session:
         deadlocks = text("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
         assert session.scalars(deadlocks).one() == 0
-
-
-@pytest.fixture
-def lab_on_postgres(tmp_path_factory: pytest.TempPathFactory, postgres_database: str) -> Iterator[Lab]:
-    """A small laboratory where transactions do run side by side."""
-    opened = small_lab(tmp_path_factory.mktemp("lab"), postgres_database)
-    yield opened
-    opened.database.close()
 
 
 def _pid_of_the_worker(lab: Lab) -> int:

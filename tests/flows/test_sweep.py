@@ -1,5 +1,4 @@
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import event, select, update
@@ -15,7 +14,7 @@ from models.facets import Outcome
 from models.tables.books import Alert
 from models.tables.step import Step, Worker
 from tests.flows.looking import LONG_AGO, A, alerts, books_balance, scan_of, steps, the_scan, time_passes
-from tests.small_lab import SmallSlide, begin_worker, message_arrives, order, run_until_calm, scan_arrives, small_lab
+from tests.small_lab import SmallSlide, begin_worker, message_arrives, order, run_until_calm, scan_arrives
 
 HOUR = timedelta(hours=1)
 
@@ -65,11 +64,9 @@ def test_what_a_dead_worker_held_comes_back_and_its_late_finish_fails(lab: Lab) 
 
 
 @pytest.mark.postgres
-def test_a_step_whose_worker_ends_it_while_the_sweeper_looks_is_left_alone(
-    tmp_path: Path, postgres_database: str
-) -> None:
+def test_a_step_whose_worker_ends_it_while_the_sweeper_looks_is_left_alone(lab_on_postgres: Lab) -> None:
     """On SQLite the sweeper can't look between: there is one writer."""
-    lab = small_lab(tmp_path, postgres_database)
+    lab = lab_on_postgres
     add(lab, "one")
     worker_id = begin_worker(lab)
     (held,) = claim(lab, worker_id)
@@ -81,7 +78,6 @@ def test_a_step_whose_worker_ends_it_while_the_sweeper_looks_is_left_alone(
     assert sweep(lab) == 0
 
     assert states(lab) == ["done"]
-    lab.database.close()
 
 
 def test_a_wait_that_ends_by_its_time_says_so_and_is_raised_when_people_should_know(lab: Lab) -> None:
