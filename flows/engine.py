@@ -44,6 +44,10 @@ class Engine(Protocol):
         """One sentence for people."""
         ...
 
+    def look(self) -> str:
+        """Look whether the engine is there, at most now and then, and return its standing."""
+        ...
+
     def run(self, stage: Stage, first: str, shift: ShiftRun) -> None:
         """Run a shift of a stage; ``first`` is the opaque id of the subject that it begins with."""
         ...
@@ -53,6 +57,10 @@ class BareEngine:
     """No engine: shifts are plain calls."""
 
     standing = "without Prefect, as the settings say"
+
+    def look(self) -> str:
+        """Return the standing, which never changes."""
+        return self.standing
 
     def run(self, stage: Stage, first: str, shift: ShiftRun) -> None:  # noqa: ARG002 - the protocol's signature
         """Run the shift."""
@@ -84,6 +92,11 @@ class PrefectEngine:
         if self._away_since is None:
             return "Prefect runs and shows the flows"
         return f"Prefect is away since {self._away_since:%H:%M:%S} UTC: slides still move"
+
+    def look(self) -> str:
+        """Probe the server when the last answer is old, and return the standing: also while nothing is to be run."""
+        self._answers()
+        return self.standing
 
     def run(self, stage: Stage, first: str, shift: ShiftRun) -> None:
         """Run a shift, in a flow run where that is possible."""

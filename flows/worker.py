@@ -123,6 +123,7 @@ def _keep_house(lab: Lab, engine: Engine, worker_id: str, stop: threading.Event,
 
 
 def _beat(lab: Lab, engine: Engine, worker_id: str) -> None:
+    standing = engine.look()
     with lab.database.write("worker.beat") as session:
         alive = update(Worker).where(Worker.id == worker_id)
-        session.execute(alive.values(heartbeat_at=database_now(session), engine=engine.standing))
+        session.execute(alive.values(heartbeat_at=database_now(session), engine=standing))

@@ -125,6 +125,13 @@ def test_an_error_of_the_shift_itself_is_not_swallowed(engine_with: Engines) -> 
     assert shift.runs == 1
 
 
+def test_a_server_is_seen_while_nothing_is_to_be_run(engine_with: Engines) -> None:
+    engine = engine_with(FlowsOf())
+    assert "away" in engine.standing
+    assert engine.look() == WELL
+    assert engine.standing == WELL
+
+
 def test_without_a_server_shifts_run_bare() -> None:
     flows, shift = FlowsOf(), Shift()
     engine = PrefectEngine("http://127.0.0.1:9", {STAGE.name: flows})
