@@ -71,7 +71,8 @@ hours = [{{ days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], starts = 0
 port = {page}
 
 [engine]
-enabled = false
+enabled = {with_prefect}
+port = {prefect}
 
 [work]
 heartbeat_grace = 2
@@ -169,6 +170,11 @@ class FaultLab:
     def tell_by_way_of(self, port: int) -> None:
         """Have what we tell the LIMS go to this port, from the next start on."""
         self.ports["lims"] = port
+        _write_settings(self.home, **self.ports)
+
+    def run_with_prefect(self) -> None:
+        """Have Prefect run the shifts, from the next start on."""
+        [self.ports["prefect"]] = free_ports(1)
         _write_settings(self.home, **self.ports)
 
     def start(self, name: str, failpoint: str | None = None, under: Sequence[str] = (), **more: str) -> Running:
@@ -367,4 +373,6 @@ def wait_for_port(port: int, seconds: float = _START_SECONDS) -> None:
 
 
 def _write_settings(home: Path, **ports: int) -> None:
-    (home / "coverslip.toml").write_text(_SETTINGS.format(key="0f" * 32, **ports), "utf-8")
+    """Write the settings; Prefect is off unless it has a port."""
+    prefect = {"prefect": 4200, "with_prefect": str("prefect" in ports).lower()}
+    (home / "coverslip.toml").write_text(_SETTINGS.format(**{"key": "0f" * 32, **prefect, **ports}), "utf-8")

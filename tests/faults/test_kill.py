@@ -1,6 +1,7 @@
 """Kill -9 at every failpoint that a slide passes on its way: the journey ends as if nothing had happened."""
 
 import sys
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
@@ -38,7 +39,8 @@ ELSEWHERE: Final = {
 }
 """How names begin that an undisturbed journey does not pass, and why; test_kill_elsewhere.py kills there."""
 
-JOURNEY: Final = [name for name in survey().names if not name.startswith(tuple(ELSEWHERE))]
+NAMES: Final = tuple(survey().names)
+JOURNEY: Final = [name for name in NAMES if not name.startswith(tuple(ELSEWHERE))]
 # Each of two scans is converted, stored and proven: six ends, and each is a place of its own to die.
 _MORE_HITS: Final = {"archive_upload.end.before_commit": 6, "archive_upload.end.after_commit": 6}
 PLANS: Final = [OnTheWay(name, hit) for name in JOURNEY for hit in range(1, _MORE_HITS.get(name, 2) + 1)]
@@ -53,19 +55,20 @@ def test_the_journey_ends_as_if_no_process_had_been_killed(plan: OnTheWay, exper
 def test_every_failpoint_is_passed_by_the_journey_or_has_its_reason(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = survey().names
     with capsys.disabled():
-        sys.stdout.write("\n" + "".join(f"{_line(bench, name)}\n" for name in names))
+        sys.stdout.write("\n" + "".join(f"{line}\n" for line in _table(bench)))
 
-    assert [name for name in names if (bench.process_of(name) is not None) != (name in JOURNEY)] == []
-
-
-def _line(bench: Bench, name: str) -> str:
-    process = bench.process_of(name)
-    if process is not None:
-        return f"{bench.passed[process][name]:4d} x {name:45s} {process}"
-    return f"   - x {name:45s} {next((why for start, why in ELSEWHERE.items() if name.startswith(start)), '')}"
+    assert [name for name in NAMES if (bench.process_of(name) is not None) != (name in JOURNEY)] == []
 
 
 def test_no_reason_is_given_for_what_is_not_there() -> None:
-    assert [start for start in ELSEWHERE if not any(name.startswith(start) for name in survey().names)] == []
+    assert [start for start in ELSEWHERE if not any(name.startswith(start) for name in NAMES)] == []
+
+
+def _table(bench: Bench) -> Iterator[str]:
+    """Yield which failpoints the journey passes, how often and in which process, then the others by their reason."""
+    for process, passed in bench.passed.items():
+        yield f"{process} passes " + ", ".join(f"{name} x{count}" for name, count in sorted(passed.items()))
+    for reason in sorted(set(ELSEWHERE.values())):
+        starts = tuple(start for start, why in ELSEWHERE.items() if why == reason)
+        yield f"not passed, {reason}: " + ", ".join(name for name in NAMES if name.startswith(starts))

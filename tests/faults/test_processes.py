@@ -17,6 +17,7 @@ pytestmark = pytest.mark.faults
 
 _SEEDS: Final = (1, 2, 3, 4)
 _LONGEST_PAUSE_S: Final = 2.5
+_RUNS: Final = "Prefect runs and shows the flows"
 
 
 @pytest.mark.parametrize("seed", _SEEDS)
@@ -111,6 +112,26 @@ def test_a_worker_that_wakes_after_its_grace_ends_nothing_that_another_took_over
             paused.process.kill()
 
         assert lab.stop()["worker"] == 0
+        assert breaches(lab, bench.end) == []
+
+
+@pytest.mark.timeout(300)
+def test_slides_move_on_when_prefect_is_killed_and_all_that_it_knew_is_lost(bench: Bench, tmp_path: Path) -> None:
+    standing = "SELECT engine FROM worker ORDER BY heartbeat_at DESC LIMIT 1"
+    with laboratory(bench.template, tmp_path / "home") as lab:
+        lab.run_with_prefect()
+        up = lab.start("up")
+        lab.wait(lambda: lab.rows(standing) == [(_RUNS,)], "Prefect never ran", seconds=120)
+        lab.deliver()
+        _until_running(lab, "slide_qc")
+        os.kill(_pid_of(lab, "prefect"), signal.SIGKILL)
+        for lost in (lab.home / "prefect").glob("*.db*"):
+            lost.unlink()
+        lab.until_quiet()
+        lab.wait(lambda: lab.rows(standing) == [(_RUNS,)], "Prefect never came back", seconds=120)
+        up.process.terminate()
+
+        assert up.ended(60) == 0
         assert breaches(lab, bench.end) == []
 
 
