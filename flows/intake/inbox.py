@@ -4,9 +4,11 @@ import asyncio
 import hashlib
 import queue
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -80,6 +82,8 @@ class InboxWriter:
         self._database = database
         self._ids = ids
         self._pending: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self._at_the_door = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
         self._thread.start()
 
@@ -93,12 +97,17 @@ class InboxWriter:
         """
         loop = asyncio.get_running_loop()
         pending = _Pending(arrival, loop, loop.create_future())
-        self._pending.put(pending)
+        with self._at_the_door:
+            if self._closed:
+                raise TransientError("the inbox is closing: send the message again")
+            self._pending.put(pending)
         return await pending.kept
 
     def close(self) -> None:
-        """Write what is pending, then end."""
-        self._pending.put(None)
+        """Write what is pending, then end; what comes later is refused."""
+        with self._at_the_door:
+            self._closed = True
+            self._pending.put(None)
         self._thread.join()
 
     def _run(self) -> None:
@@ -123,10 +132,16 @@ class InboxWriter:
         except Exception as error:  # noqa: BLE001 - whatever it was, each sender must hear "not stored"
             cause = error if isinstance(error, TransientError) else TransientError("the inbox could not be written")
             for pending in batch:
-                pending.loop.call_soon_threadsafe(_refuse, pending.kept, cause)
+                _tell(pending, _refuse, cause)
             return
         for pending, one in zip(batch, kept, strict=True):
-            pending.loop.call_soon_threadsafe(_resolve, pending.kept, one)
+            _tell(pending, _resolve, one)
+
+
+def _tell(pending: _Pending, how: "Callable[[asyncio.Future[Kept], Any], None]", what: object) -> None:
+    # A loop that has ended meanwhile has nobody to be told; the others still wait for their word.
+    with suppress(RuntimeError):
+        pending.loop.call_soon_threadsafe(how, pending.kept, what)
 
 
 def _resolve(future: "asyncio.Future[Kept]", kept: Kept) -> None:
