@@ -1,46 +1,20 @@
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import select, update
 
 from connectors.wiring import Lab
 from flows.actions import Desk, Person, release
-from flows.audit.oracle import CHECKS, audit
-from flows.audit.snapshots import Books
 from flows.journey import CASE_ASSIGNMENT, STAGES
 from models.database import database_now
 from models.facets import Images, Reading
-from models.tables.books import Alert, OutboxMessage
-from models.tables.case import Block, Case, CaseSite, Derivation, Slide, Specimen
+from models.tables.books import OutboxMessage
+from models.tables.case import Block, Case, CaseSite, Derivation, Specimen
 from models.tables.reading import Assignment
 from models.tables.scan import Scan
 from models.tables.step import Step
+from tests.flows.looking import LATER, LATEST, LONG_AGO, A, B, C, alerts, books_balance, slides, the_case
 from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives, small_lab
-
-LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
-A, B = "26H000001-A1-1", "26H000001-A1-2"
-LATER = "20250101130000+0000"
-LATEST = "20250101140000+0000"
-
-
-def the_case(lab: Lab) -> Case:
-    with lab.database.read() as session:
-        return session.scalars(select(Case)).one()
-
-
-def slides(lab: Lab) -> dict[str, bool]:
-    """Return every slide with whether it is expected."""
-    with lab.database.read() as session:
-        rows = session.scalars(select(Slide).order_by(Slide.container_identifier))
-        return {row.container_identifier: not row.cancelled for row in rows}
-
-
-def books_balance(lab: Lab) -> None:
-    books = Books(lab.settings, lab.database, lab.ids, lab.spool, lab.archive, full=True)
-    found = {
-        one.check.name: one.sentences for one in audit(books, CHECKS, second_look_after=timedelta(0)) if one.sentences
-    }
-    assert found == {}
 
 
 def block_order(identifier: str, kind: str, *, sent_at: str, control_id: str) -> bytes:
@@ -79,11 +53,6 @@ def archived(lab: Lab, *identifiers: str) -> None:
     for identifier in identifiers:
         scan_arrives(lab, SmallSlide(codes=(identifier,)))
     run_until_calm(lab)
-
-
-def alerts(lab: Lab) -> list[str]:
-    with lab.database.read() as session:
-        return sorted(session.scalars(select(Alert.kind).where(Alert.cleared_at.is_(None))))
 
 
 def assignment_steps(lab: Lab) -> list[str]:
@@ -179,14 +148,14 @@ def test_a_late_slide_that_comes_with_a_cancel_of_another_reopens_the_case_too(l
     message_arrives(lab, order("26H1", control_id="M2", cancel=(B,), sent_at=LATER))
     run_until_calm(lab)
     assert the_case(lab).images == Images.READY
-    scan_arrives(lab, SmallSlide(codes=("26H000001-A1-3",), quality="review"))
-    message_arrives(lab, order("26H1", "26H000001-A1-3", control_id="M3", sent_at=LATEST))
+    scan_arrives(lab, SmallSlide(codes=(C,), quality="review"))
+    message_arrives(lab, order("26H1", C, control_id="M3", sent_at=LATEST))
     run_until_calm(lab)
 
-    message_arrives(lab, order("26H1", B, cancel=("26H000001-A1-3",), control_id="M4", sent_at="20250101150000+0000"))
+    message_arrives(lab, order("26H1", B, cancel=(C,), control_id="M4", sent_at="20250101150000+0000"))
     run_until_calm(lab)
 
-    assert slides(lab) == {A: True, B: True, "26H000001-A1-3": False}
+    assert slides(lab) == {A: True, B: True, C: False}
     assert the_case(lab).images == Images.INCOMPLETE
     books_balance(lab)
 
@@ -198,7 +167,7 @@ def test_a_late_slide_of_a_case_that_a_person_released_alerts_its_reader(sqlite_
     run_until_calm(sqlite_lab)
     version = the_case(sqlite_lab).completeness_version
     assert (the_case(sqlite_lab).images, alerts(sqlite_lab)) == (Images.READY, [])
-    message_arrives(sqlite_lab, order("26H1", "26H000001-A1-3", sent_at=LATER, control_id="M2"))
+    message_arrives(sqlite_lab, order("26H1", C, sent_at=LATER, control_id="M2"))
     run_until_calm(sqlite_lab)
 
     assert (the_case(sqlite_lab).images, alerts(sqlite_lab)) == (Images.READY, ["late slide"])
