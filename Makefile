@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo up test faults check check-style check-types check-layers check-lock bench lock clean
+.PHONY: help setup setup-tests demo up test faults again check check-style check-types check-layers check-lock bench lock clean
 
 help:
 	@echo 'make demo     set up, then run a small laboratory: three sites, about 40 slides, at most three minutes'
@@ -13,6 +13,7 @@ help:
 	@echo 'make setup    only set up: .venv from requirements.lock (PYTHON=... chooses); then $(BIN)/coverslip works'
 	@echo 'make test     set up, with what the tests need, and run them'
 	@echo 'make faults   the slow tests that kill, cut and fill real processes'
+	@echo 'make again    the tests that failed the last time'
 	@echo 'make check    style, types, the layers of imports, the lock'
 	@echo 'make bench    measure what orchestration costs on this machine'
 	@echo 'make lock     write requirements.lock again from pyproject.toml (UPGRADE=1: with the newest versions)'
@@ -35,6 +36,10 @@ test: setup-tests
 
 faults: setup-tests
 	@$(BIN)/pytest -m faults
+
+# What failed the last time, and nothing else.
+again: setup-tests
+	@$(BIN)/pytest --last-failed --last-failed-no-failures none
 
 check: check-style check-types check-layers check-lock
 
