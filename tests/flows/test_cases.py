@@ -74,10 +74,7 @@ def test_an_open_set_is_never_complete(tmp_path: Path) -> None:
         assert session.scalars(select(Scan.storage)).all() == ["proven"]
     assert (the_case(lab).images, assignment_steps(lab), released_messages(lab)) == (Images.INCOMPLETE, [], 0)
 
-    with lab.database.write("an hour passes") as session:
-        session.execute(update(Case).values(orders_changed_at=LONG_AGO))
-        session.execute(update(Step).where(Step.kind == "settle").values(waiting_until=LONG_AGO))
-    run_until_calm(lab)
+    _an_hour_passes(lab)
     assert the_case(lab).images == Images.READY
     lab.database.close()
 
@@ -140,6 +137,22 @@ def test_a_late_slide_reopens_the_case_and_alerts(lab: Lab) -> None:
     archived(lab, B)
     assert (the_case(lab).images, alerts(lab), released_messages(lab)) == (Images.READY, [], 2)
     books_balance(lab)
+
+
+def test_a_late_slide_opens_the_set_again_even_one_that_needs_no_scan(tmp_path: Path) -> None:
+    lab = small_lab(tmp_path, f"sqlite:///{tmp_path / 'coverslip.db'}", settle_after=timedelta(hours=1))
+    message_arrives(lab, order("26H1", A))
+    archived(lab, A)
+    _an_hour_passes(lab)
+    assert the_case(lab).images == Images.READY
+    message_arrives(lab, order("26H1", B, route="OTH", sent_at=LATER, control_id="M2"))
+    run_until_calm(lab)
+
+    assert (the_case(lab).expected_closed_at, the_case(lab).images) == (None, Images.INCOMPLETE)
+    assert alerts(lab) == ["late slide"]
+    _an_hour_passes(lab)
+    assert (the_case(lab).images, alerts(lab)) == (Images.READY, [])
+    lab.database.close()
 
 
 def test_a_late_slide_that_comes_with_a_cancel_of_another_reopens_the_case_too(lab: Lab) -> None:
@@ -235,3 +248,12 @@ def sent_now(lab: Lab) -> str:
 
 def _desk(lab: Lab) -> Desk:
     return Desk(lab.database, lab.settings, lab.ids)
+
+
+def _an_hour_passes(lab: Lab) -> None:
+    """Have the orders that came so far be settled."""
+    with lab.database.write("an hour passes") as session:
+        session.execute(update(Case).values(orders_changed_at=LONG_AGO))
+        waiting = (Step.kind == "settle", Step.state == "waiting")
+        session.execute(update(Step).where(*waiting).values(waiting_until=LONG_AGO))
+    run_until_calm(lab)
