@@ -1,6 +1,7 @@
 """The step apply: what an inbox message says becomes facts, and the facts become patient, case, slides and scans."""
 
 import json
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
@@ -11,6 +12,7 @@ from connectors.lims.reading import read
 from connectors.telemetry import traceparent_of
 from connectors.wiring import Lab
 from flows import cases, ledger
+from flows.archive_upload.step import reject_edition
 from flows.barcode_matching.step import order_key
 from flows.books import Cause, Subject, clear_alert, raise_alert, record
 from flows.changes import CANCELLED_WITH_ITS_SLIDE, change_scan, is_leaving, lock_scan
@@ -23,8 +25,8 @@ from models.base import table_of
 from models.case_fold import Container, OrderFact
 from models.database import database_now
 from models.errors import RejectedError
-from models.facets import Outcome, Quality
-from models.scan_fold import Ended, QualityJudged, Resumed, ScanReceived, fold
+from models.facets import Outcome, Quality, Storage
+from models.scan_fold import EditionRaised, Ended, QualityJudged, Resumed, ScanReceived, fold
 from models.statements import MessageStated, OrderStated
 from models.tables.books import Fact, InboxMessage
 from models.tables.case import Block, Slide, Specimen
@@ -120,7 +122,7 @@ def _ordered(  # noqa: PLR0913 - one order and all that it touches
         # Before the case, as matching does: who holds one of the two never waits for the other.
         ledger.hold_key(session, THE_LIMS, key)
     before = cases.lock_case(session, case_id)
-    was = (before.cancelled, before.lane, before.due_at) if before else (False, None, None)
+    was = _Before(before.cancelled, before.lane, before.due_at, before.identity_digest) if before else _Before()
     _refuse_foreign_containers(lab, session, case_id, order)
     if order.site not in {site.id for site in lab.settings.sites}:
         raise RejectedError(
@@ -139,13 +141,21 @@ def _ordered(  # noqa: PLR0913 - one order and all that it touches
     _consequences(lab, session, projected, was, cause)
 
 
-def _consequences(
-    lab: Lab, session: Session, projected: cases.Projected, was: tuple[object, ...], cause: Cause
-) -> None:
-    """Wake, cancel, resume and hurry what an order's change concerns."""
+@dataclass(frozen=True)
+class _Before:
+    """What a case was before a message."""
+
+    cancelled: bool = False
+    lane: int | None = None
+    due_at: datetime | None = None
+    identity_digest: str = ""
+
+
+def _consequences(lab: Lab, session: Session, projected: cases.Projected, was: _Before, cause: Cause) -> None:
+    """Wake, cancel, resume, hurry and correct what an order's change concerns."""
     case = projected.case
     slides = session.scalars(select(Slide).where(Slide.case_id == case.id).order_by(Slide.id)).all()
-    turned = was[0] != case.cancelled
+    turned = was.cancelled != case.cancelled
     gone = slides if turned and case.cancelled else projected.cancelled
     back = slides if turned else projected.reinstated
     for slide in gone:
@@ -156,7 +166,9 @@ def _consequences(
     named = (*projected.registered, *projected.cancelled, *back)
     for key in sorted({order_key(slide.container_identifier) for slide in named}):
         ledger.wake(session, THE_LIMS, key)
-    if (case.lane, case.due_at) != was[1:]:
+    if was.identity_digest not in ("", case.identity_digest):
+        _correct_archived(lab, session, case.id, cause)
+    if (case.lane, case.due_at) != (was.lane, was.due_at):
         scans = session.scalars(select(Scan.id).where(Scan.case_id == case.id)).all()
         reads = session.scalars(select(Read.id).where(Read.case_id == case.id)).all()
         ledger.reprioritise(session, (*scans, *reads), case.lane, case.due_at)
@@ -198,6 +210,18 @@ def _why_of_quality(session: Session, scan: Scan) -> str | None:
     )
     judged = [QualityJudged.model_validate(body) for body in bodies]
     return fold(judged).reason if scan.quality != Quality.PASS else None
+
+
+def _correct_archived(lab: Lab, session: Session, case_id: str, cause: Cause) -> None:
+    """Have archived objects that name another patient or case hidden, and made again under the next edition.
+
+    What is on its way is compared when it is proven.
+    """
+    proven = (Scan.case_id == case_id, Scan.outcome == Outcome.ACTIVE, Scan.storage == Storage.PROVEN)
+    for scan_id in session.scalars(select(Scan.id).where(*proven).order_by(Scan.id)).all():
+        scan = lock_scan(session, scan_id)
+        reject_edition(session, scan, scan.edition)
+        change_scan(session, lab.settings, scan, [EditionRaised()], cause)
 
 
 def _active_scans(session: Session, slide_id: str) -> list[str]:

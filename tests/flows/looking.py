@@ -1,5 +1,6 @@
 """What tests of the flows look at: rows as short values, and whether the books balance."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select, update
@@ -9,7 +10,7 @@ from flows.audit.oracle import CHECKS, audit
 from flows.audit.snapshots import Books
 from models.tables.books import Alert, InboxMessage, OutboxMessage
 from models.tables.case import Case, Slide
-from models.tables.scan import Scan
+from models.tables.scan import Instance, Scan
 from models.tables.step import Step
 
 A, B, C = "26H000001-A1-1", "26H000001-A1-2", "26H000001-A1-3"
@@ -70,6 +71,22 @@ def time_passes(lab: Lab, kind: str) -> None:
     """Have every wait of a kind of step reach its end."""
     with lab.database.write("time passes") as session:
         session.execute(update(Step).where(Step.kind == kind, Step.state == "waiting").values(waiting_until=LONG_AGO))
+
+
+def archived_names_the_patient(lab: Lab) -> None:
+    """Hold what the archive offers of each archived scan against the patient of its case."""
+    with lab.database.read() as session:
+        rows = session.execute(
+            select(Instance, Case.patient_id)
+            .join(Scan, (Scan.id == Instance.scan_id) & (Scan.edition == Instance.edition))
+            .join(Case, Case.id == Scan.case_id)
+            .where(Scan.storage == "proven")
+        ).all()
+    for instance, patient_id in rows:
+        folder = lab.settings.resolved(lab.settings.archive_folder) / instance.study_instance_uid
+        content = (folder / instance.series_instance_uid / f"{instance.sop_instance_uid}.dcm").read_text()
+        patient = json.loads(content.splitlines()[1])["patient"]
+        assert lab.ids.of("patient", patient["issuer"], patient["identifier"]) == patient_id
 
 
 def books_balance(lab: Lab) -> None:

@@ -11,7 +11,7 @@ from flows.steps import STEPS
 from models.facets import Lane, Outcome, Storage
 from models.tables.books import Fact, InboxMessage
 from models.tables.case import Identifier, Patient
-from models.tables.scan import Scan
+from models.tables.scan import Instance, Scan
 from models.tables.step import Step
 from tests.flows.looking import (
     LATER,
@@ -19,6 +19,7 @@ from tests.flows.looking import (
     A,
     B,
     alerts,
+    archived_names_the_patient,
     books_balance,
     inbox,
     scan_of,
@@ -234,6 +235,34 @@ def test_a_cancel_that_comes_while_objects_leave_lets_them_all_arrive(lab: Lab) 
     assert (the_scan(lab).outcome, the_scan(lab).storage) == (Outcome.ACTIVE, Storage.PROVEN)
     assert alerts(lab) == ["cancelled after archive"]
     books_balance(lab)
+
+
+def test_archived_objects_that_name_another_patient_are_hidden_and_made_again(lab: Lab) -> None:
+    message_arrives(lab, order("26H1", A))
+    scan_arrives(lab, SmallSlide(codes=(A,)))
+    run_until_calm(lab)
+    archived_names_the_patient(lab)
+    message_arrives(lab, order("26H1", control="XO", patient="B7", sent_at=LATER, control_id="M2"))
+    run_until_calm(lab)
+
+    assert (the_scan(lab).edition, the_scan(lab).storage) == (2, Storage.PROVEN)
+    assert the_case(lab).patient_id == lab.ids.of("patient", "NET", "B7")
+    archived_names_the_patient(lab)
+    with lab.database.read() as session:
+        states = session.execute(select(Instance.edition, Instance.state).order_by(Instance.edition, Instance.role))
+        assert [tuple(row) for row in states] == [(1, "rejected"), (1, "rejected"), (2, "proven"), (2, "proven")]
+    assert told(lab) == ["archived", "released", "assigned", "archived", "released"]
+    books_balance(lab)
+
+
+def test_a_message_that_changes_nothing_about_who_it_is_leaves_the_archive_alone(lab: Lab) -> None:
+    message_arrives(lab, order("26H1", A))
+    scan_arrives(lab, SmallSlide(codes=(A,)))
+    run_until_calm(lab)
+    message_arrives(lab, order("26H1", control="XO", priority="S", stain="HE", sent_at=LATER, control_id="M2"))
+    run_until_calm(lab)
+
+    assert the_scan(lab).edition == 1
 
 
 @pytest.mark.parametrize("first", ["scan", "cancel"])

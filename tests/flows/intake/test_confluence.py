@@ -19,7 +19,7 @@ from flows.journey import BARCODE_MATCHING, INTAKE, SLIDE_QC, STAGES
 from models.tables.case import Block, Case, CaseSite, Derivation, Identifier, Patient, Slide, Specimen
 from models.tables.scan import Scan
 from tests import postgres
-from tests.flows.looking import A, B, books_balance
+from tests.flows.looking import A, B, archived_names_the_patient, books_balance
 from tests.small_lab import SmallSlide, event_again, message_arrives, order, run_until_calm, scan_arrives, small_lab
 
 FreshLab = Callable[[], AbstractContextManager[Lab]]
@@ -77,6 +77,7 @@ def played(
         end = projection(lab)
         if to_the_end:
             run_until_calm(lab)
+            archived_names_the_patient(lab)
             books_balance(lab)
     return end
 
