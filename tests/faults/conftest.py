@@ -14,21 +14,22 @@ from tests.faults.experiment import Bench, Plan
 from tests.faults.lab import NO_LABEL, NO_TISSUE, SLIDES, foreign_order, laboratory, make_template
 from tests.faults.lims import Lims
 from tests.faults.oracle import End, breaches, end_of
+from tests.faults.zygote import Zygote
 
 # Most of a journey is waiting: for files to settle, for a dead worker's grace. Two cores keep three of them busy.
 _AT_ONCE: Final = 3
 
 
 @pytest.fixture(scope="session")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """Laboratories to copy, and the journey as it should be."""
     folder = tmp_path_factory.mktemp("bench")
     template = make_template(folder / "template")
-    with ThreadPoolExecutor(2) as pool:
+    with Zygote() as zygote, ThreadPoolExecutor(2) as pool:
         asking = pool.submit(_ask_people, template, folder / "asking")
         finished = pool.submit(_undisturbed, template, folder / "finished")
         lims, end, passed = finished.result()
-        return Bench(template, folder / "finished", asking.result(), lims, end, passed)
+        yield Bench(template, folder / "finished", asking.result(), lims, end, passed, zygote)
 
 
 def _undisturbed(template: Path, home: Path) -> tuple[Lims, End, dict[str, Counter[str]]]:

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from tests.faults.lab import FaultLab, Running, laboratory
 from tests.faults.lims import Lims
 from tests.faults.oracle import End, breaches
+from tests.faults.zygote import Zygote
 
 _IN_A_CHILD: Final = "conversion."
 """Begins the names that only a decoding child passes: it dies alone, and its worker is killed after it."""
@@ -38,6 +39,8 @@ class Bench:
         The rows of that end.
     passed
         How often each process passed each failpoint on its way there.
+    zygote
+        What processes are forked from.
     """
 
     template: Path
@@ -46,6 +49,7 @@ class Bench:
     lims: Lims
     end: End
     passed: dict[str, Counter[str]]
+    zygote: Zygote
 
     def process_of(self, failpoint: str) -> str | None:
         """Return which process passes a failpoint on the journey, ``None`` when none does."""
@@ -82,7 +86,7 @@ class OnTheWay:
             return _with_children_killed(bench, home, self.failpoint, self.hit)
         reached = bench.passed[process][self.failpoint] >= self.hit
         rounds = [f"{self.failpoint}:{self.hit}"] if reached else [f"{self.failpoint}:1"] * 2
-        with laboratory(bench.template, home) as lab:
+        with laboratory(bench.template, home, zygote=bench.zygote) as lab:
             deaths = killed_in_turn(lab, process, rounds)
             lab.until_quiet()
             lab.kill()
@@ -102,7 +106,7 @@ class InTurn:
 
     def carry_out(self, bench: Bench, home: Path) -> list[str]:
         """Kill one after the other, and hold the end against the undisturbed one."""
-        with laboratory(bench.template, home) as lab:
+        with laboratory(bench.template, home, zygote=bench.zygote) as lab:
             deaths = killed_in_turn(lab, "worker", self.failpoints)
             lab.until_quiet()
             lab.kill()
@@ -156,7 +160,7 @@ def pause_outside_of_writes(lab: FaultLab, running: Running) -> None:
 
 def _with_children_killed(bench: Bench, home: Path, failpoint: str, hit: int) -> list[str]:
     """Have so many decoding children killed, each where it first passes a failpoint; then kill their worker too."""
-    with laboratory(bench.template, home) as lab:
+    with laboratory(bench.template, home, zygote=bench.zygote) as lab:
         log = home / "passed"
         lab.start("doors")
         worker = lab.start("worker", failpoint, COVERSLIP_FAILPOINT_LOG=str(log))

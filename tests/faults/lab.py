@@ -23,6 +23,7 @@ from typing import Any, Final
 from connectors.slides.simulator import SlideScript, write_slide
 from tests.faults.lims import Lims
 from tests.faults.survey import ROOT
+from tests.faults.zygote import Forked, Zygote
 
 ACCESSION: Final = "26H004821"
 SLIDES: Final = (f"{ACCESSION}-A1-1", f"{ACCESSION}-A1-2")
@@ -131,7 +132,7 @@ class Running:
     """A process of ours and where it says what it does."""
 
     name: str
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log: Path
 
     def ended(self, seconds: float = 30.0) -> int:
@@ -143,13 +144,15 @@ class Running:
 class FaultLab:
     """A state folder with its two processes and its two neighbours, all on loopback.
 
-    ``root`` is the tree that the code is run from: another one for a deliberately broken copy.
+    ``root`` is the tree that the code is run from: another one for a deliberately broken copy. With a ``zygote``, its
+    processes are forked from that one.
     """
 
     home: Path
     lims: Lims
     ports: dict[str, int]
     root: Path = ROOT
+    zygote: Zygote | None = None
     running: dict[str, Running] = field(default_factory=dict)
 
     @property
@@ -177,17 +180,30 @@ class FaultLab:
         [self.ports["prefect"]] = free_ports(1)
         _write_settings(self.home, **self.ports)
 
-    def start(self, name: str, failpoint: str | None = None, under: Sequence[str] = (), **more: str) -> Running:
+    def start(
+        self,
+        name: str,
+        failpoint: str | None = None,
+        *,
+        arguments: Sequence[str] = (),
+        under: Sequence[str] = (),
+        **more: str,
+    ) -> Running:
         """Start ``doors`` or ``worker`` alone, to be killed at a failpoint if one is named.
 
-        ``under`` is a command to run it under, ``more`` goes to its environment.
+        ``arguments`` are given instead of the name, ``under`` is a command to run it under, ``more`` goes to its
+        environment.
         """
         log = self.home / f"{name}.log"
+        given, known = ("--home", str(self.home), *(arguments or (name,))), environment(failpoint, more)
+        if self.zygote is not None and not under:
+            self.running[name] = Running(name, self.zygote.start(given, known, log), log)
+            return self.running[name]
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [*under, sys.executable, "-m", "dashboards.cli.main", "--home", str(self.home), name],
+                [*under, sys.executable, "-m", "dashboards.cli.main", *given],
                 cwd=self.root,
-                env=environment(failpoint, more),
+                env=known,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -214,17 +230,9 @@ class FaultLab:
 
     def command(self, *arguments: str, failpoint: str | None = None) -> int:
         """Run a command of a person's to its end and return its exit status; what it said is kept with the logs."""
-        with (self.home / "command.log").open("ab") as output:
-            return subprocess.run(
-                [sys.executable, "-m", "dashboards.cli.main", "--home", str(self.home), *arguments],
-                cwd=self.root,
-                env=environment(failpoint),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                timeout=_START_SECONDS,
-                check=False,
-            ).returncode
+        status = self.start("command", failpoint, arguments=arguments).ended()
+        del self.running["command"]
+        return status
 
     def until_quiet(self, seconds: float = 90.0) -> None:
         """Wait until the case is assigned and everybody was told; say what still moves when that takes too long."""
@@ -328,7 +336,9 @@ def make_template(home: Path, root: Path = ROOT) -> Path:
 
 
 @contextmanager
-def laboratory(template: Path, home: Path, root: Path = ROOT, *, known: Lims | None = None) -> Iterator[FaultLab]:
+def laboratory(
+    template: Path, home: Path, root: Path = ROOT, *, known: Lims | None = None, zygote: Zygote | None = None
+) -> Iterator[FaultLab]:
     """Furnish a laboratory like another one; at the end nothing of it runs any more.
 
     ``known`` is the LIMS that the other one had: the new one remembers what that one saw.
@@ -339,7 +349,7 @@ def laboratory(template: Path, home: Path, root: Path = ROOT, *, known: Lims | N
         ports = {"mllp": mllp, "lims": lims.port, "page": page}
         _write_settings(home, **ports)
         (home / "scanner").mkdir(exist_ok=True)
-        lab = FaultLab(home, lims, ports, root)
+        lab = FaultLab(home, lims, ports, root, zygote)
         try:
             yield lab
         finally:

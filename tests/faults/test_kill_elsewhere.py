@@ -31,7 +31,7 @@ class AtSetUp:
 
     def carry_out(self, bench: Bench, home: Path) -> list[str]:
         """Compare with a set-up that nobody killed."""
-        with laboratory(bench.template, home) as lab:
+        with laboratory(bench.template, home, zygote=bench.zygote) as lab:
             for path in (*home.glob("coverslip.db*"), home / "archive" / ".coverslip-archive"):
                 path.unlink()
             found = [] if lab.command("migrate", failpoint=self.failpoint) == -9 else ["set-up was not killed"]
@@ -57,7 +57,7 @@ class AtFirstStart:
     def carry_out(self, bench: Bench, home: Path) -> list[str]:
         """Begin in a folder where nothing is."""
         home.mkdir()
-        lab = FaultLab(home, bench.lims, {})
+        lab = FaultLab(home, bench.lims, {}, zygote=bench.zygote)
         found = [] if lab.command("migrate", failpoint=self.failpoint) == -9 else ["the first start was not killed"]
         keys = {path: path.read_text("utf-8") for path in home.glob("coverslip.toml")}
         found += [] if lab.command("migrate") == 0 else [f"a second start failed:\n{_said(lab)}"]
@@ -77,13 +77,13 @@ class OnCommand:
 
     def carry_out(self, bench: Bench, home: Path) -> list[str]:
         """Compare with the same command in a laboratory like this one, where nobody killed it."""
-        with laboratory(bench.asking, home / "whole") as whole:
+        with laboratory(bench.asking, home / "whole", zygote=bench.zygote) as whole:
             before = end_of(whole)
             command = _COMMANDS[self.failpoint.split(".")[-2]](whole)
             status = whole.command(*command, *_BY)
             found = [] if status == 0 else [f"the command ended with {status}:\n{_said(whole)}"]
             after = end_of(whole)
-        with laboratory(bench.asking, home / "killed") as lab:
+        with laboratory(bench.asking, home / "killed", zygote=bench.zygote) as lab:
             found += [] if after != before else ["the command changes nothing: there is nothing to be killed at"]
             found += [] if lab.command(*command, *_BY, failpoint=self.failpoint) == -9 else ["it was not killed"]
             if self.failpoint.endswith(".before_commit"):
@@ -114,7 +114,7 @@ class OnWithdrawal:
 
     def carry_out(self, bench: Bench, home: Path) -> list[str]:
         """Withdraw one of the two scans of a finished journey."""
-        with laboratory(bench.finished, home, known=bench.lims) as lab:
+        with laboratory(bench.finished, home, known=bench.lims, zygote=bench.zygote) as lab:
             scan = _scan(lab, f"slide_id = '{_slide(lab, SLIDES[0])}'")
             found = [] if lab.command("withdraw", scan, *_BY) == 0 else [f"it was refused:\n{_said(lab)}"]
             lab.start("worker", f"{self.failpoint}:{self.hit}")
@@ -139,7 +139,7 @@ class OnDuplicate:
 
     def carry_out(self, bench: Bench, home: Path) -> list[str]:
         """Deliver a finished slide again under another name."""
-        with laboratory(bench.finished, home, known=bench.lims) as lab:
+        with laboratory(bench.finished, home, known=bench.lims, zygote=bench.zygote) as lab:
             lab.start("doors", self.failpoint)
             lab.scan(f"{SLIDES[0]}.svs", "again.svs")
             dies(lab, "doors")
@@ -163,7 +163,7 @@ class OnSetAside:
     def carry_out(self, bench: Bench, home: Path) -> list[str]:
         """Have the judgement of the one scan's quality kill its worker again and again."""
         deadly = ("slide_qc.end.before_commit",) * 3
-        with laboratory(bench.template, home) as lab:
+        with laboratory(bench.template, home, zygote=bench.zygote) as lab:
             deaths = killed_in_turn(lab, "worker", (*deadly, self.failpoint), begin=_order_and_scan_one)
             lab.until_still()
             lab.kill()
@@ -190,7 +190,7 @@ class OnEndedAlert:
 
     def carry_out(self, bench: Bench, home: Path) -> list[str]:
         """Leave an alert open about a scan that waits for nobody any more."""
-        with laboratory(bench.finished, home, known=bench.lims) as lab:
+        with laboratory(bench.finished, home, known=bench.lims, zygote=bench.zygote) as lab:
             _write(
                 lab,
                 "INSERT INTO alert (subject_kind, subject_id, kind, sentence, raised_at)"
@@ -215,7 +215,7 @@ class AtStop:
 
     def carry_out(self, bench: Bench, home: Path) -> list[str]:
         """Stop a worker that has nothing to do, twice."""
-        with laboratory(bench.finished, home, known=bench.lims) as lab:
+        with laboratory(bench.finished, home, known=bench.lims, zygote=bench.zygote) as lab:
             ended = []
             for failpoint in (self.failpoint, None):
                 _until_another_worker(lab, failpoint)
@@ -235,7 +235,7 @@ class OnGivingBack:
 
     def carry_out(self, bench: Bench, home: Path) -> list[str]:
         """Have both conversions done again, each alone, as after a death: one is begun, the other given back."""
-        with laboratory(bench.finished, home, known=bench.lims) as lab:
+        with laboratory(bench.finished, home, known=bench.lims, zygote=bench.zygote) as lab:
             _write(lab, "UPDATE step SET state = 'ready', lost = 1, result = NULL WHERE kind = 'convert'")
             lab.start("worker", self.failpoint)
             lab.wait(lambda: len(lab.rows("SELECT id FROM step WHERE state = 'running'")) == len(SLIDES), "not claimed")
@@ -258,7 +258,7 @@ class InTrouble:
 
     def carry_out(self, bench: Bench, home: Path) -> list[str]:
         """Send an order that claims another case's slides: only writing its end finds that out."""
-        with laboratory(bench.finished, home, known=bench.lims) as lab:
+        with laboratory(bench.finished, home, known=bench.lims, zygote=bench.zygote) as lab:
             lab.start("doors")
             lab.start("worker", self.failpoint)
             lab.lims.send(foreign_order(), lab.mllp)
