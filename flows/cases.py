@@ -58,8 +58,12 @@ class Projected:
 
 
 def lock_case(session: Session, case_id: str) -> Case | None:
-    """Lock a case's row and return it fresh; ``None`` when there is none yet."""
-    return next(iter(lock_cases(session, (case_id,))), None)
+    """Lock a case's row and return it fresh; ``None`` when there is none yet, and nobody else can make it meanwhile."""
+    found = lock_cases(session, (case_id,))
+    if not found:
+        ledger.hold_key(session, "a case", case_id)
+        found = lock_cases(session, (case_id,))
+    return next(iter(found), None)
 
 
 def lock_cases(session: Session, case_ids: Sequence[str]) -> Sequence[Case]:
