@@ -163,8 +163,9 @@ def _consequences(lab: Lab, session: Session, projected: cases.Projected, was: _
     for slide in back:
         if not slide.cancelled and not case.cancelled:
             _slide_reinstated(lab, session, slide, cause)
-    named = (*projected.registered, *projected.cancelled, *back)
-    for key in sorted({order_key(slide.container_identifier) for slide in named}):
+    # Only a slide that nobody knew is waited for; its key is held since before the case was locked.
+    new = (*projected.registered, *projected.cancelled)
+    for key in sorted({order_key(slide.container_identifier) for slide in new}):
         ledger.wake(session, THE_LIMS, key)
     if was.identity_digest not in ("", case.identity_digest):
         _correct_archived(lab, session, case.id, cause)
