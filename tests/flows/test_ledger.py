@@ -67,6 +67,36 @@ def test_a_worker_that_claims_its_own_lost_step_again_can_end_only_the_newer_att
     assert first.run_number != second.run_number
 
 
+def test_three_claims_without_an_end_set_a_step_aside_and_from_the_second_on_it_runs_alone(lab: Lab) -> None:
+    add(lab, "one")
+    alone = []
+    for _ in range(3):
+        (held,) = claim(lab)
+        alone.append(held.alone)
+        with lab.database.write("its worker dies") as session:
+            session.execute(update(Step).values(state="ready", worker_id=None))
+    assert alone == [False, True, True]
+    assert claim(lab) == []
+
+    with lab.database.read() as session:
+        row = session.scalars(select(Step)).one()
+    assert (row.state, row.attempt) == ("set aside", 3)
+    assert "stopped its worker" in str(row.problem)
+
+
+def test_an_end_of_any_kind_forgets_the_claims_that_were_lost(lab: Lab) -> None:
+    add(lab, "one")
+    for _ in range(4):
+        claim(lab)
+        with lab.database.write("its worker dies") as session:
+            session.execute(update(Step).values(state="ready", worker_id=None))
+        (held,) = claim(lab)
+        assert held.alone
+        with lab.database.write("it is through") as session:
+            ledger.give_back(session, held, retry_after=timedelta(0), problem="away")
+            session.execute(update(Step).values(state="ready", waiting_for=None, waiting_until=None))
+
+
 def test_urgent_steps_are_claimed_first_then_those_due_first_then_the_oldest(lab: Lab) -> None:
     with lab.database.write("add") as session:
         for subject, lane, rank in (
