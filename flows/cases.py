@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
@@ -20,7 +20,7 @@ from flows.case_assignment.points import points
 from flows.completeness import Completeness, ExpectedSlide, ScanOfSlide, judge, standing_of
 from flows.expectations import expect_scans, settle_later
 from flows.sending import announce
-from models.base import Base
+from models.base import Base, table_of
 from models.case_fold import CaseReleased, CaseState, Container, OrderFact, Told, fold
 from models.database import database_now, insert_unless_there
 from models.facets import Images, Lane, Reading, StepState
@@ -39,6 +39,22 @@ _CANCELLED = ("case cancelled", "the LIMS cancelled this case after it could be 
 
 _FACT_TYPES: dict[str, TypeAdapter[Any]] = {one.__name__: TypeAdapter(one) for one in (OrderFact, CaseReleased)}
 """Kinds of fact that a case is folded from."""
+
+_SLIDE, _SCAN = table_of(Slide), table_of(Scan)
+_CASES_LOCKED = (
+    select(Case)
+    .where(Case.id.in_(bindparam("cases", expanding=True)))
+    .order_by(Case.id)
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
+_SLIDES_WITH_SCANS = (
+    select(_SLIDE.c.id, _SLIDE.c.route, _SCAN.c.id, _SCAN.c.quality, _SCAN.c.storage, _SCAN.c.outcome)
+    .select_from(_SLIDE.outerjoin(_SCAN, _SCAN.c.slide_id == _SLIDE.c.id))
+    .where(_SLIDE.c.case_id == bindparam("of_case"), _SLIDE.c.cancelled.is_(False))
+    .order_by(_SLIDE.c.id)
+)
+_FACTS = select(Fact).where(Fact.subject_id == bindparam("of_case"), Fact.kind.in_(_FACT_TYPES))
 
 _CASE_FIELDS = (
     *("site_id", "patient_id", "subspecialty", "study_instance_uid", "lane", "due_at", "cancelled", "released"),
@@ -70,13 +86,12 @@ def lock_cases(session: Session, case_ids: Sequence[str]) -> Sequence[Case]:
     """Lock the rows of those of these cases that there are, in id order, and return them fresh."""
     # A fresh row must not undo what this transaction has set and not written yet.
     session.flush()
-    wanted = select(Case).where(Case.id.in_(case_ids)).order_by(Case.id)
-    return session.scalars(wanted.with_for_update().execution_options(populate_existing=True)).all()
+    return session.scalars(_CASES_LOCKED, {"cases": case_ids}).all()
 
 
 def told(session: Session, case_id: str) -> list[Told]:
     """Return everything that was said about a case."""
-    rows = session.scalars(select(Fact).where(Fact.subject_id == case_id, Fact.kind.in_(_FACT_TYPES)))
+    rows = session.scalars(_FACTS, {"of_case": case_id})
     return [
         Told(
             _FACT_TYPES[row.kind].validate_python(row.body, strict=False),
@@ -146,12 +161,7 @@ def expected_slides(session: Session, case: Case) -> list[ExpectedSlide]:
     """Return the slides of a case that count, with their scans; none when the case is cancelled."""
     if case.cancelled:
         return []
-    rows = session.execute(
-        select(Slide.id, Slide.route, Scan.id, Scan.quality, Scan.storage, Scan.outcome)
-        .outerjoin(Scan, Scan.slide_id == Slide.id)
-        .where(Slide.case_id == case.id, Slide.cancelled.is_(False))
-        .order_by(Slide.id)
-    )
+    rows = session.execute(_SLIDES_WITH_SCANS, {"of_case": case.id})
     scans: dict[tuple[str, str], list[ScanOfSlide]] = {}
     for slide_id, route, *scan in rows:
         found = scans.setdefault((slide_id, route), [])

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
 from flows import ledger
 from flows.books import clear_alert
 from flows.journey import INTAKE
+from models.base import table_of
 from models.database import database_now
 from models.facets import OPEN_STEP_STATES, StepState
 from models.tables.case import Case
@@ -30,6 +31,12 @@ NO_SCAN = "no scan"
 """The alert about a slide whose scan did not come in time."""
 
 _BEING_RAISED = "being raised"
+_STEP = table_of(Step)
+_WAITS_OF_SLIDES = (
+    select(_STEP.c.subject_id, _STEP.c.generation, _STEP.c.state, _STEP.c.waiting_for)
+    .where(_STEP.c.subject_id.in_(bindparam("slides", expanding=True)), _STEP.c.kind == "expect_scan")
+    .order_by(_STEP.c.generation)
+)
 
 _WAIT_OF_STANDING = {
     "waiting for a scan": THE_SCANNER,
@@ -84,11 +91,7 @@ def _end_wait(session: Session, slide_id: str, state: StepState) -> None:
 
 def _known_waits(session: Session, slide_ids: tuple[str, ...]) -> dict[str, tuple[int, str | None]]:
     """Return each slide's newest generation of this step, and what it waits for while it is open."""
-    rows = session.execute(
-        select(Step.subject_id, Step.generation, Step.state, Step.waiting_for)
-        .where(Step.subject_id.in_(slide_ids), Step.kind == "expect_scan")
-        .order_by(Step.generation)
-    )
+    rows = session.execute(_WAITS_OF_SLIDES, {"slides": slide_ids})
     return {
         slide_id: (generation, (waiting_for or _BEING_RAISED) if state in OPEN_STEP_STATES else None)
         for slide_id, generation, state, waiting_for in rows

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, literal, select, text, update
+from sqlalchemy import bindparam, case, func, insert, select, text, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
@@ -129,13 +129,64 @@ _END = (
 _FINISH = _END.values(
     state=bindparam("to"), tries=0, ended_at=bindparam("at"), problem=bindparam("why"), alerted=bindparam("told")
 )
-_RESULT = {"result": bindparam("result_json", type_=_STEP.c.result.type)}
+_FINISH_WITH_RESULT = _FINISH.values(result=bindparam("result_json", type_=_STEP.c.result.type))
 _FREE_SLOTS = (
     select(_SLOT.c.name, _SLOT.c.number)
     .where(_SLOT.c.step_id.is_(None), _SLOT.c.paused_until.is_(None) | (_SLOT.c.paused_until <= bindparam("at")))
+    .where(
+        select(_STEP.c.id)
+        .where(_STEP.c.state == text("'ready'"), _STEP.c.stage == bindparam("stage"), _STEP.c.slot == _SLOT.c.name)
+        .exists()
+    )
     .order_by(_SLOT.c.name, _SLOT.c.number)
 )
+_FREE_SLOTS_LOCKED = _FREE_SLOTS.with_for_update(skip_locked=True)
+_TAKE_SLOT = (
+    update(_SLOT)
+    .where(_SLOT.c.name == bindparam("of"), _SLOT.c.number == bindparam("nth"))
+    .values(step_id=bindparam("claimed"))
+)
 _FREE = update(_SLOT).where(_SLOT.c.step_id == bindparam("claimed")).values(step_id=None)
+_FREE_OF_ENDED = update(_SLOT).where(_SLOT.c.step_id.in_(bindparam("ended", expanding=True))).values(step_id=None)
+_TALKS_AGAIN = (
+    update(_SLOT)
+    .where(_SLOT.c.name == bindparam("of"), _SLOT.c.silent_since.is_not(None))
+    .values(paused_until=None, paused_because=None, silent_since=None)
+)
+_WAKE = (
+    update(_STEP)
+    .where(
+        # Written out, as above.
+        text("state = 'waiting'"),
+        _STEP.c.waiting_for == bindparam("what"),
+        _STEP.c.waiting_key == bindparam("key"),
+    )
+    .values(state="ready", **_NO_WAIT)
+)
+_LATEST_GENERATION = select(func.max(_STEP.c.generation)).where(
+    _STEP.c.subject_id == bindparam("subject"), _STEP.c.kind == bindparam("of_kind")
+)
+_INSERT = insert(_STEP)
+_END_ALL = (
+    update(_STEP)
+    .where(
+        _STEP.c.subject_id == bindparam("subject"),
+        _STEP.c.kind.in_(bindparam("kinds", expanding=True)),
+        _STEP.c.state.in_(bindparam("states", expanding=True)),
+    )
+    .values(state=bindparam("to"), worker_id=None, deadline_at=None, ended_at=bindparam("at"), **_NO_WAIT)
+    .returning(_STEP.c.id)
+)
+_MOVE = (
+    update(_STEP)
+    .where(
+        _STEP.c.subject_id.in_(bindparam("subjects", expanding=True)),
+        _STEP.c.state.in_(bindparam("states", expanding=True)),
+    )
+    .values(lane=bindparam("to_lane"))
+)
+_DUE = bindparam("due", type_=_STEP.c.rank_at.type)
+_MOVE_UP = _MOVE.values(rank_at=case((_STEP.c.rank_at > _DUE, _DUE), else_=_STEP.c.rank_at))
 
 
 def claim(session: Session, worker_id: str, wanted: Wanted) -> tuple[Claim, ...]:
@@ -143,7 +194,7 @@ def claim(session: Session, worker_id: str, wanted: Wanted) -> tuple[Claim, ...]
 
     A step that was claimed three times without an end is set aside instead.
     """
-    free = _free_slots(session) if wanted.slotted else {}
+    free = _free_slots(session, wanted) if wanted.slotted else {}
     found = []
     for slot, numbers in (("", [0] * wanted.limit), *free.items()):
         found += _candidates(session, wanted, slot, min(wanted.limit, len(numbers)))
@@ -158,7 +209,7 @@ def claim(session: Session, worker_id: str, wanted: Wanted) -> tuple[Claim, ...]
     session.execute(_TAKE, {"ids": [row.id for row in chosen], "worker": worker_id, "deadline": deadline})
     for row in chosen:
         if row.slot:
-            _take_slot(session, row.slot, free[row.slot].pop(0), row.id)
+            session.execute(_TAKE_SLOT, {"of": row.slot, "nth": free[row.slot].pop(0), "claimed": row.id})
     return tuple(_claimed(row, worker_id) for row in chosen)
 
 
@@ -166,7 +217,7 @@ def next_subject(session: Session, wanted: Wanted) -> str | None:
     """Return the subject of a step that a claim could take now, or ``None``; nothing is locked."""
     free = [""]
     if wanted.slotted:
-        free += [name for name, _number in session.execute(_FREE_SLOTS, {"at": database_now(session)})]
+        free += [name for name, _number in session.execute(_FREE_SLOTS, _asked(session, wanted))]
     ready = select(_STEP.c.subject_id).where(
         _STEP.c.state == "ready",
         _STEP.c.stage == wanted.stage,
@@ -200,7 +251,7 @@ def finish(
     if result is None:
         _end(session, _FINISH, claimed, values)
         return
-    _end(session, _FINISH.values(**_RESULT), claimed, {**values, "result_json": result})
+    _end(session, _FINISH_WITH_RESULT, claimed, {**values, "result_json": result})
 
 
 def wait(session: Session, claimed: Claim, wait_: Wait, result: dict[str, Any] | None = None) -> None:
@@ -218,12 +269,7 @@ def wait(session: Session, claimed: Claim, wait_: Wait, result: dict[str, Any] |
 def wake(session: Session, waiting_for: str, key: str) -> int:
     """Make ready what waits for this; return how many steps."""
     hold_key(session, waiting_for, key)
-    woken = session.execute(
-        update(_STEP)
-        .where(_STEP.c.state == "waiting", _STEP.c.waiting_for == waiting_for, _STEP.c.waiting_key == key)
-        .values(state="ready", **_NO_WAIT)
-    )
-    return _rows(woken)
+    return _rows(session.execute(_WAKE, {"what": waiting_for, "key": key}))
 
 
 def give_back(
@@ -255,11 +301,9 @@ def rerun(session: Session, new: NewStep) -> int:
         The generation that was added; ``new.generation`` is ignored.
     """
     end_open(session, new.subject_id, (new.kind,), StepState.SUPERSEDED)
-    latest = session.scalar(
-        select(func.max(_STEP.c.generation)).where(_STEP.c.subject_id == new.subject_id, _STEP.c.kind == new.kind)
-    )
+    latest = session.scalar(_LATEST_GENERATION, {"subject": new.subject_id, "of_kind": new.kind})
     generation = (latest or 0) + 1
-    session.execute(insert(_STEP), [_row(new, database_now(session), generation)])
+    session.execute(_INSERT, [_row(new, database_now(session), generation)])
     return generation
 
 
@@ -282,16 +326,11 @@ def supersede(session: Session, subject_id: str, kinds: Sequence[str]) -> None:
 
 def reprioritise(session: Session, subject_ids: Sequence[str], lane: int, due_at: datetime | None) -> None:
     """Move the open steps of these subjects to another lane and due time."""
-    rank = {}
-    if due_at is not None:
-        due = literal(due_at, _STEP.c.rank_at.type)
-        earlier = func.min if session.get_bind().dialect.name == "sqlite" else func.least
-        rank = {"rank_at": earlier(_STEP.c.rank_at, due)}
-    session.execute(
-        update(_STEP)
-        .where(_STEP.c.subject_id.in_(subject_ids), _STEP.c.state.in_(OPEN_STEP_STATES))
-        .values(lane=lane, **rank)
-    )
+    values = {"subjects": subject_ids, "states": OPEN_STEP_STATES, "to_lane": lane}
+    if due_at is None:
+        session.execute(_MOVE, values)
+    else:
+        session.execute(_MOVE_UP, {**values, "due": due_at})
 
 
 def rank_at(since: datetime, due_at: datetime | None) -> datetime:
@@ -324,25 +363,17 @@ def pause_slot(session: Session, name: str, pause: timedelta, because: str) -> N
 
 def open_slot(session: Session, name: str) -> None:
     """Say that a neighbour talks again."""
-    session.execute(
-        update(_SLOT)
-        .where(_SLOT.c.name == name, _SLOT.c.silent_since.is_not(None))
-        .values(paused_until=None, paused_because=None, silent_since=None)
-    )
+    session.execute(_TALKS_AGAIN, {"of": name})
 
 
 def _end_all(
     session: Session, subject_id: str, kinds: Sequence[str], states: Sequence[StepState], to: StepState
 ) -> int:
     """End steps of a subject whoever holds them, and free what they held."""
-    ended = session.scalars(
-        update(_STEP)
-        .where(_STEP.c.subject_id == subject_id, _STEP.c.kind.in_(kinds), _STEP.c.state.in_(states))
-        .values(state=to, worker_id=None, deadline_at=None, ended_at=database_now(session), **_NO_WAIT)
-        .returning(_STEP.c.id)
-    ).all()
+    values = {"subject": subject_id, "kinds": kinds, "states": states, "to": to, "at": database_now(session)}
+    ended = session.scalars(_END_ALL, values).all()
     if ended:
-        session.execute(update(_SLOT).where(_SLOT.c.step_id.in_(ended)).values(step_id=None))
+        session.execute(_FREE_OF_ENDED, {"ended": ended})
     return len(ended)
 
 
@@ -360,17 +391,16 @@ def _candidates(session: Session, wanted: Wanted, slot: str, most: int) -> list[
     return list(session.execute(_FIND_IN_ORDER if wanted.ordered else _FIND, values))
 
 
-def _free_slots(session: Session) -> dict[str, list[int]]:
-    """Return the numbers of free slots by name, locked: who comes second finds fewer."""
-    rows = session.execute(_FREE_SLOTS.with_for_update(skip_locked=True), {"at": database_now(session)})
+def _free_slots(session: Session, wanted: Wanted) -> dict[str, list[int]]:
+    """Return the numbers of free slots that ready steps need, by name, locked: who comes second finds fewer."""
     free: dict[str, list[int]] = {}
-    for name, number in rows:
+    for name, number in session.execute(_FREE_SLOTS_LOCKED, _asked(session, wanted)):
         free.setdefault(name, []).append(number)
     return free
 
 
-def _take_slot(session: Session, name: str, number: int, step_id: int) -> None:
-    session.execute(update(_SLOT).where(_SLOT.c.name == name, _SLOT.c.number == number).values(step_id=step_id))
+def _asked(session: Session, wanted: Wanted) -> dict[str, Any]:
+    return {"at": database_now(session), "stage": wanted.stage}
 
 
 def _set_aside_unclaimed(session: Session, step_id: int) -> None:
