@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from connectors.wiring import Lab
 from flows.books import Cause
 from flows.ledger import Claim
+from models.base import table_of
 from models.errors import NeedsPersonError
 from models.tables.scan import Scan, ScanFile
 
@@ -28,6 +29,27 @@ Raises what happens next: ``RejectedError`` (set aside), ``TransientError`` (tri
 
 A_PERSON = "a person"
 THE_LIMS = "the LIMS"
+
+
+_SCAN = table_of(Scan)
+_FILE = table_of(ScanFile)
+_FILE_OF_SCAN = (
+    select(_FILE.c.id)
+    .where(_FILE.c.scan_id == bindparam("scan"), _FILE.c.state == "taken")
+    .order_by(_FILE.c.id)
+    .limit(1)
+)
+_SCAN_WITH_FILE = (
+    select(
+        *(_SCAN.c.id, _SCAN.c.site_id, _SCAN.c.outcome, _SCAN.c.quality, _SCAN.c.quality_by_person, _SCAN.c.identity),
+        _FILE.c.id.label("file_id"),
+        _FILE.c.relative_path.label("file_name"),
+    )
+    .join(_FILE, _FILE.c.scan_id == _SCAN.c.id)
+    .where(_SCAN.c.id == bindparam("scan"), _FILE.c.state == "taken")
+    .order_by(_FILE.c.id)
+    .limit(1)
+)
 
 
 def cause_of(claimed: Claim) -> Cause:
@@ -57,34 +79,25 @@ def scan_at_work(session: Session, scan_id: str) -> ScanAtWork:
     NeedsPersonError
         The books know no file of it.
     """
-    row = session.execute(
-        select(
-            *(Scan.id, Scan.site_id, Scan.outcome, Scan.quality, Scan.quality_by_person, Scan.identity),
-            ScanFile.id.label("file_id"),
-            ScanFile.relative_path.label("file_name"),
-        )
-        .join(ScanFile, ScanFile.scan_id == Scan.id)
-        .where(Scan.id == scan_id, ScanFile.state == "taken")
-        .order_by(ScanFile.id)
-    ).first()
+    row = session.execute(_SCAN_WITH_FILE, {"scan": scan_id}).first()
     if row is None:
-        message = f"scan {scan_id} has no file in the books: restore the spool from its backup"
-        raise NeedsPersonError(message)
+        raise NeedsPersonError(_no_file(scan_id))
     return ScanAtWork(**row._asdict())
 
 
-def file_of(session: Session, scan: Scan) -> ScanFile:
-    """Return the file that holds a scan.
+def file_of(session: Session, scan_id: str) -> str:
+    """Return the id of the file that holds a scan.
 
     Raises
     ------
     NeedsPersonError
         The books know none.
     """
-    file = session.scalars(
-        select(ScanFile).where(ScanFile.scan_id == scan.id, ScanFile.state == "taken").order_by(ScanFile.id)
-    ).first()
-    if file is None:
-        message = f"scan {scan.id} has no file in the books: restore the spool from its backup"
-        raise NeedsPersonError(message)
-    return file
+    file_id: str | None = session.scalar(_FILE_OF_SCAN, {"scan": scan_id})
+    if file_id is None:
+        raise NeedsPersonError(_no_file(scan_id))
+    return file_id
+
+
+def _no_file(scan_id: str) -> str:
+    return f"scan {scan_id} has no file in the books: restore the spool from its backup"

@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import asdict
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from connectors.slides.bounded import Limits
@@ -24,6 +24,7 @@ from flows.ledger import Claim
 from flows.pictures import LABEL, keep_picture
 from flows.step import A_PERSON, THE_LIMS, End, cause_of, scan_at_work
 from models import facets
+from models.base import table_of
 from models.database import database_now
 from models.facets import Identity, Quality
 from models.scan_fold import SlideMatched, SlideUnmatched
@@ -34,21 +35,40 @@ from models.tables.step import Step
 READ_LABEL = "connectors.slides.jobs:read_label"
 _CPU_SECONDS = 60
 
-
+_SCAN = table_of(Scan)
+_SLIDE = table_of(Slide)
+_CASE = table_of(Case)
+_STEP = table_of(Step)
 # A scan of the slide that nobody asked to replace; one that was cancelled with the slide comes back with it.
 _HAS_A_SCAN = (
-    select(Scan.id)
-    .where(Scan.slide_id == Slide.id, Scan.outcome.in_((facets.Outcome.ACTIVE, facets.Outcome.CANCELLED)))
-    .where(Scan.quality != Quality.RESCAN)
+    select(_SCAN.c.id)
+    .where(
+        _SCAN.c.slide_id == _SLIDE.c.id,
+        _SCAN.c.outcome.in_((facets.Outcome.ACTIVE, facets.Outcome.CANCELLED)),
+        _SCAN.c.quality != Quality.RESCAN,
+    )
     .exists()
 )
+_BEARS_A_NAME = _SLIDE.c.container_identifier.in_(bindparam("names", expanding=True))
+_SLIDES_OF_NAMES = (
+    select(
+        *(_SLIDE.c.id, _SLIDE.c.container_identifier, _SLIDE.c.issuer),
+        *(_SLIDE.c.cancelled | _CASE.c.cancelled, _HAS_A_SCAN, _SLIDE.c.case_id),
+    )
+    .join(_CASE, _CASE.c.id == _SLIDE.c.case_id)
+    .where(_BEARS_A_NAME)
+    .order_by(_SLIDE.c.id)
+)
+_CASES_OF_NAMES = select(_SLIDE.c.case_id).where(_BEARS_A_NAME).distinct()
+_RESULT_OF_STEP = select(_STEP.c.result).where(_STEP.c.id == bindparam("step"))
 
 
 def barcode_matching(lab: Lab, claimed: Claim) -> End:
     """Find the one slide that label, file name, scanner and an open order agree on."""
     with lab.database.read() as session:
         scan = scan_at_work(session, claimed.subject_id)
-        known = session.scalar(select(Step.result).where(Step.id == claimed.id))
+        # Only an earlier attempt can have left what it read.
+        known = session.scalar(_RESULT_OF_STEP, {"step": claimed.id}) if claimed.attempt > 1 else None
     if scan.identity == Identity.MATCHED or scan.outcome != facets.Outcome.ACTIVE:
         return lambda session: _finish_unchanged(lab, session, claimed)
     evidence = _evidence_of(known) or _read(lab, claimed, scan.id, scan.file_id, scan.file_name)
@@ -67,14 +87,16 @@ def order_key(container_identifier: str) -> str:
 
 def ordered_slides(session: Session, names: tuple[str, ...]) -> tuple[OrderedSlide, ...]:
     """Return every registered slide that bears one of these container identifiers, whoever issued it."""
-    written = {form for name in names for form in (name, name.upper(), name.lower())}
-    rows = session.execute(
-        select(Slide.id, Slide.container_identifier, Slide.issuer, Slide.cancelled | Case.cancelled, _HAS_A_SCAN)
-        .join(Case)
-        .where(Slide.container_identifier.in_(written))
-        .order_by(Slide.id)
-    )
-    return tuple(OrderedSlide(*row) for row in rows)
+    return tuple(_cases_by_slide(session, names))
+
+
+def _cases_by_slide(session: Session, names: tuple[str, ...]) -> dict[OrderedSlide, str]:
+    rows = session.execute(_SLIDES_OF_NAMES, {"names": _spellings(names)})
+    return {OrderedSlide(*slide): case_id for *slide, case_id in rows}
+
+
+def _spellings(names: tuple[str, ...]) -> list[str]:
+    return sorted({form for name in names for form in (name, name.upper(), name.lower())})
 
 
 def _read(lab: Lab, claimed: Claim, scan_id: str, file_id: str, file_name: str) -> Evidence:
@@ -103,10 +125,11 @@ def _end(lab: Lab, session: Session, claimed: Claim, evidence: Evidence, site_id
         # The order may be arriving this moment: whoever comes second must see the first.
         ledger.hold_key(session, THE_LIMS, order_key(name))
     scan = lock_scan(session, claimed.subject_id, *_cases_of(session, names))
-    decided = _decide(session, scan, evidence, site.identifier_pattern, names)
+    cases = _cases_by_slide(session, names)
+    decided = _decide(scan, evidence, site.identifier_pattern, tuple(cases))
     result: dict[str, object] = {"evidence": asdict(evidence)}
     if isinstance(decided, Matched):
-        case_id = session.scalars(select(Slide.case_id).where(Slide.id == decided.slide_id)).one()
+        case_id = next(case_id for slide, case_id in cases.items() if slide.slide_id == decided.slide_id)
         ledger.finish(session, claimed, result)
         matched = SlideMatched(slide_id=decided.slide_id, case_id=case_id, reasons=decided.reasons)
         match_to_slide(session, lab.settings, scan, matched, cause_of(claimed))
@@ -121,12 +144,11 @@ def _end(lab: Lab, session: Session, claimed: Claim, evidence: Evidence, site_id
 
 def _cases_of(session: Session, names: tuple[str, ...]) -> list[str]:
     """Return the cases whose slides bear these names: they are locked before it is decided."""
-    written = {form for name in names for form in (name, name.upper(), name.lower())}
-    return list(session.scalars(select(Slide.case_id).where(Slide.container_identifier.in_(written)).distinct()))
+    return list(session.scalars(_CASES_OF_NAMES, {"names": _spellings(names)}))
 
 
-def _decide(session: Session, scan: Scan, evidence: Evidence, pattern: str, names: tuple[str, ...]) -> Outcome:
-    decided = match(evidence, pattern, ordered_slides(session, names))
+def _decide(scan: Scan, evidence: Evidence, pattern: str, ordered: tuple[OrderedSlide, ...]) -> Outcome:
+    decided = match(evidence, pattern, ordered)
     if isinstance(decided, Matched) and scan.edition > 1:
         return NeedsPerson("An earlier match of this scan was withdrawn: a person says which slide it is.", ())
     return decided
