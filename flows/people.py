@@ -1,15 +1,17 @@
 """The laboratory's people and places in the database: brought in line with the settings, and read for assignment."""
 
 from collections import defaultdict
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from connectors.settings import Reader, Settings
 from flows.case_assignment.candidate import Absence, Candidate, WeeklySession
+from models.base import table_of
 from models.database import database_now, insert_unless_there
 from models.errors import TransientError
 from models.tables.place import Site
@@ -21,6 +23,38 @@ _POOL: Final = "network"
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LEADS: Final = 1
 _MAY_READ: Final = 2
+
+_SITE, _PERSON, _COMPETENCE, _LEAVE, _HOURS, _ASSIGNMENT, _READ = (
+    table_of(entity) for entity in (Site, Pathologist, Competence, Leave, ReadingSession, Assignment, Read)
+)
+_THE_POOL = select(Pool.id).where(Pool.id == _POOL)
+_THE_POOL_LOCKED = _THE_POOL.with_for_update()
+_PEOPLE = (
+    select(
+        *(_PERSON.c.id, _PERSON.c.name, _PERSON.c.site_id, _PERSON.c.points_a_week, _PERSON.c.active, _SITE.c.zone),
+    )
+    .select_from(_PERSON.join(_SITE, _SITE.c.id == _PERSON.c.site_id))
+    .where(_PERSON.c.pool_id == _POOL)
+    .order_by(_PERSON.c.id)
+)
+_DIGITAL_COMPETENCES = select(
+    *(_COMPETENCE.c.pathologist_id, _COMPETENCE.c.subspecialty, _COMPETENCE.c.level),
+    *(_COMPETENCE.c.valid_from, _COMPETENCE.c.valid_to),
+).where(_COMPETENCE.c.digital.is_(True))
+_LEAVE_SINCE = (
+    select(_LEAVE.c.pathologist_id, _LEAVE.c.first_day, _LEAVE.c.last_day)
+    .where(_LEAVE.c.last_day >= bindparam("since"))
+    .order_by(_LEAVE.c.first_day)
+)
+_READING_HOURS = select(_HOURS.c.pathologist_id, _HOURS.c.weekday, _HOURS.c.starts, _HOURS.c.ends).order_by(
+    _HOURS.c.weekday, _HOURS.c.starts
+)
+_OPEN_POINTS = (
+    select(_ASSIGNMENT.c.pathologist_id, func.sum(_READ.c.points))
+    .join(_READ, _READ.c.id == _ASSIGNMENT.c.read_id)
+    .where(_ASSIGNMENT.c.ended_at.is_(None), _READ.c.closed_at.is_(None))
+    .group_by(_ASSIGNMENT.c.pathologist_id)
+)
 
 
 def sync_people(session: Session, settings: Settings) -> None:
@@ -59,23 +93,18 @@ def load_candidates(session: Session, now: datetime, *, lock_pool: bool = True) 
     TransientError
         The settings were never brought into this database.
     """
-    pool = select(Pool.id).where(Pool.id == _POOL)
-    if session.scalar(pool.with_for_update() if lock_pool else pool) is None:
+    if session.scalar(_THE_POOL_LOCKED if lock_pool else _THE_POOL) is None:
         raise TransientError("the laboratory's people are not in the database yet: tried again once they are")
-    levels, absences = _levels(session, now), _absences(session, now)
+    people = session.execute(_PEOPLE).all()
+    today = {person.id: now.astimezone(ZoneInfo(person.zone)).date() for person in people}
+    levels, absences = _levels(session, today), _absences(session, now)
     sessions, loads = _weekly_sessions(session), _open_points(session)
-    people = session.execute(
-        select(Pathologist, Site.zone)
-        .join(Site, Site.id == Pathologist.site_id)
-        .where(Pathologist.pool_id == _POOL)
-        .order_by(Pathologist.id)
-    )
     return tuple(
         Candidate(
             pathologist_id=person.id,
             name=person.name,
             site_id=person.site_id,
-            zone=zone,
+            zone=person.zone,
             points_a_week=person.points_a_week,
             levels=levels[person.id],
             sessions=tuple(sessions[person.id]),
@@ -83,14 +112,14 @@ def load_candidates(session: Session, now: datetime, *, lock_pool: bool = True) 
             open_points=loads.get(person.id, 0.0),
             active=person.active,
         )
-        for person, zone in people
+        for person in people
     )
 
 
 def _open_pool(session: Session) -> None:
     """Make the pool's row and lock it: two processes that start together take turns from here on."""
     insert_unless_there(session, Pool, [{"id": _POOL}])
-    session.execute(select(Pool.id).where(Pool.id == _POOL).with_for_update())
+    session.execute(_THE_POOL_LOCKED)
 
 
 def _sites(session: Session, settings: Settings) -> None:
@@ -147,18 +176,12 @@ def _slots(session: Session, settings: Settings) -> None:
         session.execute(delete(Slot).where(Slot.name == name, Slot.number > most, Slot.step_id.is_(None)))
 
 
-def _levels(session: Session, now: datetime) -> dict[str, dict[str, int]]:
+def _levels(session: Session, today: Mapping[str, date]) -> dict[str, dict[str, int]]:
     """Return each one's competences that are valid on the civil day of their site."""
-    rows = session.execute(
-        select(Competence, Site.zone)
-        .join(Pathologist, Pathologist.id == Competence.pathologist_id)
-        .join(Site, Site.id == Pathologist.site_id)
-        .where(Competence.digital.is_(True))
-    )
     levels: dict[str, dict[str, int]] = defaultdict(dict)
-    for row, zone in rows:
-        today = now.astimezone(ZoneInfo(zone)).date()
-        if row.valid_from <= today and (row.valid_to is None or today < row.valid_to):
+    for row in session.execute(_DIGITAL_COMPETENCES):
+        day = today.get(row.pathologist_id)
+        if day and row.valid_from <= day and (row.valid_to is None or day < row.valid_to):
             mine = levels[row.pathologist_id]
             mine[row.subspecialty] = min(row.level, mine.get(row.subspecialty, row.level))
     return levels
@@ -166,26 +189,19 @@ def _levels(session: Session, now: datetime) -> dict[str, dict[str, int]]:
 
 def _absences(session: Session, now: datetime) -> dict[str, list[Absence]]:
     """Return each one's leave that may still matter: in no zone is it earlier than the day before yesterday."""
-    matters = now.date() - timedelta(days=2)
     absences: dict[str, list[Absence]] = defaultdict(list)
-    for row in session.scalars(select(Leave).where(Leave.last_day >= matters).order_by(Leave.first_day)):
+    for row in session.execute(_LEAVE_SINCE, {"since": now.date() - timedelta(days=2)}):
         absences[row.pathologist_id].append(Absence(row.first_day, row.last_day))
     return absences
 
 
 def _weekly_sessions(session: Session) -> dict[str, list[WeeklySession]]:
-    rows = session.scalars(select(ReadingSession).order_by(ReadingSession.weekday, ReadingSession.starts))
     sessions: dict[str, list[WeeklySession]] = defaultdict(list)
-    for row in rows:
-        sessions[row.pathologist_id].append(WeeklySession(row.weekday, row.starts, row.ends))
+    for pathologist_id, weekday, starts, ends in session.execute(_READING_HOURS):
+        sessions[pathologist_id].append(WeeklySession(weekday, starts, ends))
     return sessions
 
 
 def _open_points(session: Session) -> dict[str, float]:
-    rows = session.execute(
-        select(Assignment.pathologist_id, func.sum(Read.points))
-        .join(Read, Read.id == Assignment.read_id)
-        .where(Assignment.ended_at.is_(None), Read.closed_at.is_(None))
-        .group_by(Assignment.pathologist_id)
-    )
+    rows = session.execute(_OPEN_POINTS)
     return {pathologist_id: float(open_points) for pathologist_id, open_points in rows}

@@ -2,28 +2,39 @@
 
 from datetime import timedelta
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from connectors.wiring import Lab
 from flows import ledger
 from flows.books import Subject, clear_alert, note_changes, raise_alert
-from flows.case_assignment.candidate import ReadToAssign
+from flows.case_assignment.candidate import Candidate, ReadToAssign
 from flows.case_assignment.choice import Assigner, Choice, SmallestRelativeLoad
 from flows.cases import lock_case
 from flows.ledger import Claim
 from flows.people import load_candidates
 from flows.sending import announce
 from flows.step import End, cause_of
+from models.base import table_of
 from models.database import database_now
 from models.facets import Reading, StepState
 from models.tables.case import Case
-from models.tables.reading import Assignment, Pathologist, Read
+from models.tables.reading import Assignment, Read
 
 AN_ELIGIBLE_PATHOLOGIST = "an eligible pathologist"
 # Sessions begin and leave ends at any hour: an escalated read is tried again this often.
 _TRY_AGAIN_AFTER = timedelta(minutes=15)
 _ASSIGNER: Assigner = SmallestRelativeLoad()
+
+_CASE, _READ, _ASSIGNMENT = table_of(Case), table_of(Read), table_of(Assignment)
+_CASE_OF_READ = select(_READ.c.case_id).where(_READ.c.id == bindparam("read"))
+_OWNED = select(_ASSIGNMENT.c.id).where(_ASSIGNMENT.c.read_id == bindparam("read"), _ASSIGNMENT.c.ended_at.is_(None))
+_READ_AS_IT_IS = select(
+    *(_READ.c.id, _READ.c.points, _READ.c.closed_at, _OWNED.scalar_subquery().label("owned")),
+).where(_READ.c.id == bindparam("read"))
+_GIVE = insert(_ASSIGNMENT).returning(_ASSIGNMENT.c.id)
+_SAY_ASSIGNED = update(_CASE).where(_CASE.c.id == bindparam("assigned")).values(reading=Reading.ASSIGNED)
 
 
 def case_assignment(_lab: Lab, claimed: Claim) -> End:
@@ -32,11 +43,11 @@ def case_assignment(_lab: Lab, claimed: Claim) -> End:
 
 
 def _assign(lab: Lab, session: Session, claimed: Claim) -> None:
-    read = session.get_one(Read, claimed.subject_id)
-    case = lock_case(session, read.case_id)
-    owned = session.scalar(select(Assignment.id).where(Assignment.read_id == read.id, Assignment.ended_at.is_(None)))
-    if case is None or case.cancelled or owned is not None or read.closed_at is not None:
-        ledger.finish(session, claimed, state=StepState.DONE if owned else StepState.CANCELLED)
+    case_id = session.scalars(_CASE_OF_READ, {"read": claimed.subject_id}).one()
+    case = lock_case(session, case_id)
+    read = session.execute(_READ_AS_IT_IS, {"read": claimed.subject_id}).one()
+    if case is None or case.cancelled or read.owned is not None or read.closed_at is not None:
+        ledger.finish(session, claimed, state=StepState.DONE if read.owned else StepState.CANCELLED)
         return
     now = database_now(session)
     candidates = load_candidates(session, now)
@@ -52,7 +63,8 @@ def _assign(lab: Lab, session: Session, claimed: Claim) -> None:
     )
     choice = _ASSIGNER.choose(wanted, candidates, now)
     if isinstance(choice, Choice):
-        _give(lab, session, claimed, case, read, choice)
+        reader = next(one for one in candidates if one.pathologist_id == choice.pathologist_id)
+        _give(lab, session, claimed, case, reader, choice)
         return
     sentence = (
         f"nobody may read this {wanted.subspecialty} case: change its subspecialty, or the people in the settings"
@@ -62,25 +74,21 @@ def _assign(lab: Lab, session: Session, claimed: Claim) -> None:
     ledger.wait(session, claimed, wait, {"explanation": choice.explanation.model_dump(mode="json")})
 
 
-def _give(lab: Lab, session: Session, claimed: Claim, case: Case, read: Read, choice: Choice) -> None:
+def _give(lab: Lab, session: Session, claimed: Claim, case: Case, reader: Candidate, choice: Choice) -> None:
     now = database_now(session)
-    assignment_id = session.scalars(
-        insert(Assignment)
-        .values(
-            read_id=read.id,
-            pathologist_id=choice.pathologist_id,
-            started_at=now,
-            decided_by="coverslip",
-            explanation=choice.explanation.model_dump(mode="json"),
-        )
-        .returning(Assignment.id)
-    ).one()
+    given = {
+        "read_id": claimed.subject_id,
+        "pathologist_id": reader.pathologist_id,
+        "started_at": now,
+        "decided_by": "coverslip",
+        "explanation": choice.explanation.model_dump(mode="json"),
+    }
+    assignment_id = session.scalars(_GIVE, given).one()
     subject = Subject("case", case.id)
-    changes = [("reader", None, choice.pathologist_id), ("reading", case.reading, Reading.ASSIGNED)]
+    changes = [("reader", None, reader.pathologist_id), ("reading", case.reading, Reading.ASSIGNED)]
     note_changes(session, subject, changes, cause_of(claimed), now)
-    case.reading = Reading.ASSIGNED
+    session.execute(_SAY_ASSIGNED, {"assigned": case.id})
+    set_committed_value(case, "reading", Reading.ASSIGNED)
     clear_alert(session, case.id, "nobody eligible", now)
     ledger.finish(session, claimed, {"assignment": assignment_id})
-    announce.case_assigned(
-        session, lab.settings, case, session.get_one(Pathologist, choice.pathologist_id), assignment_id
-    )
+    announce.case_assigned(session, lab.settings, case, reader, assignment_id)

@@ -5,31 +5,43 @@ Messages state a state; each has a key that is unique per peer, so saying it aga
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
 from flows import ledger
+from flows.case_assignment.candidate import Candidate
 from flows.completeness import Completeness
 from flows.journey import SENDING
 from models.announcements import CaseAnnounced, CaseNamed, PatientNamed, SlideAnnounced, SlideState
+from models.base import table_of
 from models.database import database_now, insert_unless_there
 from models.facets import Outcome, Quality, Storage
 from models.scan_fold import ScanState
 from models.statements import Identifier as StatedIdentifier
 from models.tables.books import OutboxMessage
 from models.tables.case import Case, Identifier, Patient, Slide
-from models.tables.reading import Pathologist
 from models.tables.scan import Scan
 from models.uid import series_uid, study_uid, uuid_of
+
+_SLIDE, _PATIENT, _IDENTIFIER = table_of(Slide), table_of(Patient), table_of(Identifier)
+_NAMES_OF_SLIDE = select(_SLIDE.c.case_id, _SLIDE.c.issuer, _SLIDE.c.container_identifier).where(
+    _SLIDE.c.id == bindparam("slide")
+)
+_NAMES_OF_PATIENT = select(_PATIENT.c.family_name, _PATIENT.c.given_name).where(_PATIENT.c.id == bindparam("patient"))
+_IDENTIFIERS = (
+    select(_IDENTIFIER.c.subject_kind, _IDENTIFIER.c.kind, _IDENTIFIER.c.issuer, _IDENTIFIER.c.value)
+    .where(_IDENTIFIER.c.subject_id.in_(bindparam("subjects", expanding=True)))
+    .order_by(_IDENTIFIER.c.id)
+)
 
 
 def scan_changed(session: Session, settings: Settings, scan: Scan, before: ScanState, after: ScanState) -> None:
     """Tell the LIMS what a slide's images have become, where that is news."""
     for slide_id, state, reasons, edition in _news(before, after):
-        slide = session.get_one(Slide, slide_id)
+        slide = session.execute(_NAMES_OF_SLIDE, {"slide": slide_id}).one()
         case = session.get_one(Case, slide.case_id)
         with_uids = state in ("archived", "withdrawn")
         announced = SlideAnnounced(
@@ -53,20 +65,20 @@ def case_released(session: Session, settings: Settings, case: Case, verdict: Com
     _announce(session, settings, case, announced, f"released:{case.id}:{case.completeness_version}", ("case", case.id))
 
 
-def case_assigned(session: Session, settings: Settings, case: Case, reader: Pathologist, assignment_id: int) -> None:
+def case_assigned(session: Session, settings: Settings, case: Case, reader: Candidate, assignment_id: int) -> None:
     """Tell the LIMS who has a case."""
     given, _, family = reader.name.rpartition(" ")
     announced = CaseAnnounced(
         state="assigned",
         case=_named(session, case),
-        pathologist_id=reader.id,
+        pathologist_id=reader.pathologist_id,
         pathologist_family_name=family,
         pathologist_given_name=given,
     )
     _announce(session, settings, case, announced, f"assigned:{case.id}:{assignment_id}", ("case", case.id))
 
 
-def study_of(case: Case, slide: Slide) -> str:
+def study_of(case: Case, slide: Slide | Row[str, str, str]) -> str:
     """Return the study a slide's objects belong to: the supplied one, else derived per case and issuer."""
     return case.study_instance_uid or study_uid(case.id, slide.issuer)
 
@@ -93,30 +105,27 @@ def _is_new(before: ScanState, after: ScanState, name: str) -> bool:
 
 
 def _named(session: Session, case: Case) -> CaseNamed:
-    numbers = session.scalars(select(Identifier).where(Identifier.subject_id == case.id).order_by(Identifier.id)).all()
-    first = {one.kind: one for one in reversed(numbers)}
+    subjects = [case.id, case.patient_id] if case.patient_id else [case.id]
+    numbers = session.execute(_IDENTIFIERS, {"subjects": subjects}).all()
+    first = {one.kind: one for one in reversed(numbers) if one.subject_kind == "case"}
     accession = first.get("accession")
+    theirs = [one for one in numbers if one.subject_kind == "patient"]
     return CaseNamed(
         accession_number=accession.value if accession else "",
         accession_issuer=accession.issuer if accession else "",
         placer_order_number=first["placer"].value if "placer" in first else "",
         filler_order_number=first["filler"].value if "filler" in first else "",
-        patient=_patient(session, case.patient_id),
+        patient=_patient(session, case.patient_id, theirs) if case.patient_id else PatientNamed(),
         site=case.site_id,
     )
 
 
-def _patient(session: Session, patient_id: str | None) -> PatientNamed:
-    if patient_id is None:
-        return PatientNamed()
-    patient = session.get_one(Patient, patient_id)
-    numbers = session.scalars(
-        select(Identifier).where(Identifier.subject_id == patient_id).order_by(Identifier.id)
-    ).all()
+def _patient(session: Session, patient_id: str, numbers: Sequence[Row[str, str, str, str]]) -> PatientNamed:
+    family_name, given_name = session.execute(_NAMES_OF_PATIENT, {"patient": patient_id}).one()
     return PatientNamed(
         identifiers=tuple(StatedIdentifier(value=one.value, issuer=one.issuer, kind=one.kind) for one in numbers),
-        family_name=patient.family_name or "",
-        given_name=patient.given_name or "",
+        family_name=family_name or "",
+        given_name=given_name or "",
     )
 
 

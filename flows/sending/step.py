@@ -1,10 +1,11 @@
 """The step send: one message to one LIMS, its bytes frozen before the first try, repeated until it is answered."""
 
 import time
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from connectors.lims.outgoing import Address, build
@@ -21,8 +22,23 @@ from models.database import database_now
 from models.errors import TransientError
 from models.failpoint import failpoint
 from models.tables.books import OutboxMessage
+from models.tables.step import Slot
 
-_OUTBOX = table_of(OutboxMessage)
+_OUTBOX, _SLOT = table_of(OutboxMessage), table_of(Slot)
+_SILENT_SINCE = select(func.max(_SLOT.c.silent_since)).where(_SLOT.c.name == bindparam("slot_name"))
+_MESSAGE = select(
+    *(_OUTBOX.c.id, _OUTBOX.c.peer, _OUTBOX.c.announcement, _OUTBOX.c.message_control_id),
+    *(_OUTBOX.c.stated_at, _OUTBOX.c.payload, _SILENT_SINCE.scalar_subquery().label("silent_since")),
+).where(_OUTBOX.c.id == bindparam("message_id"))
+_FREEZE = (
+    update(_OUTBOX)
+    .where(_OUTBOX.c.id == bindparam("message_id"), _OUTBOX.c.payload.is_(None))
+    .values(payload=bindparam("frozen"))
+)
+_COUNT_TRY = update(_OUTBOX).where(_OUTBOX.c.id == bindparam("message_id")).values(tries=_OUTBOX.c.tries + 1)
+_KEEP_ANSWER = _COUNT_TRY.values(
+    state=bindparam("to"), answered_at=bindparam("at"), answer_code=bindparam("code"), answer=bindparam("raw")
+)
 
 _ANNOUNCEMENTS: dict[str, type[SlideAnnounced | CaseAnnounced]] = {
     "SlideAnnounced": SlideAnnounced,
@@ -38,10 +54,22 @@ _MOST_REFUSALS = 5
 _BACK_OFF = (1, 2, 5, 10, 30, 60)
 
 
+@dataclass(frozen=True)
+class Message:
+    """What is to be sent, and since when its LIMS was silent before this try: nobody else asks it meanwhile."""
+
+    id: str
+    peer: str
+    announcement: dict[str, Any]
+    message_control_id: str
+    stated_at: datetime
+    payload: bytes | None
+    silent_since: datetime | None
+
+
 def send(lab: Lab, claimed: Claim) -> End:
     """Send one message and keep its answer; a silent LIMS pauses everything that waits for it."""
-    with lab.database.read() as session:
-        message = session.get_one(OutboxMessage, claimed.subject_id)
+    message = message_of(lab, claimed)
     payload = message.payload or _freeze(lab, message)
     began = time.monotonic()
     try:
@@ -56,13 +84,20 @@ def send(lab: Lab, claimed: Claim) -> End:
     return lambda session: _answered(lab, session, claimed, message, answer)
 
 
-def _exchange(message: OutboxMessage, payload: bytes, code: str, began: float) -> Exchange:
+def message_of(lab: Lab, claimed: Claim) -> Message:
+    """Return the message that a step is to send."""
+    with lab.database.read() as session:
+        row = session.execute(_MESSAGE, {"message_id": claimed.subject_id, "slot_name": claimed.slot}).one()
+    return Message(**row._asdict())
+
+
+def _exchange(message: Message, payload: bytes, code: str, began: float) -> Exchange:
     kind, trigger = _TYPES[str(message.announcement["kind"])]
     took = timedelta(seconds=time.monotonic() - began)
     return Exchange(message.peer, message.id, kind, trigger, code, len(payload), took)
 
 
-def _freeze(lab: Lab, message: OutboxMessage) -> bytes:
+def _freeze(lab: Lab, message: Message) -> bytes:
     """Build the bytes of a message and commit them: whatever happens to the first try, the second is the same."""
     stated: dict[str, Any] = dict(message.announcement)
     announcement = _ANNOUNCEMENTS[stated.pop("kind")].model_validate(stated)
@@ -75,28 +110,27 @@ def _freeze(lab: Lab, message: OutboxMessage) -> bytes:
         receiving=Address(application=peer.application, facility=peer.facility),
     )
     with lab.database.write("freeze") as session:
-        session.execute(
-            update(_OUTBOX).where(_OUTBOX.c.id == message.id, _OUTBOX.c.payload.is_(None)).values(payload=payload)
-        )
+        session.execute(_FREEZE, {"message_id": message.id, "frozen": payload})
     return payload
 
 
-def _silent(session: Session, claimed: Claim, message: OutboxMessage, because: str) -> None:
+def _silent(session: Session, claimed: Claim, message: Message, because: str) -> None:
     pause = timedelta(seconds=_BACK_OFF[min(claimed.tries, len(_BACK_OFF) - 1)])
-    _count_try(session, message)
+    session.execute(_COUNT_TRY, {"message_id": message.id})
     ledger.pause_slot(session, claimed.slot, pause, because)
     ledger.give_back(session, claimed, retry_after=pause, problem=because, waiting_for=THE_LIMS)
 
 
-def _answered(lab: Lab, session: Session, claimed: Claim, message: OutboxMessage, answer: Answer) -> None:
-    ledger.open_slot(session, claimed.slot)
-    _count_try(session, message)
+def _answered(lab: Lab, session: Session, claimed: Claim, message: Message, answer: Answer) -> None:
+    if message.silent_since is not None:
+        ledger.open_slot(session, claimed.slot)
     if answer.code in _ACCEPTED:
         _keep_answer(session, message, answer, "answered")
         ledger.finish(session, claimed)
         return
     why = f"LIMS {message.peer} answered {answer.code} to message {message.message_control_id}"
     if answer.code in _TRY_AGAIN and claimed.tries < _MOST_REFUSALS:
+        session.execute(_COUNT_TRY, {"message_id": message.id})
         pause = timedelta(seconds=_BACK_OFF[min(claimed.tries, len(_BACK_OFF) - 1)])
         ledger.give_back(session, claimed, retry_after=pause, problem=why, waiting_for=THE_LIMS)
         return
@@ -108,13 +142,7 @@ def _answered(lab: Lab, session: Session, claimed: Claim, message: OutboxMessage
     ledger.wait(session, claimed, wait)
 
 
-def _count_try(session: Session, message: OutboxMessage) -> None:
-    session.execute(update(_OUTBOX).where(_OUTBOX.c.id == message.id).values(tries=_OUTBOX.c.tries + 1))
-
-
-def _keep_answer(session: Session, message: OutboxMessage, answer: Answer, state: str) -> None:
-    session.execute(
-        update(_OUTBOX)
-        .where(_OUTBOX.c.id == message.id)
-        .values(state=state, answered_at=database_now(session), answer_code=answer.code, answer=answer.raw)
-    )
+def _keep_answer(session: Session, message: Message, answer: Answer, state: str) -> None:
+    """Keep the answer to a try, and count the try."""
+    kept = {"to": state, "at": database_now(session), "code": answer.code, "raw": answer.raw}
+    session.execute(_KEEP_ANSWER, {"message_id": message.id, **kept})

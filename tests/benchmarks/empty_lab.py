@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from connectors.archive.protocol import Holding, RejectionReason, StoredInstance
@@ -22,7 +22,7 @@ from flows.intake.inbox import Arrival, keep
 from flows.journey import STAGES
 from flows.ledger import Claim
 from flows.people import sync_people
-from flows.sending.step import _answered
+from flows.sending.step import _FREEZE, _answered, message_of
 from flows.shift import Shift
 from flows.slide_qc.step import EXAMINE
 from flows.step import End
@@ -30,7 +30,6 @@ from flows.steps import STEPS
 from models.database import Database, database_now
 from models.migrate import migrate
 from models.opaque import OpaqueIds
-from models.tables.books import OutboxMessage
 from models.tables.scan import ScanFile
 from models.uid import instance_uid
 
@@ -142,12 +141,10 @@ def _order_message(case: int) -> bytes:
 
 def send_nothing(lab: Lab, claimed: Claim) -> End:
     """Do as the step ``send`` does, but for building the message: that is work, and no orchestration."""
-    with lab.database.read() as session:
-        message = session.get_one(OutboxMessage, claimed.subject_id)
+    message = message_of(lab, claimed)
 
     def end(session: Session) -> None:
-        message.payload = b"nothing"
-        session.execute(update(OutboxMessage).where(OutboxMessage.id == message.id).values(payload=b"nothing"))
+        session.execute(_FREEZE, {"message_id": message.id, "frozen": b"nothing"})
         _answered(lab, session, claimed, message, lab.senders[message.peer].send(b"nothing", ""))
 
     return end
