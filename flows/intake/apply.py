@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, union_all, update
 from sqlalchemy.orm import Session
 
 from connectors.lims.message import Message
@@ -23,7 +23,7 @@ from flows.ledger import Claim
 from flows.step import THE_LIMS, End
 from models.base import table_of
 from models.case_fold import Container, OrderFact
-from models.database import database_now
+from models.database import database_now, insert_unless_there
 from models.errors import RejectedError
 from models.facets import Outcome, Quality, Storage
 from models.scan_fold import EditionRaised, Ended, QualityJudged, Resumed, ScanReceived, fold
@@ -33,66 +33,106 @@ from models.tables.case import Block, Slide, Specimen
 from models.tables.reading import Read
 from models.tables.scan import Scan, ScanFile
 
-_INBOX, _SCAN_FILE = table_of(InboxMessage), table_of(ScanFile)
+_INBOX, _SCAN, _SCAN_FILE, _READ = table_of(InboxMessage), table_of(Scan), table_of(ScanFile), table_of(Read)
+_MESSAGE = select(
+    *(_INBOX.c.id, _INBOX.c.source, _INBOX.c.peer, _INBOX.c.payload),
+    *(_INBOX.c.message_control_id, _INBOX.c.received_at),
+).where(_INBOX.c.id == bindparam("message_id"))
+_APPLIED = (
+    update(_INBOX).where(_INBOX.c.id == bindparam("message_id")).values(state="applied", problem=bindparam("but"))
+)
+_TWINS = (
+    select(_INBOX.c.payload)
+    .where(_INBOX.c.peer == bindparam("of_peer"), _INBOX.c.message_control_id == bindparam("control_id"))
+    .where(_INBOX.c.id != bindparam("message_id"), _INBOX.c.received_at <= bindparam("until"))
+    .limit(10)
+)
+_FIRST_SEEN = select(_SCAN_FILE.c.first_seen_at).where(_SCAN_FILE.c.id == bindparam("file_id"))
+_NAME_SCAN = update(_SCAN_FILE).where(_SCAN_FILE.c.id == bindparam("file_id")).values(scan_id=bindparam("registered"))
+_THE_SCAN = select(Scan).where(Scan.id == bindparam("registered"))
+_SLIDES_OF_CASE = select(Slide).where(Slide.case_id == bindparam("of_case")).order_by(Slide.id)
+_SCANS_AND_READS_OF_CASE = union_all(
+    select(_SCAN.c.id).where(_SCAN.c.case_id == bindparam("of_case")),
+    select(_READ.c.id).where(_READ.c.case_id == bindparam("of_case")),
+)
+_FOREIGN = {
+    kind: select(table.c.id)
+    .where(table.c.id.in_(bindparam("spoken_of", expanding=True)), table.c.case_id != bindparam("of_case"))
+    .limit(1)
+    for kind, table in (("slide", table_of(Slide)), ("block", table_of(Block)), ("specimen", table_of(Specimen)))
+}
+_ACTIVE_SCANS = (
+    select(_SCAN.c.id)
+    .where(_SCAN.c.slide_id == bindparam("of_slide"), _SCAN.c.outcome == Outcome.ACTIVE)
+    .order_by(_SCAN.c.id)
+)
 
 # A sender's clock may run ahead by so much; beyond it, our own time of receipt counts.
 _CLOCK_AHEAD = timedelta(minutes=5)
 
 
+@dataclass(frozen=True)
+class _Arrived:
+    """What counts of a message that the inbox holds."""
+
+    id: str
+    source: str
+    peer: str
+    payload: bytes
+    message_control_id: str | None
+    received_at: datetime
+
+
 def apply(lab: Lab, claimed: Claim) -> End:
     """Read one inbox message and return what it changes; raise ``RejectedError`` when it can't be acted on."""
     with lab.database.read() as session:
-        message = session.get_one(InboxMessage, claimed.subject_id)
-    cause = Cause(f"apply {message.source}", inbox_id=message.id)
-    if message.source == "scanner":
-        event = json.loads(message.payload)
-        _begin_trace(lab, event, message.received_at)
-        return lambda session: _scan_received(lab, session, claimed, message, event, cause)
+        message = _Arrived(**session.execute(_MESSAGE, {"message_id": claimed.subject_id}).one()._asdict())
+        cause = Cause(f"apply {message.source}", inbox_id=message.id)
+        if message.source == "scanner":
+            event = json.loads(message.payload)
+            _begin_trace(lab, session, event, message.received_at)
+            return lambda session: _scan_received(lab, session, claimed, message, event, cause)
     stated = read(Message(message.payload), profile_of(lab.settings, message.peer))
     if stated.order is None and stated.patient is None:
         raise RejectedError("; ".join(stated.problems) or "The message states nothing that Coverslip acts on.")
     return lambda session: _stated(lab, session, claimed, message, stated, cause)
 
 
-def _begin_trace(lab: Lab, event: dict[str, str], received_at: datetime) -> None:
+def _begin_trace(lab: Lab, session: Session, event: dict[str, str], received_at: datetime) -> None:
     """Tell that a scan's journey has begun with the first sight of its file."""
-    with lab.database.read() as session:
-        first_seen_at = session.scalar(select(ScanFile.first_seen_at).where(ScanFile.id == event["file_id"]))
+    first_seen_at = session.scalar(_FIRST_SEEN, {"file_id": event["file_id"]})
     scan_id = lab.ids.scan(event["site_id"], (event["sha256"],))
     lab.telemetry.scan_received(scan_id, first_seen_at or received_at, received_at)
 
 
 def _scan_received(
-    lab: Lab, session: Session, claimed: Claim, message: InboxMessage, event: dict[str, str], cause: Cause
+    lab: Lab, session: Session, claimed: Claim, message: _Arrived, event: dict[str, str], cause: Cause
 ) -> None:
     """Register a scan with its file; its first two steps follow, side by side."""
     scan_id = lab.ids.scan(event["site_id"], (event["sha256"],))
-    if session.get(Scan, scan_id) is None:
-        scan = Scan(
-            id=scan_id,
-            site_id=event["site_id"],
-            scanner=event["root"],
-            received_at=message.received_at,
-            traceparent=traceparent_of(scan_id),
-            edition=1,
-            quality="pending",
-            quality_by_person=False,
-            identity="pending",
-            storage="received",
-            outcome="active",
-            purpose="primary",
-        )
-        session.add(scan)
-        session.flush()
-        session.execute(update(_SCAN_FILE).where(_SCAN_FILE.c.id == event["file_id"]).values(scan_id=scan_id))
+    row = {
+        "id": scan_id,
+        "site_id": event["site_id"],
+        "scanner": event["root"],
+        "received_at": message.received_at,
+        "traceparent": traceparent_of(scan_id),
+        "edition": 1,
+        "quality": "pending",
+        "quality_by_person": False,
+        "identity": "pending",
+        "storage": "received",
+        "outcome": "active",
+        "purpose": "primary",
+    }
+    if insert_unless_there(session, Scan, [row]):
+        session.execute(_NAME_SCAN, {"file_id": event["file_id"], "registered": scan_id})
+        scan = session.scalars(_THE_SCAN, {"registered": scan_id}).one()
         received = ScanReceived(site_id=event["site_id"], scanner=event["root"], digests=(event["sha256"],))
         change_scan(session, lab.settings, scan, [received], cause)
     _applied(session, claimed, message)
 
 
-def _stated(
-    lab: Lab, session: Session, claimed: Claim, message: InboxMessage, stated: MessageStated, cause: Cause
-) -> None:
+def _stated(lab: Lab, session: Session, claimed: Claim, message: _Arrived, stated: MessageStated, cause: Cause) -> None:
     effective_at = _effective_at(message, stated)
     patient_id = None
     if stated.patient is not None:
@@ -109,7 +149,7 @@ def _stated(
 def _ordered(  # noqa: PLR0913 - one order and all that it touches
     lab: Lab,
     session: Session,
-    message: InboxMessage,
+    message: _Arrived,
     fact: OrderFact,
     *,
     cause: Cause,
@@ -154,8 +194,8 @@ class _Before:
 def _consequences(lab: Lab, session: Session, projected: cases.Projected, was: _Before, cause: Cause) -> None:
     """Wake, cancel, resume, hurry and correct what an order's change concerns."""
     case = projected.case
-    slides = session.scalars(select(Slide).where(Slide.case_id == case.id).order_by(Slide.id)).all()
     turned = was.cancelled != case.cancelled
+    slides = session.scalars(_SLIDES_OF_CASE, {"of_case": case.id}).all() if turned else ()
     gone = slides if turned and case.cancelled else projected.cancelled
     back = slides if turned else projected.reinstated
     for slide in gone:
@@ -170,9 +210,8 @@ def _consequences(lab: Lab, session: Session, projected: cases.Projected, was: _
     if was.identity_digest not in ("", case.identity_digest):
         _correct_archived(lab, session, case.id, cause)
     if (case.lane, case.due_at) != (was.lane, was.due_at):
-        scans = session.scalars(select(Scan.id).where(Scan.case_id == case.id)).all()
-        reads = session.scalars(select(Read.id).where(Read.case_id == case.id)).all()
-        ledger.reprioritise(session, (*scans, *reads), case.lane, case.due_at)
+        theirs = session.scalars(_SCANS_AND_READS_OF_CASE, {"of_case": case.id}).all()
+        ledger.reprioritise(session, theirs, case.lane, case.due_at)
     cases.evaluate(session, lab.settings, case.id, cause)
 
 
@@ -226,18 +265,14 @@ def _correct_archived(lab: Lab, session: Session, case_id: str, cause: Cause) ->
 
 
 def _active_scans(session: Session, slide_id: str) -> list[str]:
-    return list(
-        session.scalars(
-            select(Scan.id).where(Scan.slide_id == slide_id, Scan.outcome == Outcome.ACTIVE).order_by(Scan.id)
-        )
-    )
+    return list(session.scalars(_ACTIVE_SCANS, {"of_slide": slide_id}))
 
 
 def _refuse_foreign_containers(lab: Lab, session: Session, case_id: str, order: OrderStated) -> None:
     """A container belongs to one case: an order that speaks of another case's goes to a person, whole."""
-    for table, kind in ((Slide, "slide"), (Block, "block"), (Specimen, "specimen")):
+    for kind, foreign_of_kind in _FOREIGN.items():
         row_ids = [lab.ids.of(kind, *key) for key in _spoken_of(order, kind)]
-        foreign = session.scalar(select(table.id).where(table.id.in_(row_ids), table.case_id != case_id).limit(1))
+        foreign = session.scalar(foreign_of_kind, {"spoken_of": row_ids, "of_case": case_id})
         if foreign is not None:
             message = (
                 f"{kind} {foreign} belongs to another case already: correct the container identifier or the accession "
@@ -258,14 +293,14 @@ def _spoken_of(order: OrderStated, kind: str) -> set[Container]:
     return spoken | {(one.issuer, one.container_identifier) for one in order.specimens}
 
 
-def _effective_at(message: InboxMessage, stated: MessageStated) -> datetime:
+def _effective_at(message: _Arrived, stated: MessageStated) -> datetime:
     """Return when a message counts from: its own time, or ours when that is missing or too far ahead."""
     if stated.sent_at is None or stated.sent_at.at > message.received_at + _CLOCK_AHEAD:
         return message.received_at
     return stated.sent_at.at
 
 
-def _flags(session: Session, message: InboxMessage, stated: MessageStated) -> list[str]:
+def _flags(session: Session, message: _Arrived, stated: MessageStated) -> list[str]:
     flags = []
     if stated.sent_at is not None and stated.sent_at.at > message.received_at + _CLOCK_AHEAD:
         flags.append("The sender's clock is more than five minutes ahead: our time of receipt counts.")
@@ -274,18 +309,14 @@ def _flags(session: Session, message: InboxMessage, stated: MessageStated) -> li
     return flags
 
 
-def _twins_say_the_same_time(session: Session, message: InboxMessage) -> bool:
+def _twins_say_the_same_time(session: Session, message: _Arrived) -> bool:
     """Tell whether an earlier message has our MSH-10 and MSH-7: some senders begin their numbers anew each day."""
-    twins = session.scalars(
-        select(InboxMessage.payload)
-        .where(InboxMessage.peer == message.peer, InboxMessage.message_control_id == message.message_control_id)
-        .where(InboxMessage.id != message.id, InboxMessage.received_at <= message.received_at)
-        .limit(10)
-    )
+    ours_is = {"of_peer": message.peer, "control_id": message.message_control_id, "message_id": message.id}
+    twins = session.scalars(_TWINS, {**ours_is, "until": message.received_at})
     ours = Message(message.payload).header.text(7)
     return any(Message(twin).header.text(7) == ours for twin in twins)
 
 
-def _applied(session: Session, claimed: Claim, message: InboxMessage, problem: str | None = None) -> None:
-    session.execute(update(_INBOX).where(_INBOX.c.id == message.id).values(state="applied", problem=problem))
+def _applied(session: Session, claimed: Claim, message: _Arrived, problem: str | None = None) -> None:
+    session.execute(_APPLIED, {"message_id": message.id, "but": problem})
     ledger.finish(session, claimed)
