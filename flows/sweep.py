@@ -3,9 +3,9 @@
 It looks first, by indexes that hold only what is open, and writes only when there is something to do.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from connectors.wiring import Lab
@@ -14,6 +14,7 @@ from flows.books import Subject, raise_alert
 from flows.changes import lock_scan
 from flows.ledger import Claim
 from flows.trouble import settle_set_aside
+from models.base import table_of
 from models.database import database_now
 from models.facets import OPEN_STEP_STATES, Outcome, StepState, Storage
 from models.tables.scan import Scan
@@ -22,6 +23,37 @@ from models.tables.step import Slot, Step, Worker
 # What is raised when it is waited for beyond its time; the other waits end by themselves.
 _RAISED = ("a person", "the LIMS", "an eligible pathologist")
 _OVER = alerts.over()
+_STEP, _WORKER = table_of(Step), table_of(Worker)
+# What a dead worker holds, or what runs past its deadline.
+_LOST = (
+    select(_STEP.c.id)
+    .select_from(_STEP.outerjoin(_WORKER, _WORKER.c.id == _STEP.c.worker_id))
+    .where(
+        _STEP.c.state == "running",
+        (_WORKER.c.heartbeat_at < bindparam("silent_since"))
+        | _WORKER.c.ended_at.is_not(None)
+        | (_STEP.c.deadline_at <= bindparam("now")),
+    )
+)
+_LOST_LOCKED = _LOST.with_for_update(skip_locked=True, of=_STEP)
+_DUE = select(
+    *(_STEP.c.id, _STEP.c.subject_kind, _STEP.c.subject_id, _STEP.c.waiting_for, _STEP.c.waiting_since, _STEP.c.tries),
+).where(_STEP.c.state == "waiting", _STEP.c.waiting_until <= bindparam("now"))
+_DUE_LOCKED = _DUE.with_for_update(skip_locked=True).limit(500)
+_UNTOLD = select(Step).where(Step.state == "set aside", Step.alerted.is_(False)).order_by(Step.id)
+_END_WAITS = (
+    update(_STEP)
+    .where(_STEP.c.id.in_(bindparam("due", expanding=True)))
+    .values(
+        state=StepState.READY,
+        expired=True,
+        waiting_for=None,
+        waiting_key=None,
+        waiting_since=None,
+        waiting_until=None,
+        waiting_then=None,
+    )
+)
 
 
 def sweep(lab: Lab) -> int:
@@ -32,8 +64,8 @@ def sweep(lab: Lab) -> int:
     grace = lab.settings.work.heartbeat_grace
     with lab.database.read() as session:
         now = database_now(session)
-        lost = session.scalar(_lost(now, grace).limit(1)) is not None
-        due = session.scalar(_due(now).limit(1)) is not None
+        lost = session.scalar(_LOST.limit(1), {"silent_since": now - grace, "now": now}) is not None
+        due = session.scalar(_DUE.limit(1), {"now": now}) is not None
         untold = session.scalars(_UNTOLD).all()
         over = session.scalar(_OVER.limit(1)) is not None
     moved = 0
@@ -61,27 +93,10 @@ def tidy(lab: Lab) -> int:
     return len(idle)
 
 
-def _lost(now: datetime, grace: timedelta) -> Select[int]:
-    """Find what a dead worker holds, or what runs past its deadline."""
-    dead = (Worker.heartbeat_at < now - grace) | Worker.ended_at.is_not(None)
-    return (
-        select(Step.id)
-        .outerjoin(Worker, Worker.id == Step.worker_id)
-        .where(Step.state == "running", dead | (Step.deadline_at <= now))
-    )
-
-
-def _due(now: datetime) -> Select[Step]:
-    return select(Step).where(Step.state == "waiting", Step.waiting_until <= now)
-
-
-_UNTOLD = select(Step).where(Step.state == "set aside", Step.alerted.is_(False)).order_by(Step.id)
-
-
 def _return_lost(session: Session, grace: timedelta) -> int:
     """Make ready again what nobody will end; a step that its worker ends this very moment is left to it."""
     now = database_now(session)
-    lost = session.scalars(_lost(now, grace).with_for_update(skip_locked=True, of=Step)).all()
+    lost = session.scalars(_LOST_LOCKED, {"silent_since": now - grace, "now": now}).all()
     if lost:
         session.execute(update(Step).where(Step.id.in_(lost)).values(state="ready", worker_id=None, deadline_at=None))
         session.execute(update(Slot).where(Slot.step_id.in_(lost)).values(step_id=None))
@@ -91,15 +106,14 @@ def _return_lost(session: Session, grace: timedelta) -> int:
 def _end_waits(session: Session) -> int:
     """Make ready what has waited until its time, and raise what people should know of."""
     now = database_now(session)
-    due = session.scalars(_due(now).with_for_update(skip_locked=True).limit(500)).all()
+    due = session.execute(_DUE_LOCKED, {"now": now}).all()
     # Sorted, so that two sweepers that raise alerts about the same subjects do so in the same order.
     for step in sorted(due, key=lambda step: (step.subject_id, step.id)):
         if step.waiting_for in _RAISED and step.tries == 0:
             sentence = f"has waited for {step.waiting_for} since {step.waiting_since:%d %b %Y %H:%M} UTC"
             raise_alert(session, Subject(step.subject_kind, step.subject_id), alerts.WAITS_TOO_LONG, sentence, now)
-        step.state, step.expired = StepState.READY, True
-        step.waiting_for = step.waiting_key = step.waiting_since = step.waiting_until = step.waiting_then = None
-    session.flush()
+    if due:
+        session.execute(_END_WAITS, {"due": [step.id for step in due]})
     return len(due)
 
 

@@ -4,7 +4,7 @@ import logging
 import random
 from datetime import timedelta
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 from sqlalchemy.orm import Session
 
 from connectors.wiring import Lab
@@ -13,6 +13,7 @@ from flows.books import Subject, raise_alert
 from flows.changes import change_scan, lock_scan
 from flows.ledger import Claim, LostClaimError
 from flows.step import A_PERSON, End, cause_of
+from models.base import table_of
 from models.database import database_now
 from models.errors import CoverslipError, NeedsPersonError, RefusedError, RejectedError, TransientError
 from models.facets import Outcome, StepState
@@ -26,6 +27,11 @@ _LONGEST_PAUSE = timedelta(seconds=60)
 # After so many tries in a row (about ten minutes) people are told; the step goes on trying.
 _TRIES_BEFORE_ALERT = 12
 _PERSON_WAIT = timedelta(hours=4)
+
+_INBOX = table_of(InboxMessage)
+_SET_ASIDE = (
+    update(_INBOX).where(_INBOX.c.id == bindparam("message_id")).values(state="set aside", problem=bindparam("because"))
+)
 
 
 def in_trouble(lab: Lab, claimed: Claim, error: Exception) -> End:
@@ -63,9 +69,7 @@ def settle_set_aside(lab: Lab, session: Session, claimed: Claim, problem: str) -
             ended = Ended(outcome=Outcome.SET_ASIDE, reason=problem)
             change_scan(session, lab.settings, scan, [ended], cause_of(claimed))
     if claimed.subject_kind == "inbox":
-        session.execute(
-            update(InboxMessage).where(InboxMessage.id == claimed.subject_id).values(state="set aside", problem=problem)
-        )
+        session.execute(_SET_ASIDE, {"message_id": claimed.subject_id, "because": problem})
 
 
 def _try_again(session: Session, claimed: Claim, problem: str) -> None:

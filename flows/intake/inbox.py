@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from flows import ledger
 from flows.journey import INTAKE
+from models.base import table_of
 from models.database import Database, database_now, insert_unless_there
 from models.errors import TransientError
 from models.opaque import OpaqueIds
@@ -22,6 +23,9 @@ from models.tables.books import InboxMessage
 
 # What one transaction takes at most: enough to share a disk flush among a hundred busy connections.
 _MOST_AT_ONCE = 128
+
+_INBOX = table_of(InboxMessage)
+_STORED_ANSWER = select(_INBOX.c.answer).where(_INBOX.c.id == bindparam("message_id"))
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def keep(session: Session, ids: OpaqueIds, arrival: Arrival, now: datetime) -> K
         "received_at": now,
     }
     if not insert_unless_there(session, InboxMessage, [row]):
-        stored = session.scalar(select(InboxMessage.answer).where(InboxMessage.id == inbox_id))
+        stored = session.scalar(_STORED_ANSWER, {"message_id": inbox_id})
         return Kept(inbox_id, stored, is_new=False)
     step = ledger.NewStep(kind="apply", stage=INTAKE, subject_kind="inbox", subject_id=inbox_id, rank_at=now)
     ledger.add(session, [step])

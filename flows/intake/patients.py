@@ -3,10 +3,11 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from flows.books import Cause, Subject, note_changes, record
+from models.base import table_of
 from models.case_fold import PatientFact
 from models.database import database_now, insert_unless_there
 from models.opaque import OpaqueIds
@@ -19,6 +20,22 @@ _KEY_KINDS = ("MR", "PI", "NHS")
 """What names a patient for us, best first; anything else only when there is none of these."""
 
 _FIELDS = ("family_name", "given_name", "birth_date", "sex")
+
+_PATIENT, _FACT = table_of(Patient), table_of(Fact)
+_AS_IT_IS = (
+    select(*(_PATIENT.c[name] for name in (*_FIELDS, "nhs_number_status")))
+    .where(_PATIENT.c.id == bindparam("patient"))
+    .with_for_update()
+)
+_REGISTER = insert(_PATIENT)
+_CHANGE = (
+    update(_PATIENT)
+    .where(_PATIENT.c.id == bindparam("patient"))
+    .values({name: bindparam(f"new_{name}") for name in (*_FIELDS, "nhs_number_status")})
+)
+_WHAT_WAS_SAID = select(_FACT.c.effective_at, _FACT.c.sequence_number, _FACT.c.digest, _FACT.c.body).where(
+    _FACT.c.subject_id == bindparam("patient"), _FACT.c.kind == PatientFact.__name__
+)
 
 
 def patient_stated(
@@ -72,24 +89,22 @@ def fold_patient(facts: list[PatientStated]) -> dict[str, Any]:
 
 def patient_facts(session: Session, patient_id: str) -> list[PatientStated]:
     """Return everything that was said about a patient, in the order in which it counts."""
-    rows = session.scalars(select(Fact).where(Fact.subject_id == patient_id, Fact.kind == PatientFact.__name__))
+    rows = session.execute(_WHAT_WAS_SAID, {"patient": patient_id})
     in_order = sorted(rows, key=lambda row: (row.effective_at, row.sequence_number or -1, row.digest))
     return [PatientFact.model_validate(row.body).patient for row in in_order]
 
 
 def _project(session: Session, subject: Subject, cause: Cause) -> None:
-    patient = session.get(Patient, subject.id, with_for_update=True)
-    if patient is None:
-        patient = Patient(id=subject.id, nhs_number_status="")
-        session.add(patient)
+    row = session.execute(_AS_IT_IS, {"patient": subject.id}).one_or_none()
+    before = row._asdict() if row else {**dict.fromkeys(_FIELDS), "nhs_number_status": ""}
     facts = patient_facts(session, subject.id)
-    changes = []
-    for name, value in fold_patient(facts).items():
-        # History names what changed, never the values: they are the patient's.
-        if getattr(patient, name) != value:
-            changes.append((name, None, "changed"))
-            setattr(patient, name, value)
-    session.flush()
+    after = fold_patient(facts)
+    if row is None:
+        session.execute(_REGISTER, {"id": subject.id, **after})
+    elif after != before:
+        session.execute(_CHANGE, {"patient": subject.id, **{f"new_{name}": value for name, value in after.items()}})
+    # History names what changed, never the values: they are the patient's.
+    changes = [(name, None, "changed") for name, value in after.items() if before[name] != value]
     note_changes(session, subject, changes, cause, database_now(session))
     rows = [
         {

@@ -1,6 +1,8 @@
 """The steps that do nothing but wait: what happens when their time has come."""
 
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from connectors.wiring import Lab
 from flows import cases, ledger
@@ -9,13 +11,18 @@ from flows.completeness import standing_of
 from flows.expectations import A_RESCAN, NO_SCAN, THE_ORDER_TO_SETTLE, THE_SCANNER, wait_of
 from flows.ledger import Claim
 from flows.step import End, cause_of
+from models.base import table_of
 from models.database import database_now
-from models.tables.case import Slide
+from models.tables.case import Case, Slide
 
 _NOT_IN_TIME = {
     THE_SCANNER: "this slide was ordered and not scanned in time: look for the glass, or cancel it in the LIMS",
     A_RESCAN: "this slide was to be scanned again and was not in time: look for the glass, or judge its scan again",
 }
+
+_CASE, _SLIDE = table_of(Case), table_of(Slide)
+_CLOSE = update(_CASE).where(_CASE.c.id == bindparam("settled")).values(expected_closed_at=bindparam("at"))
+_CASE_OF_SLIDE = select(_SLIDE.c.case_id).where(_SLIDE.c.id == bindparam("slide"))
 
 
 def settle(lab: Lab, claimed: Claim) -> End:
@@ -35,8 +42,8 @@ def _settle(lab: Lab, session: Session, claimed: Claim) -> None:
         wait = ledger.Wait(THE_ORDER_TO_SETTLE, case.id, settled_at, "the expected slides count as complete")
         ledger.wait(session, claimed, wait)
         return
-    case.expected_closed_at = now
-    session.flush()
+    session.execute(_CLOSE, {"settled": case.id, "at": now})
+    set_committed_value(case, "expected_closed_at", now)
     ledger.finish(session, claimed)
     note_changes(session, Subject("case", case.id), [("expected set", "open", "closed")], cause_of(claimed), now)
     cases.evaluate(session, lab.settings, case.id, cause_of(claimed))
@@ -48,15 +55,15 @@ def expect_scan_passed(lab: Lab, claimed: Claim) -> End:
 
 
 def _raise(lab: Lab, session: Session, claimed: Claim) -> None:
-    slide = session.get_one(Slide, claimed.subject_id)
-    case = cases.lock_case(session, slide.case_id)
+    slide_id = claimed.subject_id
+    case = cases.lock_case(session, session.scalars(_CASE_OF_SLIDE, {"slide": slide_id}).one())
     expected = cases.expected_slides(session, case) if case else []
-    standing = next((standing_of(one) for one in expected if one.slide_id == slide.id), None)
+    standing = next((standing_of(one) for one in expected if one.slide_id == slide_id), None)
     waiting_for = wait_of(standing)
     if case is None or waiting_for is None:
         ledger.finish(session, claimed)
         return
     now = database_now(session)
-    raise_alert(session, Subject("slide", slide.id), NO_SCAN, _NOT_IN_TIME[waiting_for], now)
+    raise_alert(session, Subject("slide", slide_id), NO_SCAN, _NOT_IN_TIME[waiting_for], now)
     until = now + lab.settings.site(case.site_id).scan_wait
-    ledger.wait(session, claimed, ledger.Wait(waiting_for, slide.id, until, "raised again"))
+    ledger.wait(session, claimed, ledger.Wait(waiting_for, slide_id, until, "raised again"))
