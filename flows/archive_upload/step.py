@@ -35,6 +35,7 @@ CONVERT = "connectors.slides.conversion:convert"
 # 76 MB/s were measured; an hour of processor time would be a slide of 270 GB.
 _CPU_SECONDS = 3_600
 
+_CASE = table_of(Case)
 _INSTANCE = table_of(Instance)
 _SCAN = table_of(Scan)
 _STEP = table_of(Step)
@@ -53,8 +54,10 @@ _CURRENT_OBJECTS = _OBJECTS.join(
 ).where(_SCAN.c.slide_id.is_not(None))
 _MARK = update(_INSTANCE).where(*_OF_EDITION).values(state=bindparam("after"))
 _MARK_NEXT = _MARK.where(_INSTANCE.c.state == bindparam("before"))
-_RESULTS_OF_CONVERSIONS = (
-    select(_STEP.c.result)
+_CONVERSION_AND_CASE = (
+    select(_STEP.c.result, _CASE.c.identity_digest)
+    .join_from(_STEP, _SCAN, _SCAN.c.id == _STEP.c.subject_id)
+    .join(_CASE, _CASE.c.id == _SCAN.c.case_id)
     .where(
         _STEP.c.subject_id == bindparam("scan"),
         _STEP.c.kind == "convert",
@@ -169,8 +172,8 @@ def _end_prove(lab: Lab, session: Session, claimed: Claim) -> None:
     scan = lock_scan(session, claimed.subject_id)
     session.execute(_MARK_NEXT, {**_edition_of(claimed), "before": "stored", "after": "proven"})
     ledger.finish(session, claimed)
-    input_version = str(_conversion(session, claimed).get("input_version", ""))
-    if input_version != session.get_one(Case, scan.case_id).identity_digest:
+    conversion, identity_now = _conversion(session, claimed)
+    if conversion.get("input_version", "") != identity_now:
         # The case's identity changed while we worked: what lies in the archive names another patient or case.
         reject_edition(session, scan, claimed.edition)
         change_scan(session, lab.settings, scan, [EditionRaised()], cause_of(claimed))
@@ -232,17 +235,17 @@ def _edition_of(claimed: Claim) -> dict[str, Any]:
     return {"scan": claimed.subject_id, "of_edition": claimed.edition}
 
 
-def _conversion(session: Session, claimed: Claim) -> dict[str, Any]:
-    """Return the result of the finished convert step whose objects this edition's steps work on."""
-    found = session.execute(_RESULTS_OF_CONVERSIONS, _edition_of(claimed)).first()
+def _conversion(session: Session, claimed: Claim) -> tuple[dict[str, Any], str]:
+    """Return the result of the conversion whose objects this edition's steps work on, and the case's identity now."""
+    found = session.execute(_CONVERSION_AND_CASE, _edition_of(claimed)).first()
     if found is None:
         message = (
             f"scan {claimed.subject_id} has no finished conversion of edition {claimed.edition}: rerun it from convert"
         )
         raise RejectedError(message)
-    return found.result or {}
+    return found.result or {}, found.identity_digest
 
 
 def _folder_of(lab: Lab, session: Session, claimed: Claim) -> Path:
-    run = _conversion(session, claimed).get("run", 0)
-    return lab.spool.made_in(claimed.subject_id, int(run)) / "dicom"
+    conversion, _identity = _conversion(session, claimed)
+    return lab.spool.made_in(claimed.subject_id, int(conversion.get("run", 0))) / "dicom"
