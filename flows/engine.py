@@ -17,6 +17,8 @@ _PROBE_AGAIN_SECONDS = 5.0
 # A server on SQLite answers 503 now and then while another stage writes; one that does nothing else is away.
 _TRIES = 2
 _REFUSALS_BEFORE_AWAY = 3
+# The first flow run of a process takes about a second to start.
+_LONGEST_TURN_SECONDS = 3.0
 
 ShiftRun = Callable[[], int]
 """Runs one shift and returns how many steps ended."""
@@ -82,6 +84,7 @@ class PrefectEngine:
         self._health_url = f"{api_url}/health"
         self._flows = flows
         self._lock = threading.Lock()
+        self._asking = _Turn()
         self._probe_at = 0.0
         self._refused = 0
         self._away_since: datetime | None = datetime.now(UTC)
@@ -103,7 +106,7 @@ class PrefectEngine:
         if not stage.flow or not self._answers():
             shift()
             return
-        once = _Once(shift)
+        once = _Once(shift, self._asking)
         token = _shift.set(once)
         try:
             self._in_a_flow_run(stage, first, once)
@@ -115,6 +118,7 @@ class PrefectEngine:
     def _in_a_flow_run(self, stage: Stage, first: str, once: "_Once") -> None:
         """Have a flow run the shift; a server on SQLite refuses now and then when several stages call it at once."""
         for _ in range(_TRIES):
+            self._asking.take()
             try:
                 self._flows[stage.name](first)
             except Exception:
@@ -125,6 +129,8 @@ class PrefectEngine:
             else:
                 self._refused = 0
                 return
+            finally:
+                self._asking.let_go()
         self._failed()
 
     def _answers(self) -> bool:
@@ -160,11 +166,35 @@ def _is_healthy(url: str) -> bool:
         return False
 
 
+class _Turn:
+    """Lets one flow run at a time ask the server for its start or its end.
+
+    A server on SQLite refuses one of two that write at once, and Prefect's client then sleeps for two seconds, whatever
+    its retries are set to. Nobody waits long for a turn: a call that hangs must not hold the other stages.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holder: int | None = None
+
+    def take(self) -> None:
+        """Wait for the turn, but not for ever."""
+        if self._lock.acquire(timeout=_LONGEST_TURN_SECONDS):
+            self._holder = threading.get_ident()
+
+    def let_go(self) -> None:
+        """Give the turn back, if it is ours."""
+        if self._holder == threading.get_ident():
+            self._holder = None
+            self._lock.release()
+
+
 class _Once:
     """Calls a shift at most once and remembers what came of it."""
 
-    def __init__(self, shift: ShiftRun) -> None:
+    def __init__(self, shift: ShiftRun, asking: _Turn) -> None:
         self._shift = shift
+        self._asking = asking
         self.called = False
         self.error: BaseException | None = None
 
@@ -172,8 +202,11 @@ class _Once:
         if self.called:
             return 0
         self.called = True
+        self._asking.let_go()
         try:
             return self._shift()
         except BaseException as error:
             self.error = error
             raise
+        finally:
+            self._asking.take()

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
+from contextvars import copy_context
 
 from sqlalchemy import insert, update
 
@@ -43,7 +44,11 @@ def run_worker(lab: Lab, engine: Engine, stop: threading.Event, functions: Mappi
     lab.telemetry.observe(lambda: _figures(lab))
     stir = Stir()
     shifts = [Shift(lab, stage, functions, worker_id, child_slots(lab, stage), stop, stir) for stage in STAGES]
-    threads = [threading.Thread(target=_run_stage, args=(shift, engine), name=shift.stage.name) for shift in shifts]
+    # Each in a copy of our context: a thread starts with an empty one, and Prefect's settings are kept there.
+    threads = [
+        threading.Thread(target=copy_context().run, args=(_run_stage, shift, engine), name=shift.stage.name)
+        for shift in shifts
+    ]
     for thread in threads:
         thread.start()
     _keep_house(lab, engine, worker_id, stop, stir)

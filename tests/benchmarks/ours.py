@@ -7,6 +7,7 @@ import resource
 import sys
 import threading
 import time
+from contextvars import copy_context
 from pathlib import Path
 from statistics import quantiles
 from tempfile import TemporaryDirectory
@@ -96,7 +97,9 @@ def _work(lab: Lab, slides: int) -> tuple[float, float]:
 
 def _worker(lab: Lab, stop: threading.Event) -> threading.Thread:
     engine = _engine(lab)
-    worker = threading.Thread(target=run_worker, args=(lab, engine, stop, {**STEPS, "send": send_nothing}))
+    # In a copy of our context, where Prefect's settings are: a thread starts with an empty one.
+    steps = {**STEPS, "send": send_nothing}
+    worker = threading.Thread(target=copy_context().run, args=(run_worker, lab, engine, stop, steps))
     worker.start()
     return worker
 
