@@ -1,6 +1,7 @@
 """A shift runs exactly once, whatever Prefect's server does."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -31,6 +32,31 @@ class FlowsOf:
             raise RefusedByServerError
         self.completed += 1
         return ended
+
+
+class AskingFlows:
+    """A flow that takes its time to start and to end; it counts how many do so at once, and how many shifts run at once."""
+
+    def __init__(self) -> None:
+        self.asking = self.most_asking = 0
+        self.both_work = threading.Barrier(2, timeout=10)
+
+    def __call__(self, _first: str) -> int:
+        self._ask()
+        ended = current_shift()
+        self._ask()
+        return ended
+
+    def _ask(self) -> None:
+        self.asking += 1
+        self.most_asking = max(self.most_asking, self.asking)
+        time.sleep(0.05)
+        self.asking -= 1
+
+    def work(self) -> int:
+        """Return once both shifts are at work."""
+        self.both_work.wait()
+        return 1
 
 
 class Shift:
@@ -67,13 +93,13 @@ def healthy_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def engine_with() -> Iterator[Callable[[FlowsOf], PrefectEngine]]:
+def engine_with() -> Iterator[Callable[[Callable[[str], int]], PrefectEngine]]:
     """An engine whose server answers probes."""
     with healthy_server() as url:
         yield lambda flows: PrefectEngine(url, {STAGE.name: flows})
 
 
-Engines = Callable[[FlowsOf], PrefectEngine]
+Engines = Callable[[Callable[[str], int]], PrefectEngine]
 
 
 def test_a_shift_is_run_in_a_flow(engine_with: Engines) -> None:
@@ -123,6 +149,18 @@ def test_an_error_of_the_shift_itself_is_not_swallowed(engine_with: Engines) -> 
     with pytest.raises(KeyError):
         engine_with(FlowsOf()).run(STAGE, "id", shift)
     assert shift.runs == 1
+
+
+def test_flow_runs_start_and_end_one_at_a_time_while_their_shifts_run_side_by_side(engine_with: Engines) -> None:
+    flows = AskingFlows()
+    engine = engine_with(flows)
+    stages = [threading.Thread(target=engine.run, args=(STAGE, name, flows.work)) for name in ("one", "two")]
+    for stage in stages:
+        stage.start()
+    for stage in stages:
+        stage.join()
+    assert not flows.both_work.broken
+    assert flows.most_asking == 1
 
 
 def test_a_server_is_seen_while_nothing_is_to_be_run(engine_with: Engines) -> None:
