@@ -50,7 +50,7 @@ def scan_changed(session: Session, settings: Settings, scan: Scan, before: ScanS
             container_identifier=slide.container_identifier,
             container_issuer=slide.issuer,
             case=_named(session, case),
-            study_instance_uid=study_of(case, slide) if with_uids else None,
+            study_instance_uid=_study_of(case, slide.issuer) if with_uids else None,
             series_instance_uid=series_uid(scan.id, edition) if with_uids else None,
             scanned_at=scan.scanned_at,
         )
@@ -78,9 +78,9 @@ def case_assigned(session: Session, settings: Settings, case: Case, reader: Cand
     _announce(session, settings, case, announced, f"assigned:{case.id}:{assignment_id}", ("case", case.id))
 
 
-def study_of(case: Case, slide: Slide | Row[str, str, str]) -> str:
+def _study_of(case: Case, issuer: str) -> str:
     """Return the study a slide's objects belong to: the supplied one, else derived per case and issuer."""
-    return case.study_instance_uid or study_uid(case.id, slide.issuer)
+    return case.study_instance_uid or study_uid(case.id, issuer)
 
 
 def _news(before: ScanState, after: ScanState) -> Iterator[tuple[str, SlideState, tuple[str, ...], int]]:

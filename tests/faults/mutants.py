@@ -250,7 +250,7 @@ def _announce(session, settings, case, announced, event_key, about):
             Change("flows/sending/step.py", "sent_at=message.stated_at,", "sent_at=datetime.now(UTC),"),
             Change(
                 "flows/sending/step.py",
-                "from datetime import timedelta\n",
+                "from datetime import datetime, timedelta\n",
                 "from datetime import UTC, datetime, timedelta\n",
             ),
         ),
