@@ -35,7 +35,7 @@ class FlowsOf:
 
 
 class AskingFlows:
-    """A flow that takes its time to start and to end; it counts how many do so at once, and how many shifts run at once."""
+    """A flow that takes its time to start and to end; it counts how many do so at once."""
 
     def __init__(self) -> None:
         self.asking = self.most_asking = 0
