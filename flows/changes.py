@@ -42,7 +42,7 @@ _IS_CANCELLED = select(_SLIDE.c.cancelled).where(_SLIDE.c.id == bindparam("slide
 _URGENCY = select(_CASE.c.lane, _CASE.c.due_at).where(_CASE.c.id == bindparam("of_case"))
 _STEPS_OF_SCAN = (
     select(_STEP.c.kind, _STEP.c.generation, _STEP.c.edition, _STEP.c.state)
-    .where(_STEP.c.subject_id == bindparam("scan"), _STEP.c.kind.in_(_SCAN_KINDS))
+    .where(_STEP.c.subject_id == bindparam("scan"))
     .order_by(_STEP.c.generation)
 )
 _PREFER_THE_LATEST = (
@@ -180,7 +180,9 @@ def follow(session: Session, scan: Scan) -> None:
 def latest_steps(session: Session, scan_id: str) -> dict[str, Latest]:
     """Return the newest generation of each kind of step of a scan."""
     rows = session.execute(_STEPS_OF_SCAN, {"scan": scan_id})
-    return {kind: Latest(generation, edition, state) for kind, generation, edition, state in rows}
+    return {
+        kind: Latest(generation, edition, state) for kind, generation, edition, state in rows if kind in _SCAN_KINDS
+    }
 
 
 def rerun_scan(session: Session, scan: Scan, kind: str) -> None:
