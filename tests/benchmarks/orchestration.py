@@ -84,13 +84,19 @@ def _report(lines: list[Measured], calm: dict[str, Any], alone: dict[str, Any]) 
         )
     console.print(table)
     slides = alone["slides"]
+    by_driver, by_sqlalchemy = alone["by_driver"], alone["by_sqlalchemy"]
+    ours = {"seconds": alone["seconds"], "cpu": alone["cpu"]}
     console.print(
-        f"The same {alone['transactions']:.1f} transactions a slide ({alone['statements']:.0f} statements) by the bare "
-        f"driver: {slides / alone['alone_s']:.0f} slides/s, {1000 * alone['alone_cpu'] / slides:.1f} ms CPU.\n"
-        f"Ours without Prefect in the same run: {slides / alone['seconds']:.0f} slides/s, "
-        f"{1000 * alone['cpu'] / slides:.1f} ms CPU; ratio {alone['alone_s'] / alone['seconds']:.2f}."
+        f"The same {alone['transactions']:.1f} transactions a slide ({alone['statements']:.0f} statements), alone in "
+        f"one thread: by the driver {_rate(by_driver, slides)}, through SQLAlchemy {_rate(by_sqlalchemy, slides)}\n"
+        f"and ours without Prefect in the same run: {_rate(ours, slides)}; "
+        f"{by_driver['seconds'] / ours['seconds']:.2f} and {by_sqlalchemy['seconds'] / ours['seconds']:.2f} of them."
     )
     console.print(f"Calm, from event to last step: p50 {calm['p50_s']:.2f} s, p95 {calm['p95_s']:.2f} s")
+
+
+def _rate(taken: dict[str, float], slides: int) -> str:
+    return f"{slides / taken['seconds']:.0f} slides/s, {1000 * taken['cpu'] / slides:.1f} ms CPU"
 
 
 def _measure(what: str, module: tuple[str, ...], server: int) -> Measured:

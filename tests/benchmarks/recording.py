@@ -4,7 +4,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,30 +54,53 @@ def recording(database: Database) -> Iterator[Recording]:
         event.remove(database.engine, "rollback", ended)
 
 
-def replay(made: Recording, before: Path, folder: Path) -> tuple[float, float]:
-    """Run the same transactions on a copy of the same database by the bare driver; return seconds, CPU seconds."""
-    copy = folder / "replayed.db"
-    shutil.copy(before, copy)
-    connection = sqlite3.connect(copy, isolation_level=None)
+@dataclass(frozen=True)
+class Alone:
+    """What the same transactions take when nothing else happens, one after the other in one thread."""
+
+    seconds: float
+    cpu: float
+
+
+def replay_by_driver(made: Recording, before: Path, folder: Path) -> Alone:
+    """Run the same transactions on a copy of the same database by the bare driver."""
+    connection = sqlite3.connect(shutil.copy(before, folder / "by-driver.db"), isolation_level=None)
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
-    began, cpu = time.perf_counter(), time.process_time()
-    for statements in made.transactions:
-        _run(connection, statements)
-    took = time.perf_counter() - began, time.process_time() - cpu
-    connection.close()
-    return took
 
-
-def _run(connection: sqlite3.Connection, statements: list[tuple[str, Any, bool]]) -> None:
-    began = False
-    for sql, parameters, many in statements:
-        if sql.startswith("BEGIN"):
-            connection.execute(sql)
-            began = True
-        elif many:
+    def run(sql: str, parameters: Any, many: bool) -> None:  # noqa: ANN401, FBT001 - as recorded
+        if many:
             connection.executemany(sql, parameters)
         else:
             connection.execute(sql, parameters).fetchall()
-    if began:
-        connection.execute("COMMIT")
+
+    taken = _timed(made, run, connection.commit)
+    connection.close()
+    return taken
+
+
+def replay_by_sqlalchemy(made: Recording, before: Path, folder: Path) -> Alone:
+    """Run the same SQL on a copy of the same database through SQLAlchemy's connection: no ORM, nothing to compile."""
+    database = Database(f"sqlite:///{shutil.copy(before, folder / 'by-sqlalchemy.db')}")
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("COMMIT")
+
+        def run(sql: str, parameters: Any, many: bool) -> None:  # noqa: ANN401, ARG001, FBT001 - as recorded
+            result = connection.exec_driver_sql(sql, parameters or None)
+            if result.returns_rows:
+                result.all()
+
+        taken = _timed(made, run, lambda: connection.exec_driver_sql("COMMIT"))
+        connection.exec_driver_sql("BEGIN")
+    database.close()
+    return taken
+
+
+def _timed(made: Recording, run: Callable[[str, Any, bool], object], commit: Callable[[], object]) -> Alone:
+    began, cpu = time.perf_counter(), time.process_time()
+    for statements in made.transactions:
+        for statement in statements:
+            run(*statement)
+        if statements[0][0].startswith("BEGIN"):
+            commit()
+    return Alone(time.perf_counter() - began, time.process_time() - cpu)
