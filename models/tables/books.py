@@ -10,7 +10,11 @@ from models.base import Base, Digest, OpaqueId
 
 
 class InboxMessage(Base):
-    """Bytes as they came in, committed before anybody was told that we have them."""
+    """Bytes as they came in, committed before anybody was told that we have them.
+
+    What came by an event log has the ``event_id`` that its sender gave it, unless another event of the same peer had
+    it before, and its ``origin`` there. With ``quarantined_at`` it was set aside only until its peer's storm is over.
+    """
 
     __tablename__ = "inbox"
     __table_args__ = (
@@ -18,6 +22,19 @@ class InboxMessage(Base):
         CheckConstraint("state IN ('kept', 'applied', 'set aside')", name="state"),
         Index("ix_inbox_control", "peer", "message_control_id"),
         Index("ix_inbox_state", "state", "received_at"),
+        Index(
+            "uq_inbox_event",
+            *("event_id", "peer"),
+            unique=True,
+            sqlite_where=text("event_id IS NOT NULL"),
+            postgresql_where=text("event_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_inbox_quarantined",
+            *("peer", "received_at"),
+            sqlite_where=text("quarantined_at IS NOT NULL"),
+            postgresql_where=text("quarantined_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
@@ -31,6 +48,9 @@ class InboxMessage(Base):
     state: Mapped[str] = mapped_column(String(16), default="kept")
     problem: Mapped[str | None] = mapped_column(Text)
     received_at: Mapped[datetime]
+    event_id: Mapped[str | None] = mapped_column(String(200))
+    origin: Mapped[dict[str, Any] | None]
+    quarantined_at: Mapped[datetime | None]
 
 
 class Fact(Base):

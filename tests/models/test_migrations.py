@@ -142,6 +142,23 @@ def test_the_first_tables_are_never_taken_back(migrated: Database) -> None:
             command.downgrade(config, "base")
 
 
+def test_messages_that_came_before_there_were_events_stay_as_they_were(empty: Database) -> None:
+    config = _config()
+    with empty.write("first") as session:
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, "0001")
+        session.execute(
+            text(
+                "INSERT INTO inbox (id, source, peer, sha256, payload, state, received_at)"
+                " VALUES ('i', 'hl7', 'lims-a', 's', '', 'applied', '2026-03-02 12:00:00+00:00')"
+            )
+        )
+    migrate(empty)
+    with empty.read() as session:
+        found = session.execute(text("SELECT state, event_id, origin, quarantined_at FROM inbox")).all()
+    assert [tuple(row) for row in found] == [("applied", None, None, None)]
+
+
 @pytest.fixture
 def books(migrated: Database) -> Database:
     """Books with one line of history and one fact."""
