@@ -1,12 +1,15 @@
-"""What tests share: databases, and the real slides that lie beside a checkout."""
+"""What tests share: databases, Kafka brokers, and the real slides that lie beside a checkout."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from infra.kafka.broker import Broker
+from tests import kafka_broker as kafka
 from tests import postgres
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -55,3 +58,42 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'coverslip.db'}"
     return str(request.getfixturevalue("postgres_database"))
+
+
+@pytest.fixture(scope="session")
+def kafka_broker() -> Iterator[Broker]:
+    """Apache Kafka on loopback, plaintext, shared by the run: a test keeps to names of its own (``kafka_prefix``)."""
+    _need_kafka()
+    with kafka.running() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def secure_kafka_broker() -> Iterator[Broker]:
+    """Apache Kafka that wants TLS and a password, a token or a certificate, with ACLs; shared by the run.
+
+    ``kafka_broker.USERS`` have credentials in ``broker.security``, and no rights until a test gives them some.
+    """
+    _need_kafka()
+    with kafka.running(secured=True) as broker:
+        yield broker
+
+
+@pytest.fixture
+def own_kafka_broker() -> Iterator[Broker]:
+    """Apache Kafka for one test alone, to be killed, frozen and started again."""
+    _need_kafka()
+    with kafka.running() as broker:
+        yield broker
+
+
+@pytest.fixture
+def kafka_prefix() -> str:
+    """What the names of this test's topics and groups begin with."""
+    return f"test-{secrets.token_hex(4)}."
+
+
+def _need_kafka() -> None:
+    missing = kafka.why_not()
+    if missing:
+        (pytest.fail if ON_CI else pytest.skip)(missing)
