@@ -5,11 +5,12 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo up test faults again check check-style check-types check-layers check-lock bench lock clean
+.PHONY: help setup setup-tests demo up kafka test faults again check check-style check-types check-layers check-lock bench lock clean
 
 help:
 	@echo 'make demo     set up, then run a small laboratory: three sites, about 40 slides, at most three minutes'
 	@echo 'make up       set up, then run Coverslip for your own slides and orders'
+	@echo 'make kafka    one Apache Kafka node on this machine, for development (PORT=9092, FRESH=1: empty)'
 	@echo 'make setup    only set up: .venv from requirements.lock (PYTHON=... chooses); then $(BIN)/coverslip works'
 	@echo 'make test     set up, with what the tests need, and run them'
 	@echo 'make faults   the slow tests that kill, cut and fill real processes'
@@ -17,7 +18,7 @@ help:
 	@echo 'make check    style, types, the layers of imports, the lock'
 	@echo 'make bench    measure what orchestration costs on this machine'
 	@echo 'make lock     write requirements.lock again from pyproject.toml (UPGRADE=1: with the newest versions)'
-	@echo 'make clean    remove caches and .venv; var/, where slides and the database are, stays'
+	@echo 'make clean    remove caches, .venv and .kafka; var/, where slides and the database are, stays'
 
 setup:
 	@infra/setup/setup
@@ -30,6 +31,9 @@ demo: setup
 
 up: setup
 	@$(BIN)/coverslip up
+
+kafka: setup-tests
+	@$(BIN)/python -m infra.kafka.broker $(if $(PORT),--port $(PORT)) $(if $(FRESH),--fresh)
 
 test: setup-tests
 	@$(BIN)/pytest -m 'not faults and not benchmark'
@@ -67,5 +71,5 @@ lock: setup
 	@infra/setup/lock $(if $(UPGRADE),--upgrade)
 
 clean:
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf .venv .kafka .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	@find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +

@@ -341,7 +341,7 @@ def _free_ports(count: int) -> list[int]:
 def main() -> int:
     """Run one plaintext node in the foreground; return the exit code."""
     parser = argparse.ArgumentParser(prog="make kafka", description=__doc__)
-    parser.add_argument("--port", type=int, default=9092, help="where clients begin (default 9092)")
+    parser.add_argument("--port", type=int, default=0, help="where clients begin (default: as before, at first 9092)")
     parser.add_argument("--state", type=Path, default=CACHE / "node", help="the folder that keeps its topics")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run kept there")
     arguments = parser.parse_args()
@@ -358,7 +358,12 @@ def _serve(state: Path, port: int, *, fresh: bool) -> int:
     if fresh:
         shutil.rmtree(state, ignore_errors=True)
     kept = state / "ports.json"
-    broker = Broker.opened(state) if kept.exists() else Broker.make(state, port=port)
+    broker = Broker.opened(state) if kept.exists() else Broker.make(state, port=port or 9092)
+    if port not in (0, broker.ports["PLAINTEXT"]):
+        message = (
+            f"{state} keeps a node of port {broker.ports['PLAINTEXT']}: forget it by FRESH=1, or leave the port out"
+        )
+        raise KafkaNotToBeHadError(message)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
