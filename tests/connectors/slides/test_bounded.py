@@ -219,7 +219,9 @@ def test_when_the_parent_is_killed_the_fork_server_and_its_children_go_too(tmp_p
 
 def test_a_caller_that_gives_up_takes_its_child_along(tmp_path: Path) -> None:
     program = (
-        "import sys; from connectors.slides.bounded import Decoder\n"
+        "import signal, sys; from connectors.slides.bounded import Decoder\n"
+        # A shell that starts the tests in the background has them ignore Ctrl-C, and children inherit that.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"with Decoder({JOBS!r}) as decoder:\n"
         f"    try: decoder.run('{HERE}:sleep', {{'pid_file': sys.argv[1]}})\n"
         "    except KeyboardInterrupt: sys.stdin.read()\n"
