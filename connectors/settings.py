@@ -69,6 +69,14 @@ def _database(url: str) -> str:
     return url
 
 
+def _address(text: str) -> str:
+    named = re.fullmatch(r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?):([0-9]{1,5})", text)
+    if named is None or int(named.group(1)) not in range(1, 1 << 16):
+        message = "must be host:port, for example kafka.example:9093"
+        raise ValueError(message)
+    return text
+
+
 class _Frozen(BaseModel):
     # What was said may be a secret, so no error repeats it.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -187,6 +195,58 @@ class Work(_Frozen):
     spool_reserve_bytes: Annotated[int, Field(ge=0)] = 1 << 30
 
 
+class Kafka(_Frozen):
+    """Where events are read from and written to, and who we are there. Secrets stay in files until they are used."""
+
+    bootstrap: Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], Field(min_length=1)]
+    group: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,99}$")] = "coverslip"
+    prefix: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9.-]{0,62})?$")] = "coverslip."
+    """What the names of all our topics begin with."""
+    security: Literal["plaintext", "ssl", "sasl_ssl", "sasl_plaintext"] = "plaintext"
+    ca_file: Path | None = None
+    """Whose certificates are believed; without it, the authorities that this machine believes."""
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "OAUTHBEARER"] | None = None
+    username: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    password_file: Path | None = None
+    token_file: Path | None = None
+    """A bearer token that somebody else keeps fresh; read again for every connection."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Kafka":
+        signs_in = self.security.startswith("sasl_")
+        by_token = self.mechanism == "OAUTHBEARER"
+        needed = ("mechanism", *(("token_file",) if by_token else ("username", "password_file"))) if signs_in else ()
+        possible = {*needed, *_KAFKA_TLS.get(self.security, ())}
+        how = f'with security = "{self.security}"' + (f' and mechanism = "{self.mechanism}"' if self.mechanism else "")
+        said = {name for name in _KAFKA_IDENTITY if getattr(self, name) is not None}
+        fault = ""
+        if missing := [name for name in needed if name not in said]:
+            fault = f"{' and '.join(missing)} must be set {how}"
+        elif useless := sorted(said - possible):
+            fault = f"{' and '.join(useless)} can't be used {how}: leave it out"
+        elif len(said & {"certificate_file", "key_file"}) == 1:
+            fault = "certificate_file and key_file belong together: set both or none"
+        elif by_token and self.security == "sasl_plaintext":
+            fault = 'a token that is sent in the open is anybody\'s: use security = "sasl_ssl"'
+        if fault:
+            raise ValueError(fault)
+        return self
+
+
+_KAFKA_TLS = {"ssl": ("ca_file", "certificate_file", "key_file"), "sasl_ssl": ("ca_file",)}
+_KAFKA_IDENTITY = (
+    "ca_file",
+    "certificate_file",
+    "key_file",
+    "mechanism",
+    "username",
+    "password_file",
+    "token_file",
+)
+
+
 class Settings(_Frozen):
     """Everything that a laboratory may set."""
 
@@ -205,6 +265,8 @@ class Settings(_Frozen):
     page: Page = Page()
     telemetry: Telemetry = Telemetry()
     work: Work = Work()
+    kafka: Kafka | None = None
+    """Absent: nothing is read from Kafka and nothing is written to it."""
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> "Settings":

@@ -360,9 +360,7 @@ def _serve(state: Path, port: int, *, fresh: bool) -> int:
     kept = state / "ports.json"
     broker = Broker.opened(state) if kept.exists() else Broker.make(state, port=port or 9092)
     if port not in (0, broker.ports["PLAINTEXT"]):
-        message = (
-            f"{state} keeps a node of port {broker.ports['PLAINTEXT']}: forget it by FRESH=1, or leave the port out"
-        )
+        message = f"{state} keeps a node of port {broker.ports['PLAINTEXT']}: FRESH=1 forgets it, no PORT keeps it"
         raise KafkaNotToBeHadError(message)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
