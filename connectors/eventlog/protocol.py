@@ -7,7 +7,7 @@ both to what is written here.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -42,12 +42,48 @@ class Acknowledged:
     offset: int
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """Something about a partition that people must see: records that are gone, a log cut short, an unreadable record.
+
+    Parameters
+    ----------
+    wanted
+        The offset that was to be read next.
+    resumed_at
+        Where reading goes on: what lies between ``wanted`` and a higher one is lost; from a lower one on records are
+        read again, or for the first time. ``None``: this partition stands still, the others flow.
+    sentence
+        Without patient data.
+    """
+
+    partition: Partition
+    wanted: int
+    resumed_at: int | None
+    sentence: str
+
+    @classmethod
+    def out_of_range(cls, partition: Partition, wanted: int, first: int) -> Self:
+        """Return what is told when the log does not have the offset that was to be read: it is read from its first."""
+        where = f"{partition.topic}/{partition.number}"
+        if wanted < first:
+            lost = f"{first - wanted} records of {where}, from offset {wanted} on, were deleted before they were read"
+            return cls(partition, wanted, first, f"{lost}: keep them longer, and ask their senders for them.")
+        cut = f"{where} ends before offset {wanted}, where reading was to go on: the log lost records"
+        return cls(partition, wanted, first, f"{cut}. What it has is read again from offset {first}.")
+
+
 Positions = Callable[[Sequence[Partition]], Mapping[Partition, int]]
-"""Tells where to go on reading each partition; one that it leaves out is read from its start."""
+"""Tells where to go on reading each partition; one that it leaves out is read from its start.
+
+A topic that was deleted and made again comes with a ``topic_id`` that nobody has a position of, so it is read from its
+start; who knows the topic by another id tells people. What it raises comes out of ``poll``, which asks again the next
+time; no record of those partitions is returned before.
+"""
 
 
 class EventSource(Protocol):
-    """A member of a consumer group. Not for two threads at once; nothing is committed unless it is told to.
+    """A member of a consumer group, which it joins by polling. Not for two threads at once; it commits only when told.
 
     The positions come from whoever keeps the effects (our database), each time partitions are assigned; what the log
     itself remembers is for its own displays of lag.
@@ -61,11 +97,30 @@ class EventSource(Protocol):
     def poll(self, within: timedelta, most: int) -> Sequence[Record]:
         """Return at most so many records, in order per partition; none when there are none within the time.
 
+        Whoever has no room for more asks for 0: it stays in the group, so that others need not wait for it, and gets
+        nothing. Who does not ask at all for five minutes loses its partitions to others until it asks again.
+
         Raises
         ------
         TransientError
-            The log could not be reached; ask again.
+            The log could not be reached; ask again. The connection is made anew when that happens often.
         """
+        ...
+
+    def rewind(self) -> None:
+        """Ask for the positions again before the next record: what was polled could not be kept."""
+        ...
+
+    def troubles(self) -> Sequence[Trouble]:
+        """Return what went wrong with partitions since this was last asked; each is told once, or after ``rewind``.
+
+        Keep them in the transaction that keeps the polled records, with ``resumed_at`` as the position: it may lie
+        before the one that is kept.
+        """
+        ...
+
+    def missing_topics(self) -> frozenset[str]:
+        """Return the topics, of those to be read, that the log does not have; they are read once they are made."""
         ...
 
     def commit(self, positions: Mapping[Partition, int], within: timedelta) -> bool:
