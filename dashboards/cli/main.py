@@ -12,7 +12,7 @@ from rich.console import Console
 from sqlalchemy.exc import OperationalError as DatabaseAwayError
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
-from dashboards.cli import audit, demo, doctor, people, processes, show
+from dashboards.cli import audit, demo, doctor, kafka, people, processes, show
 from models.errors import CoverslipError, TransientError
 
 _log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ def coverslip(
 people.register(app)
 show.register(app)
 audit.register(app)
+kafka.register(app)
 processes.register(app)
 demo.register(app)
 doctor.register(app)

@@ -115,7 +115,7 @@ class Broker:
 
     folder: Path
     ports: Mapping[str, int]
-    security: Security | None = None
+    security: Security | None = field(default=None, repr=False)
     more: Mapping[str, str] = field(default_factory=dict)
     """Settings of the broker beside, or instead of, the usual ones."""
     _process: "subprocess.Popen[bytes] | None" = None
