@@ -193,6 +193,10 @@ class Work(_Frozen):
     child_memory_bytes: Annotated[int, Field(ge=256 << 20)] = 4 << 30
     heartbeat_grace: Seconds = timedelta(seconds=15)
     spool_reserve_bytes: Annotated[int, Field(ge=0)] = 1 << 30
+    place: Name = "local"
+    """What the books call this machine's spool: a worker does what needs bytes only where they lie."""
+    spool: Path = Path("spool")
+    """Where the spool lies; a gateway and the worker at its site share one."""
 
 
 class Kafka(_Frozen):
@@ -247,6 +251,12 @@ _KAFKA_IDENTITY = (
 )
 
 
+class Gateway(_Frozen):
+    """What a gateway is for: what its doors take in is handed on to Kafka, and applied where that is read."""
+
+    forward: bool = True
+
+
 class Settings(_Frozen):
     """Everything that a laboratory may set."""
 
@@ -267,6 +277,18 @@ class Settings(_Frozen):
     work: Work = Work()
     kafka: Kafka | None = None
     """Absent: nothing is read from Kafka and nothing is written to it."""
+    gateway: Gateway | None = None
+    """Absent: what comes in is applied here."""
+
+    @model_validator(mode="after")
+    def _can_forward(self) -> "Settings":
+        if self.forwards and self.kafka is None:
+            message = "gateway.forward needs Kafka: add a [kafka] section, or leave [gateway] out"
+            raise ValueError(message)
+        if any(peer.name == "kafka" for peer in self.lims):
+            message = "lims.name can't be kafka: that is what our own books call the event log"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> "Settings":
@@ -306,6 +328,11 @@ class Settings(_Frozen):
                 )
                 raise ValueError(message)
         return self
+
+    @property
+    def forwards(self) -> bool:
+        """Whether this is a gateway, which applies nothing itself."""
+        return self.gateway is not None and self.gateway.forward
 
     def site(self, site_id: str) -> SiteRules:
         """Return a site's rules; a site known to the database but no longer set is refused by name."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from connectors.archive.folder import FolderArchive
 from connectors.archive.protocol import Archive
+from connectors.eventlog.protocol import EventSink
 from connectors.lims.sender import Answer, MllpSender, SenderLimits
 from connectors.scanners.spool import Spool
 from connectors.settings import Settings
@@ -15,6 +16,8 @@ from connectors.slides.bounded import Decoder, Limits
 from connectors.telemetry import Telemetry
 from models.database import Database
 from models.opaque import OpaqueIds
+
+_LAST_WORDS = timedelta(seconds=2)
 
 
 class Decodes(Protocol):
@@ -46,6 +49,8 @@ class Lab:
     senders: Mapping[str, Sends]
     telemetry: Telemetry
     decode_within: timedelta = timedelta(minutes=5)
+    events: EventSink | None = None
+    """Nothing when the settings have no Kafka."""
 
 
 def open_database(settings: Settings, *, checkpoints: bool = False) -> Database:
@@ -60,12 +65,31 @@ def open_ids(settings: Settings) -> OpaqueIds:
 
 def open_spool(settings: Settings) -> Spool:
     """Open this machine's spool."""
-    return Spool(settings.home / "spool", "local", settings.work.spool_reserve_bytes)
+    work = settings.work
+    return Spool(settings.resolved(work.spool), work.place, work.spool_reserve_bytes)
 
 
 def open_archive(settings: Settings) -> FolderArchive:
     """Open the archive folder; it was prepared when the laboratory was set up."""
     return FolderArchive(settings.resolved(settings.archive_folder))
+
+
+def open_sink(settings: Settings) -> EventSink | None:
+    """Return what writes to Kafka, if the settings have it; it connects when it is first used.
+
+    Raises
+    ------
+    RefusedError
+        A file of a password, a token or a certificate can't be used.
+    """
+    kafka = settings.kafka
+    if kafka is None:
+        return None
+    # Whoever has no Kafka does not wait for its client.
+    from connectors.eventlog.connection import client_options, sentence  # noqa: PLC0415
+    from connectors.eventlog.kafka import KafkaSink  # noqa: PLC0415
+
+    return KafkaSink(client_options(settings), say=lambda error: sentence(error, kafka))
 
 
 @contextmanager
@@ -79,6 +103,9 @@ def open_lab(settings: Settings, process: str, jobs: tuple[str, ...]) -> Iterato
         stack.callback(database.close)
         telemetry = Telemetry.of(settings, process)
         stack.callback(telemetry.shutdown)
+        events = open_sink(settings)
+        if events is not None:
+            stack.callback(events.close, _LAST_WORDS)
         yield Lab(
             settings=settings,
             database=database,
@@ -93,4 +120,5 @@ def open_lab(settings: Settings, process: str, jobs: tuple[str, ...]) -> Iterato
                 for peer in settings.lims
             },
             telemetry=telemetry,
+            events=events,
         )

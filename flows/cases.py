@@ -19,7 +19,7 @@ from flows.books import Cause, Subject, clear_alert, note_changes, raise_alert
 from flows.case_assignment.points import points
 from flows.completeness import Completeness, ExpectedSlide, ScanOfSlide, judge, standing_of
 from flows.expectations import expect_scans, settle_later
-from flows.sending import announce
+from flows.sending import announce, publish
 from models.base import Base, table_of
 from models.case_fold import CaseReleased, CaseState, Container, OrderFact, Told, fold
 from models.database import database_now, insert_unless_there
@@ -152,6 +152,7 @@ def _turn(session: Session, settings: Settings, case: Case, verdict: Completenes
             clear_alert(session, case.id, kind, now)
         _have_it_read(session, case, now)
         announce.case_released(session, settings, case, verdict)
+        publish.case_completed(session, settings, case, verdict)
     elif before == Images.READY:
         _stop_assigning(session, case, now)
         raise_alert(session, subject, *(_CANCELLED if case.cancelled else _LATE_SLIDE), now)

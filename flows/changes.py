@@ -10,14 +10,14 @@ from sqlalchemy.orm.attributes import set_committed_value
 from connectors.settings import Settings
 from flows import cases, ledger
 from flows.books import Cause, Subject, note_changes, raise_alert, record
-from flows.journey import DOWNSTREAM, SCAN_JOURNEY, SLOT_OF_KIND, STAGE_OF_KIND, ScanStep
-from flows.sending import announce
+from flows.journey import DOWNSTREAM, NEED_BYTES, SCAN_JOURNEY, SLOT_OF_KIND, STAGE_OF_KIND, ScanStep
+from flows.sending import announce, publish
 from models.base import table_of
 from models.database import database_now
-from models.facets import OPEN_STEP_STATES, Lane, Outcome, Quality, StepState, Storage
+from models.facets import OPEN_STEP_STATES, FileState, Lane, Outcome, Quality, StepState, Storage
 from models.scan_fold import Ended, ReplacementFound, ScanFact, ScanState, SlideMatched, fold
 from models.tables.case import Case, Slide
-from models.tables.scan import Scan
+from models.tables.scan import Scan, ScanFile
 from models.tables.step import Step
 
 CANCELLED_WITH_ITS_SLIDE = "the LIMS cancelled its slide"
@@ -39,7 +39,18 @@ _TO_REDO = (
     .with_for_update()
 )
 _IS_CANCELLED = select(_SLIDE.c.cancelled).where(_SLIDE.c.id == bindparam("slide"))
-_URGENCY = select(_CASE.c.lane, _CASE.c.due_at).where(_CASE.c.id == bindparam("of_case"))
+_FILE = table_of(ScanFile)
+_URGENCY_AND_PLACE = (
+    select(_CASE.c.lane, _CASE.c.due_at, _FILE.c.place)
+    .select_from(
+        _SCAN.outerjoin(_CASE, _CASE.c.id == _SCAN.c.case_id).outerjoin(
+            _FILE, (_FILE.c.scan_id == _SCAN.c.id) & (_FILE.c.state == FileState.TAKEN)
+        )
+    )
+    .where(_SCAN.c.id == bindparam("scan"))
+    .order_by(_FILE.c.id)
+    .limit(1)
+)
 _STEPS_OF_SCAN = (
     select(_STEP.c.kind, _STEP.c.generation, _STEP.c.edition, _STEP.c.state)
     .where(_STEP.c.subject_id == bindparam("scan"))
@@ -111,6 +122,8 @@ def change_scan(session: Session, settings: Settings, scan: Scan, facts: Sequenc
     note_changes(
         session, subject, ((name, getattr(before, name), getattr(after, name)) for name in _FIELDS), cause, now
     )
+    if settings.kafka is not None:
+        publish.scan_changed(session, scan, before, after, facts, cause)
     _end_obsolete(session, scan.id, before, after)
     follow(session, scan)
     if _matters_to_others(before, after):
@@ -192,16 +205,17 @@ def rerun_scan(session: Session, scan: Scan, kind: str) -> None:
 
 
 def _new_step(session: Session, scan: Scan, kind: str, generation: int) -> ledger.NewStep:
-    lane, due_at = session.execute(_URGENCY, {"of_case": scan.case_id}).one() if scan.case_id else (Lane.ROUTINE, None)
+    lane, due_at, place = session.execute(_URGENCY_AND_PLACE, {"scan": scan.id}).one()
     return ledger.NewStep(
         kind=kind,
         stage=STAGE_OF_KIND[kind],
         subject_kind="scan",
         subject_id=scan.id,
         rank_at=ledger.rank_at(scan.received_at, due_at),
-        lane=lane,
+        lane=Lane.ROUTINE if lane is None else lane,
         generation=generation,
         edition=scan.edition,
+        place=(place or "") if kind in NEED_BYTES else "",
         slot=SLOT_OF_KIND.get(kind, ""),
     )
 

@@ -75,6 +75,9 @@ SCAN_JOURNEY = (
     ScanStep("prove", _may_be_archived, ("store",), each_edition=True),
 )
 
+NEED_BYTES = ("slide_qc", "barcode_matching", "convert", "store")
+"""Kinds that are worked on beside the spool that holds the scan's file, by a worker of that place."""
+
 DOWNSTREAM = {
     "slide_qc": ("convert", "store", "prove"),
     "barcode_matching": ("convert", "store", "prove"),

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from connectors.settings import Reader, Settings
 from flows.case_assignment.candidate import Absence, Candidate, WeeklySession
+from flows.sending.publish import THE_LOG
 from models.base import table_of
 from models.database import database_now, insert_unless_there
 from models.errors import TransientError
@@ -22,6 +23,8 @@ from models.tables.step import Slot
 _POOL: Final = "network"
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LEADS: Final = 1
+# Each waits for all replicas, a few milliseconds: four keep up with any laboratory.
+_EVENTS_AT_ONCE: Final = 4
 _MAY_READ: Final = 2
 
 _SITE, _PERSON, _COMPETENCE, _LEAVE, _HOURS, _ASSIGNMENT, _READ = (
@@ -80,6 +83,14 @@ def sync_people(session: Session, settings: Settings) -> None:
         _sessions(session, reader)
     _slots(session, settings)
     session.flush()
+
+
+def event_slots(settings: Settings) -> int:
+    """Return how many messages may be on their way to the event log at once."""
+    if settings.kafka is None:
+        return 0
+    # A gateway's few streams are long after an outage: looking beyond the head of one would be looking through it all.
+    return 1 if settings.forwards else _EVENTS_AT_ONCE
 
 
 def load_candidates(session: Session, now: datetime, *, lock_pool: bool = True) -> tuple[Candidate, ...]:
@@ -170,6 +181,8 @@ def _sessions(session: Session, reader: Reader) -> None:
 def _slots(session: Session, settings: Settings) -> None:
     """Have as many slots as the settings say; a surplus one that a step holds goes another time."""
     wanted = {f"lims:{peer.name}": 1 for peer in settings.lims} | {"archive": settings.work.archive_upload}
+    if settings.kafka is not None:
+        wanted[THE_LOG] = event_slots(settings)
     present = {(name, number) for name, number in session.execute(select(Slot.name, Slot.number))}
     for name, most in wanted.items():
         session.add_all(Slot(name=name, number=n) for n in range(1, most + 1) if (name, n) not in present)

@@ -29,6 +29,7 @@ Raises what happens next: ``RejectedError`` (set aside), ``TransientError`` (tri
 
 A_PERSON = "a person"
 THE_LIMS = "the LIMS"
+THE_EVENT_LOG = "Kafka"
 
 
 _SCAN = table_of(Scan)

@@ -15,6 +15,7 @@ from connectors.telemetry import Figure
 from connectors.wiring import Lab
 from flows.engine import Engine
 from flows.journey import STAGES, Stage
+from flows.people import event_slots
 from flows.shift import Shift, Stir
 from flows.standing.counts import figures
 from flows.step import StepFunction
@@ -68,7 +69,7 @@ def child_slots(lab: Lab, stage: Stage) -> int:
         "slide_qc": work.slide_qc,
         "barcode_matching": work.barcode_matching,
         "archive_upload": work.archive_upload,
-        "sending": max(1, len(lab.settings.lims)),
+        "sending": max(1, len(lab.settings.lims) + event_slots(lab.settings)),
     }
     return slots.get(stage.name, 1)
 

@@ -1,4 +1,4 @@
-"""A person has the messages of a case sent again that the LIMS refused: the same bytes, in the same order."""
+"""A person has the messages about a scan and its case sent again that were refused: the same bytes, in order."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from flows import ledger
 from flows.actions.desk import Desk
 from flows.books import Cause, Subject, clear_alert, note_changes
+from flows.sending.publish import THE_LOG
 from flows.step import A_PERSON
 from models.database import database_now
 from models.errors import RefusedError
@@ -21,9 +22,11 @@ RESEND: Final = "send"
 
 
 def plan_resend(desk: Desk, session: Session, scan: Scan) -> tuple[str, ...]:
-    """Return what the LIMS would see; ``RefusedError`` when none of the case's messages was refused."""
-    refused = _refused(desk, session, scan)
-    return tuple(f"LIMS {one.peer} is sent message {one.message_control_id} again, byte for byte" for one in refused)
+    """Return what others would see; ``RefusedError`` when none of the messages was refused."""
+    return tuple(
+        f"{_named(one.peer)} is sent message {one.message_control_id} again, byte for byte"
+        for one in _refused(desk, session, scan)
+    )
 
 
 def resend(desk: Desk, session: Session, scan: Scan, cause: Cause) -> None:
@@ -37,15 +40,20 @@ def resend(desk: Desk, session: Session, scan: Scan, cause: Cause) -> None:
 
 
 def _refused(desk: Desk, session: Session, scan: Scan) -> Sequence[OutboxMessage]:
-    if scan.case_id is None:
-        raise RefusedError(f"scan {scan.id} has no case, so no message tells of it")
     streams = [f"{peer.name}:{scan.case_id}" for peer in desk.settings.lims]
+    streams += [f"{THE_LOG}:{scan.id}", f"{THE_LOG}:{scan.case_id}"]
     waiting = select(Step.subject_id).where(Step.order_key.in_(streams), Step.state.in_(OPEN_STEP_STATES))
     found = session.scalars(
         select(OutboxMessage)
         .where(OutboxMessage.state == "refused", OutboxMessage.id.in_(waiting))
         .order_by(OutboxMessage.stated_at, OutboxMessage.id)
     ).all()
+    if not found and scan.case_id is None:
+        raise RefusedError(f"scan {scan.id} has no case, so no message tells of it")
     if not found:
         raise RefusedError(f"no message of case {scan.case_id} was refused: there is nothing to send again")
     return found
+
+
+def _named(peer: str) -> str:
+    return "the event log" if peer == THE_LOG else f"LIMS {peer}"

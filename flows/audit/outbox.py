@@ -1,4 +1,4 @@
-"""What the LIMS was told: each event once, in order, and nothing that it should have heard left out."""
+"""What the LIMS and the event log were told: each event once, in order, and nothing for the LIMS left out."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -24,12 +24,12 @@ def events_are_told_once_and_in_order(books: Books) -> Iterator[str]:
     """Yield each event that stands twice, out of order, without its step, or not at all in the outbox."""
     with snapshot(books.database) as session:
         for peer, event_key in session.execute(_twice()):
-            yield f"LIMS {peer} is told event {event_key} twice"
+            yield f"{peer} is told event {event_key} twice"
         for state, wanted, fault in _STEP_OF_STATE:
             for message_id in session.scalars(_without(state, wanted)):
                 yield f"message {message_id} {fault}"
         for message_id, earlier_id in session.execute(_out_of_order()):
-            yield f"message {message_id} was answered before message {earlier_id}, which is the earlier one of its case"
+            yield f"message {message_id} was answered before message {earlier_id}, which is the earlier one of its stream"
         for scan_id in session.scalars(_untold_scans()):
             yield f"scan {scan_id} is archived, and no message tells the LIMS"
         for assignment_id in session.scalars(_untold_assignments()):

@@ -14,7 +14,7 @@ from flows.case_assignment.choice import Assigner, Choice, SmallestRelativeLoad
 from flows.cases import lock_case
 from flows.ledger import Claim
 from flows.people import load_candidates
-from flows.sending import announce
+from flows.sending import announce, publish
 from flows.step import End, cause_of
 from models.base import table_of
 from models.database import database_now
@@ -92,3 +92,11 @@ def _give(lab: Lab, session: Session, claimed: Claim, case: Case, reader: Candid
     clear_alert(session, case.id, "nobody eligible", now)
     ledger.finish(session, claimed, {"assignment": assignment_id})
     announce.case_assigned(session, lab.settings, case, reader, assignment_id)
+    publish.case_assigned(
+        session,
+        lab.settings,
+        case,
+        read_id=claimed.subject_id,
+        pathologist_id=reader.pathologist_id,
+        assignment_id=assignment_id,
+    )

@@ -1,4 +1,4 @@
-"""The step send: one message to one LIMS, its bytes frozen before the first try, repeated until it is answered."""
+"""The step send: one message to a LIMS or the event log, frozen before the first try, repeated until it is answered."""
 
 import time
 from dataclasses import dataclass
@@ -15,11 +15,14 @@ from connectors.wiring import Lab
 from flows import ledger
 from flows.books import Subject, raise_alert
 from flows.ledger import Claim
-from flows.step import A_PERSON, THE_LIMS, End
+from flows.sending.events import frozen, leaving, write
+from flows.sending.publish import THE_LOG
+from flows.sending.silence import pause_after, put_off
+from flows.step import A_PERSON, THE_EVENT_LOG, THE_LIMS, End
 from models.announcements import CaseAnnounced, SlideAnnounced
 from models.base import table_of
 from models.database import database_now
-from models.errors import TransientError
+from models.errors import RejectedError, TransientError
 from models.failpoint import failpoint
 from models.tables.books import OutboxMessage
 from models.tables.step import Slot
@@ -27,7 +30,7 @@ from models.tables.step import Slot
 _OUTBOX, _SLOT = table_of(OutboxMessage), table_of(Slot)
 _SILENT_SINCE = select(func.max(_SLOT.c.silent_since)).where(_SLOT.c.name == bindparam("slot_name"))
 _MESSAGE = select(
-    *(_OUTBOX.c.id, _OUTBOX.c.peer, _OUTBOX.c.announcement, _OUTBOX.c.message_control_id),
+    *(_OUTBOX.c.id, _OUTBOX.c.peer, _OUTBOX.c.subject_id, _OUTBOX.c.announcement, _OUTBOX.c.message_control_id),
     *(_OUTBOX.c.stated_at, _OUTBOX.c.payload, _SILENT_SINCE.scalar_subquery().label("silent_since")),
 ).where(_OUTBOX.c.id == bindparam("message_id"))
 _FREEZE = (
@@ -50,16 +53,16 @@ _TYPES = {"SlideAnnounced": ("OUL", "R22"), "CaseAnnounced": ("OML", "O21")}
 _ACCEPTED = ("AA", "CA")
 _TRY_AGAIN = ("AR", "CR")
 _MOST_REFUSALS = 5
-# A silent peer is asked again after these seconds, then at the last of them.
-_BACK_OFF = (1, 2, 5, 10, 30, 60)
+_EVENT_WAIT = timedelta(hours=4)
 
 
 @dataclass(frozen=True)
 class Message:
-    """What is to be sent, and since when its LIMS was silent before this try: nobody else asks it meanwhile."""
+    """What is to be sent, and since when its peer was silent before this try: nobody else asks it meanwhile."""
 
     id: str
     peer: str
+    subject_id: str
     announcement: dict[str, Any]
     message_control_id: str
     stated_at: datetime
@@ -67,10 +70,23 @@ class Message:
     silent_since: datetime | None
 
 
+@dataclass(frozen=True)
+class _Refusal:
+    """Why a talking peer did not take a message, and when a person who has not seen to it is reminded."""
+
+    why: str
+    person_wait: timedelta
+
+
 def send(lab: Lab, claimed: Claim) -> End:
-    """Send one message and keep its answer; a silent LIMS pauses everything that waits for it."""
+    """Send one message and keep its answer; a silent peer pauses everything that waits for it."""
     message = message_of(lab, claimed)
     payload = message.payload or _freeze(lab, message)
+    return (_publish if message.peer == THE_LOG else _tell)(lab, claimed, message, payload)
+
+
+def _tell(lab: Lab, claimed: Claim, message: Message, payload: bytes) -> End:
+    """Give a LIMS a message and keep what it answered."""
     began = time.monotonic()
     try:
         failpoint("send.before_send")
@@ -79,9 +95,23 @@ def send(lab: Lab, claimed: Claim) -> End:
     except TransientError as error:
         because = str(error)
         lab.telemetry.sent(_exchange(message, payload, "none", began))
-        return lambda session: _silent(session, claimed, message, because)
+        return lambda session: _silent(session, claimed, message, because, THE_LIMS)
     lab.telemetry.sent(_exchange(message, payload, answer.code, began))
     return lambda session: _answered(lab, session, claimed, message, answer)
+
+
+def _publish(lab: Lab, claimed: Claim, message: Message, payload: bytes) -> End:
+    """Write an event into the log; one that the log will never take waits for a person, with those behind it."""
+    try:
+        placed = write(lab, leaving(lab.settings, message.announcement, message.subject_id, payload))
+    except TransientError as error:
+        because = str(error)
+        return lambda session: _silent(session, claimed, message, because, THE_EVENT_LOG)
+    except RejectedError as error:
+        answer, why = Answer("refused", "", b""), str(error)
+        return lambda session: _refused(session, claimed, message, answer, _Refusal(why, _EVENT_WAIT))
+    answer = Answer("written", "", f"{placed.topic} {placed.partition} {placed.offset}".encode())
+    return lambda session: _taken(session, claimed, message, answer)
 
 
 def message_of(lab: Lab, claimed: Claim) -> Message:
@@ -99,47 +129,67 @@ def _exchange(message: Message, payload: bytes, code: str, began: float) -> Exch
 
 def _freeze(lab: Lab, message: Message) -> bytes:
     """Build the bytes of a message and commit them: whatever happens to the first try, the second is the same."""
+    if message.peer == THE_LOG:
+        payload = frozen(message.id, message.announcement, message.subject_id, message.stated_at)
+    else:
+        payload = _as_hl7(lab, message)
+    with lab.database.write("freeze") as session:
+        session.execute(_FREEZE, {"message_id": message.id, "frozen": payload})
+    return payload
+
+
+def _as_hl7(lab: Lab, message: Message) -> bytes:
     stated: dict[str, Any] = dict(message.announcement)
     announcement = _ANNOUNCEMENTS[stated.pop("kind")].model_validate(stated)
     peer = lab.settings.peer(message.peer)
-    payload = build(
+    return build(
         announcement,
         control_id=message.message_control_id,
         sent_at=message.stated_at,
         sending=Address(application="COVERSLIP", facility=announcement.case.site),
         receiving=Address(application=peer.application, facility=peer.facility),
     )
-    with lab.database.write("freeze") as session:
-        session.execute(_FREEZE, {"message_id": message.id, "frozen": payload})
-    return payload
 
 
-def _silent(session: Session, claimed: Claim, message: Message, because: str) -> None:
-    pause = timedelta(seconds=_BACK_OFF[min(claimed.tries, len(_BACK_OFF) - 1)])
+def _silent(session: Session, claimed: Claim, message: Message, because: str, neighbour: str) -> None:
     session.execute(_COUNT_TRY, {"message_id": message.id})
-    ledger.pause_slot(session, claimed.slot, pause, because)
-    ledger.give_back(session, claimed, retry_after=pause, problem=because, waiting_for=THE_LIMS)
+    put_off(session, claimed, because, neighbour)
 
 
 def _answered(lab: Lab, session: Session, claimed: Claim, message: Message, answer: Answer) -> None:
-    if message.silent_since is not None:
-        ledger.open_slot(session, claimed.slot)
     if answer.code in _ACCEPTED:
-        _keep_answer(session, message, answer, "answered")
-        ledger.finish(session, claimed)
+        _taken(session, claimed, message, answer)
         return
     why = f"LIMS {message.peer} answered {answer.code} to message {message.message_control_id}"
     if answer.code in _TRY_AGAIN and claimed.tries < _MOST_REFUSALS:
         session.execute(_COUNT_TRY, {"message_id": message.id})
-        pause = timedelta(seconds=_BACK_OFF[min(claimed.tries, len(_BACK_OFF) - 1)])
-        ledger.give_back(session, claimed, retry_after=pause, problem=why, waiting_for=THE_LIMS)
+        _talks(session, claimed, message)
+        ledger.give_back(session, claimed, retry_after=pause_after(claimed), problem=why, waiting_for=THE_LIMS)
         return
+    site = lab.settings.site(str(message.announcement["case"]["site"]))
+    _refused(session, claimed, message, answer, _Refusal(why, site.person_wait))
+
+
+def _taken(session: Session, claimed: Claim, message: Message, answer: Answer) -> None:
+    _talks(session, claimed, message)
+    _keep_answer(session, message, answer, "answered")
+    ledger.finish(session, claimed)
+
+
+def _refused(session: Session, claimed: Claim, message: Message, answer: Answer, refusal: _Refusal) -> None:
+    """Set a message aside: a person is told, and what its stream says later waits behind it."""
+    _talks(session, claimed, message)
     _keep_answer(session, message, answer, "refused")
     now = database_now(session)
-    site = lab.settings.site(str(message.announcement["case"]["site"]))
-    raise_alert(session, Subject("message", message.id), "refused", f"{why}: its later messages wait behind it", now)
-    wait = ledger.Wait(A_PERSON, f"message:{message.id}", now + site.person_wait, "sent again")
+    told = f"{refusal.why.rstrip('.')}: its later messages wait behind it"
+    raise_alert(session, Subject("message", message.id), "refused", told, now)
+    wait = ledger.Wait(A_PERSON, f"message:{message.id}", now + refusal.person_wait, "sent again")
     ledger.wait(session, claimed, wait)
+
+
+def _talks(session: Session, claimed: Claim, message: Message) -> None:
+    if message.silent_since is not None:
+        ledger.open_slot(session, claimed.slot)
 
 
 def _keep_answer(session: Session, message: Message, answer: Answer, state: str) -> None:

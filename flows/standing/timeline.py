@@ -1,9 +1,10 @@
 """One scan's story: what happened when, which steps worked on it, what was said about it."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -72,7 +73,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Message:
-    """What the LIMS was told about the scan, and what it answered."""
+    """What the LIMS, or the event log, was told about the scan, and what it answered."""
 
     peer: str
     what: str
@@ -187,7 +188,7 @@ def _messages(session: Session, scan_id: str) -> Iterator[Message]:
     for message in session.scalars(query):
         yield Message(
             peer=message.peer,
-            what=str(message.announcement.get("state", "news")),
+            what=_news(message.announcement),
             stated_at=message.stated_at,
             state=message.state,
             tries=message.tries,
@@ -195,6 +196,12 @@ def _messages(session: Session, scan_id: str) -> Iterator[Message]:
             answer_code=message.answer_code,
             message_control_id=message.message_control_id,
         )
+
+
+def _news(announcement: Mapping[str, Any]) -> str:
+    """Return what a message states: of a slide or a case a state, of an event its kind, in words."""
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(announcement.get("kind", "news"))).lower()
+    return str(announcement.get("state") or kind)
 
 
 def _accession(session: Session, case_id: str | None) -> str | None:

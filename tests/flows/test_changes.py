@@ -18,6 +18,7 @@ from models.tables.scan import Instance
 from models.tables.step import Slot, Step
 from tests.flows.looking import LATER, A, B, alerts, books_balance, scan_of, steps, the_case, the_scan, told
 from tests.small_lab import (
+    PLACE,
     SmallLims,
     SmallSlide,
     begin_worker,
@@ -269,7 +270,7 @@ def _storing(lab: Lab) -> ledger.Claim:
     """Convert, and claim the store step that follows."""
     for kind in ("convert", "store"):
         worker_id = begin_worker(lab)
-        wanted = ledger.Wanted(ARCHIVE_UPLOAD, (kind,), 1, STAGES[3].deadline, slotted=True)
+        wanted = ledger.Wanted(ARCHIVE_UPLOAD, (kind,), 1, STAGES[3].deadline, places=(PLACE,), slotted=True)
         with lab.database.write("claim") as session:
             (claimed,) = ledger.claim(session, worker_id, wanted)
         if kind == "convert":

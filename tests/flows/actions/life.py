@@ -20,7 +20,16 @@ from models.tables.books import Alert, OutboxMessage
 from models.tables.case import Case
 from models.tables.scan import Instance, Scan
 from models.tables.step import Step
-from tests.small_lab import SmallDecoder, SmallSlide, begin_worker, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import (
+    PLACE,
+    SmallDecoder,
+    SmallSlide,
+    begin_worker,
+    message_arrives,
+    order,
+    run_until_calm,
+    scan_arrives,
+)
 
 ANN = Person("Ann Example", "looked at the glass")
 ONE, TWO = "26B0001-A1-1", "26B0001-A1-2"
@@ -111,7 +120,8 @@ def open_alerts(lab: Lab) -> list[str]:
 def claim(lab: Lab, kind: str) -> Claim:
     """Claim the next step of a kind, as a worker does that then takes its time."""
     stage = next(stage for stage in STAGES if kind in stage.kinds)
-    wanted = Wanted(stage.name, (kind,), 1, stage.deadline, slotted=stage.slotted, ordered=stage.ordered)
+    limits = {"slotted": stage.slotted, "ordered": stage.ordered}
+    wanted = Wanted(stage.name, (kind,), 1, stage.deadline, places=("", PLACE), **limits)
     worker_id = begin_worker(lab)
     with lab.database.write("test") as session:
         (claimed,) = ledger.claim(session, worker_id, wanted)
