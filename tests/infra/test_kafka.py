@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import time
@@ -7,6 +8,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from infra.kafka.broker import Broker, tool
+from tests import kafka_broker as kafka
 
 ROOT = Path(__file__).resolve().parents[2]
 A_RUN_THAT_WAITS = """
@@ -65,7 +67,7 @@ def test_what_was_acknowledged_is_there_after_a_kill_a_freeze_and_a_clean_end(ow
 def test_the_broker_ends_with_a_test_run_that_is_killed() -> None:
     run = subprocess.Popen([sys.executable, "-c", A_RUN_THAT_WAITS], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
-    _, pid = run.stdout.readline().split()
+    folder, pid = run.stdout.readline().split()
     process = Path("/proc") / pid
     was_running = process.exists()
     run.kill()
@@ -73,5 +75,13 @@ def test_the_broker_ends_with_a_test_run_that_is_killed() -> None:
     limit = time.monotonic() + 20
     while process.exists() and time.monotonic() < limit:
         time.sleep(0.05)
+    shutil.rmtree(folder)  # nobody else is left to do it
     assert was_running
     assert not process.exists()
+
+
+def test_without_java_one_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert kafka.why_not() == (
+        "Apache Kafka needs Java: apt-get install openjdk-17-jre-headless, which `make test` does when it may"
+    )
