@@ -98,7 +98,7 @@ class EventSource(Protocol):
         """Return at most so many records, in order per partition; none when there are none within the time.
 
         Whoever has no room for more asks for 0: it stays in the group, so that others need not wait for it, and gets
-        nothing. Who does not ask at all for five minutes loses its partitions to others until it asks again.
+        nothing. Who does not ask at all for a minute loses its partitions to others until it asks again.
 
         Raises
         ------
