@@ -12,6 +12,7 @@ from connectors.wiring import Lab
 from flows import alerts
 from flows.books import Subject, raise_alert
 from flows.changes import lock_scan
+from flows.intake import storm
 from flows.ledger import Claim
 from flows.trouble import settle_set_aside
 from models.base import table_of
@@ -68,6 +69,7 @@ def sweep(lab: Lab) -> int:
         due = session.scalar(_DUE.limit(1), {"now": now}) is not None
         untold = session.scalars(_UNTOLD).all()
         over = session.scalar(_OVER.limit(1)) is not None
+        stormy = storm.is_due(session, now)
     moved = 0
     if lost:
         with lab.database.write("sweep_lost") as session:
@@ -81,6 +83,9 @@ def sweep(lab: Lab) -> int:
     if over:
         with lab.database.write("sweep_alerts") as session:
             alerts.clear(session, database_now(session))
+    if stormy:
+        with lab.database.write("sweep_storms") as session:
+            moved += storm.tend(session, database_now(session))
     return moved
 
 
@@ -135,10 +140,7 @@ def _tell_set_aside(lab: Lab, session: Session, found: Step) -> int:
         Step.subject_id == step.subject_id, Step.kind == step.kind, Step.generation > step.generation
     )
     if session.scalar(newer.limit(1)) is None:
-        problem = step.problem or "set aside"
-        settle_set_aside(lab, session, _as_claim(step), problem)
-        subject = Subject(step.subject_kind, step.subject_id)
-        raise_alert(session, subject, alerts.SET_ASIDE, problem, database_now(session))
+        settle_set_aside(lab, session, _as_claim(step), step.problem or "set aside")
     return 1
 
 

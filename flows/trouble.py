@@ -11,7 +11,10 @@ from connectors.wiring import Lab
 from flows import alerts, ledger
 from flows.books import Subject, raise_alert
 from flows.changes import change_scan, lock_scan
+from flows.intake import storm
 from flows.ledger import Claim, LostClaimError
+from flows.sending.dead_letters import announce_dead_letter
+from flows.sending.publish import scan_needs_person
 from flows.step import A_PERSON, End, cause_of
 from models.base import table_of
 from models.database import database_now
@@ -27,6 +30,8 @@ _LONGEST_PAUSE = timedelta(seconds=60)
 # After so many tries in a row (about ten minutes) people are told; the step goes on trying.
 _TRIES_BEFORE_ALERT = 12
 _PERSON_WAIT = timedelta(hours=4)
+OUR_FAULT = "fault"
+"""What is said of the trouble that no message is to blame for."""
 
 _INBOX = table_of(InboxMessage)
 _SET_ASIDE = (
@@ -41,28 +46,28 @@ def in_trouble(lab: Lab, claimed: Claim, error: Exception) -> End:
     if isinstance(error, TransientError):
         return lambda session: _try_again(session, claimed, str(error))
     if isinstance(error, NeedsPersonError):
-        return lambda session: _ask(session, claimed, str(error))
+        return lambda session: _ask(lab, session, claimed, str(error))
     if isinstance(error, (RejectedError, RefusedError)):
-        return lambda session: set_aside(lab, session, claimed, str(error))
+        kind = "rejected" if isinstance(error, RejectedError) else "refused"
+        return lambda session: set_aside(lab, session, claimed, str(error), kind)
     # A bug: its text may quote a message, so only its class is kept; the place goes to the log.
     _log.error("step %s of %s failed", claimed.kind, claimed.subject_id, exc_info=_without_text(error))
     sentence = f"{claimed.kind} failed by a fault of ours ({type(error).__name__}): report it, then rerun"
     return lambda session: set_aside(lab, session, claimed, sentence)
 
 
-def set_aside(lab: Lab, session: Session, claimed: Claim, problem: str) -> None:
+def set_aside(lab: Lab, session: Session, claimed: Claim, problem: str, error: str = OUR_FAULT) -> None:
     """End a step as set aside, and say so where its subject stands; nothing is lost."""
     if claimed.subject_kind == "scan":
         # Case, scan, step: who locks them in another order waits for us while we wait for them.
         lock_scan(session, claimed.subject_id)
-    now = database_now(session)
     ledger.finish(session, claimed, state=StepState.SET_ASIDE, problem=problem)
-    settle_set_aside(lab, session, claimed, problem)
-    raise_alert(session, Subject(claimed.subject_kind, claimed.subject_id), alerts.SET_ASIDE, problem, now)
+    settle_set_aside(lab, session, claimed, problem, error)
 
 
-def settle_set_aside(lab: Lab, session: Session, claimed: Claim, problem: str) -> None:
-    """Bring the subject of a step in line that was set aside."""
+def settle_set_aside(lab: Lab, session: Session, claimed: Claim, problem: str, error: str = OUR_FAULT) -> None:
+    """Bring the subject of a step in line that was set aside, and tell people: of a peer's storm only once."""
+    now = database_now(session)
     if claimed.subject_kind == "scan" and claimed.kind != "reject":
         scan = lock_scan(session, claimed.subject_id)
         if scan.outcome == Outcome.ACTIVE:
@@ -70,6 +75,12 @@ def settle_set_aside(lab: Lab, session: Session, claimed: Claim, problem: str) -
             change_scan(session, lab.settings, scan, [ended], cause_of(claimed))
     if claimed.subject_kind == "inbox":
         session.execute(_SET_ASIDE, {"message_id": claimed.subject_id, "because": problem})
+        # What a gateway can't hand on is no storm of its peer's.
+        if claimed.kind == "apply" and storm.message_set_aside(session, lab.ids, claimed.subject_id, now):
+            return
+        tries = claimed.generation
+        announce_dead_letter(session, claimed.subject_id, problem=problem, error=error, tries=tries, now=now)
+    raise_alert(session, Subject(claimed.subject_kind, claimed.subject_id), alerts.SET_ASIDE, problem, now)
 
 
 def _try_again(session: Session, claimed: Claim, problem: str) -> None:
@@ -81,8 +92,10 @@ def _try_again(session: Session, claimed: Claim, problem: str) -> None:
         raise_alert(session, subject, alerts.keeps_failing(claimed.kind), problem, database_now(session))
 
 
-def _ask(session: Session, claimed: Claim, problem: str) -> None:
+def _ask(lab: Lab, session: Session, claimed: Claim, problem: str) -> None:
     now = database_now(session)
+    if claimed.subject_kind == "scan":
+        scan_needs_person(session, lab.settings, lock_scan(session, claimed.subject_id), claimed.id)
     wait = ledger.Wait(A_PERSON, f"step:{claimed.id}", now + _PERSON_WAIT, "tried again")
     ledger.wait(session, claimed, wait, {"reason": problem})
     raise_alert(session, Subject(claimed.subject_kind, claimed.subject_id), alerts.NEEDS_A_PERSON, problem, now)

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from flows import ledger
 from flows.actions.desk import Acted, Desk, Person
 from flows.books import Subject, clear_alert, note_changes
-from flows.journey import STAGE_OF_KIND
+from flows.intake.inbox import first_step
 from models.database import database_now
 from models.errors import RefusedError
 from models.tables.books import InboxMessage
@@ -33,9 +33,8 @@ def replay(desk: Desk, message_id: str, person: Person) -> Acted:
             what = "there is no such message" if message is None else f"message {message_id} was {message.state}"
             raise RefusedError(f"{what}: only a message that was set aside can be replayed")
         now = database_now(session)
-        message.state, message.problem = "kept", None
+        message.state, message.problem, message.quarantined_at = "kept", None, None
         note_changes(session, Subject("inbox", message_id), [("state", "set aside", "kept")], cause, now)
         clear_alert(session, message_id, "set aside", now)
-        step = ledger.NewStep("apply", STAGE_OF_KIND["apply"], "inbox", message_id, rank_at=now)
-        ledger.rerun(session, step)
+        ledger.rerun(session, first_step(message_id, message.peer, now, forward=desk.settings.forwards))
     return Acted(f"message {message_id} is read again", ("'coverslip replay' lists it again if it is set aside again",))

@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, or_, select
 
 from flows.audit.snapshots import Books, snapshot
+from flows.intake import storm
 from models.facets import OPEN_STEP_STATES, StepState
 from models.tables.books import InboxMessage
 from models.tables.step import Step
@@ -24,8 +25,14 @@ _WANTED: Final[tuple[tuple[str, ColumnElement[bool], str], ...]] = (
 def messages_have_their_steps(books: Books) -> Iterator[str]:
     """Yield each message of the inbox whose state no step accounts for."""
     for state, wanted, fault in _WANTED:
-        step = select(Step.id).where(Step.subject_id == InboxMessage.id, Step.kind == "apply", wanted)
-        query = select(InboxMessage.id).where(InboxMessage.state == state, ~step.exists()).order_by(InboxMessage.id)
+        step = select(Step.id).where(Step.subject_id == InboxMessage.id, Step.kind.in_(("apply", "forward")), wanted)
+        # One that waits for its peer's storm to end gets its step then.
+        query = select(InboxMessage.id).where(
+            InboxMessage.state == state, InboxMessage.quarantined_at.is_(None), ~step.exists()
+        )
         with snapshot(books.database) as session:
-            for message_id in session.scalars(query):
+            for message_id in session.scalars(query.order_by(InboxMessage.id)):
                 yield f"message {message_id} {fault}"
+    with snapshot(books.database) as session:
+        for message_id in session.scalars(storm.forgotten()):
+            yield f"message {message_id} waits for its peer's storm to end, and there is none"

@@ -11,7 +11,7 @@ from flows.audit.snapshots import Books, snapshot
 from flows.journey import SCAN_JOURNEY
 from models.database import database_now
 from models.facets import OPEN_STEP_STATES, Images, Outcome, Quality, Route, StepState, Storage
-from models.tables.books import Alert
+from models.tables.books import Alert, InboxMessage
 from models.tables.case import Case, Slide
 from models.tables.reading import Assignment, Read
 from models.tables.scan import Scan
@@ -44,7 +44,9 @@ def nothing_is_past_its_time(books: Books) -> Iterator[str]:
         ):
             yield f"step {step_id} ({kind}) waits past its time, and nobody was told"
         silent = Step.ended_at < swept_at - _SWEPT_WITHIN
-        for step_id, kind in session.execute(_steps(StepState.SET_ASIDE, silent, ~_is_raised())):
+        # What waits for its peer's storm to end is told of by the storm's own alert.
+        stormy = exists().where(InboxMessage.id == Step.subject_id, InboxMessage.quarantined_at.is_not(None))
+        for step_id, kind in session.execute(_steps(StepState.SET_ASIDE, silent, ~_is_raised(), ~stormy)):
             yield f"step {step_id} ({kind}) was set aside, and nobody was told"
 
 

@@ -3,13 +3,13 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import bindparam, select, union_all, update
 from sqlalchemy.orm import Session
 
 from connectors.lims.message import Message
 from connectors.lims.reading import read
-from connectors.telemetry import traceparent_of
 from connectors.wiring import Lab
 from flows import cases, ledger
 from flows.archive_upload.step import reject_edition
@@ -17,16 +17,23 @@ from flows.barcode_matching.step import order_key
 from flows.books import Cause, Subject, clear_alert, raise_alert, record
 from flows.changes import CANCELLED_WITH_ITS_SLIDE, change_scan, is_leaving, lock_scan
 from flows.expectations import forget_scan
+from flows.intake import storm
+from flows.intake.inbox import Arrival, keep_all
+from flows.intake.parts import take_parts
 from flows.intake.patients import patient_stated
 from flows.intake.profiles import profile_of
+from flows.intake.records import PartArrived, message_of
+from flows.intake.scanned import Received, register_scan, scanner_tells
 from flows.ledger import Claim
 from flows.step import THE_LIMS, End
 from models.base import table_of
 from models.case_fold import Container, OrderFact
-from models.database import database_now, insert_unless_there
+from models.database import database_now
 from models.errors import RejectedError
+from models.events.envelope import Event, parse
+from models.events.kinds import Hl7Part, Hl7Received
 from models.facets import Outcome, Quality, Storage
-from models.scan_fold import EditionRaised, Ended, QualityJudged, Resumed, ScanReceived, fold
+from models.scan_fold import EditionRaised, Ended, QualityJudged, Resumed, fold
 from models.statements import MessageStated, OrderStated
 from models.tables.books import Fact, InboxMessage
 from models.tables.case import Block, Slide, Specimen
@@ -36,11 +43,17 @@ from models.tables.scan import Scan, ScanFile
 _INBOX, _SCAN, _SCAN_FILE, _READ = table_of(InboxMessage), table_of(Scan), table_of(ScanFile), table_of(Read)
 _MESSAGE = select(
     *(_INBOX.c.id, _INBOX.c.source, _INBOX.c.peer, _INBOX.c.payload),
-    *(_INBOX.c.message_control_id, _INBOX.c.received_at),
+    *(_INBOX.c.message_control_id, _INBOX.c.received_at, _INBOX.c.event_id, _INBOX.c.origin),
 ).where(_INBOX.c.id == bindparam("message_id"))
 _APPLIED = (
     update(_INBOX).where(_INBOX.c.id == bindparam("message_id")).values(state="applied", problem=bindparam("but"))
 )
+_SAME_EVENT = (
+    select(_INBOX.c.id)
+    .where(_INBOX.c.event_id == bindparam("called"), _INBOX.c.peer == bindparam("of_peer"))
+    .where(_INBOX.c.id != bindparam("message_id"))
+)
+_NAME_EVENT = update(_INBOX).where(_INBOX.c.id == bindparam("message_id")).values(event_id=bindparam("called"))
 _TWINS = (
     select(_INBOX.c.payload)
     .where(_INBOX.c.peer == bindparam("of_peer"), _INBOX.c.message_control_id == bindparam("control_id"))
@@ -48,8 +61,6 @@ _TWINS = (
     .limit(10)
 )
 _FIRST_SEEN = select(_SCAN_FILE.c.first_seen_at).where(_SCAN_FILE.c.id == bindparam("file_id"))
-_NAME_SCAN = update(_SCAN_FILE).where(_SCAN_FILE.c.id == bindparam("file_id")).values(scan_id=bindparam("registered"))
-_THE_SCAN = select(Scan).where(Scan.id == bindparam("registered"))
 _SLIDES_OF_CASE = select(Slide).where(Slide.case_id == bindparam("of_case")).order_by(Slide.id)
 _SCANS_AND_READS_OF_CASE = union_all(
     select(_SCAN.c.id).where(_SCAN.c.case_id == bindparam("of_case")),
@@ -81,6 +92,8 @@ class _Arrived:
     payload: bytes
     message_control_id: str | None
     received_at: datetime
+    event_id: str | None
+    origin: dict[str, Any] | None
 
 
 def apply(lab: Lab, claimed: Claim) -> End:
@@ -92,6 +105,9 @@ def apply(lab: Lab, claimed: Claim) -> End:
             event = json.loads(message.payload)
             _begin_trace(lab, session, event, message.received_at)
             return lambda session: _scan_received(lab, session, claimed, message, event, cause)
+    if message.source == "event":
+        said = parse(message.payload)
+        return lambda session: _told(lab, session, claimed, message, said, cause)
     stated = read(Message(message.payload), profile_of(lab.settings, message.peer))
     if stated.order is None and stated.patient is None:
         raise RejectedError("; ".join(stated.problems) or "The message states nothing that Coverslip acts on.")
@@ -108,28 +124,45 @@ def _begin_trace(lab: Lab, session: Session, event: dict[str, str], received_at:
 def _scan_received(
     lab: Lab, session: Session, claimed: Claim, message: _Arrived, event: dict[str, str], cause: Cause
 ) -> None:
-    """Register a scan with its file; its first two steps follow, side by side."""
-    scan_id = lab.ids.scan(event["site_id"], (event["sha256"],))
-    row = {
-        "id": scan_id,
-        "site_id": event["site_id"],
-        "scanner": event["root"],
-        "received_at": message.received_at,
-        "traceparent": traceparent_of(scan_id),
-        "edition": 1,
-        "quality": "pending",
-        "quality_by_person": False,
-        "identity": "pending",
-        "storage": "received",
-        "outcome": "active",
-        "purpose": "primary",
-    }
-    if insert_unless_there(session, Scan, [row]):
-        session.execute(_NAME_SCAN, {"file_id": event["file_id"], "registered": scan_id})
-        scan = session.scalars(_THE_SCAN, {"registered": scan_id}).one()
-        received = ScanReceived(site_id=event["site_id"], scanner=event["root"], digests=(event["sha256"],))
-        change_scan(session, lab.settings, scan, [received], cause)
-    _applied(session, claimed, message)
+    received = Received(event["site_id"], event["root"], event["file_id"], event["sha256"], message.received_at)
+    register_scan(lab, session, received, cause)
+    _applied(lab, session, claimed, message)
+
+
+def _told(lab: Lab, session: Session, claimed: Claim, message: _Arrived, event: Event, cause: Cause) -> None:
+    """Act on an event; a LIMS's message that was not taken out of its envelope at the door is taken out now."""
+    if message.event_id is None:
+        _name_event(session, message, event)
+    envelope = Arrival(
+        "event", event.origin.name or message.peer, message.payload, origin=message.origin, message_type=event.type
+    )
+    now = database_now(session)
+    match event.data:
+        case Hl7Received() as whole:
+            kept = [message_of(lab.settings, envelope, whole.payload, whole.received_at)]
+        case Hl7Part() as part:
+            arrived = [PartArrived(envelope.peer, part, envelope)]
+            kept = list(take_parts(session, lab.settings, lab.ids, arrived, now))
+        case _:
+            kept = []
+            scanner_tells(lab, session, event, message.received_at, cause)
+    if any(one.source == "event" for one in kept):
+        raise RejectedError(
+            "A part of a large message does not fit those that came before: have its gateway send the message again."
+        )
+    keep_all(session, lab.ids, kept, now)
+    _applied(lab, session, claimed, message)
+
+
+def _name_event(session: Session, message: _Arrived, event: Event) -> None:
+    """Give a message the event id that it could not be given at the door; refuse what another event is called."""
+    named = {"message_id": message.id, "of_peer": event.origin.name or message.peer, "called": event.id}
+    if session.scalar(_SAME_EVENT, named) is not None:
+        raise RejectedError(
+            "Another event of the same sender had this id before, with other bytes: that one counts. Have the sender "
+            "give each event an id of its own."
+        )
+    session.execute(_NAME_EVENT, named)
 
 
 def _stated(lab: Lab, session: Session, claimed: Claim, message: _Arrived, stated: MessageStated, cause: Cause) -> None:
@@ -143,7 +176,7 @@ def _stated(lab: Lab, session: Session, claimed: Claim, message: _Arrived, state
             lab, session, message, fact, cause=cause, effective_at=effective_at, sequence_number=stated.sequence_number
         )
     problem = "; ".join((*stated.problems, *_flags(session, message, stated))) or None
-    _applied(session, claimed, message, problem)
+    _applied(lab, session, claimed, message, problem)
 
 
 def _ordered(  # noqa: PLR0913 - one order and all that it touches
@@ -317,6 +350,7 @@ def _twins_say_the_same_time(session: Session, message: _Arrived) -> bool:
     return any(Message(twin).header.text(7) == ours for twin in twins)
 
 
-def _applied(session: Session, claimed: Claim, message: _Arrived, problem: str | None = None) -> None:
+def _applied(lab: Lab, session: Session, claimed: Claim, message: _Arrived, problem: str | None = None) -> None:
     session.execute(_APPLIED, {"message_id": message.id, "but": problem})
+    storm.message_applied(session, lab.ids, message.peer, database_now(session))
     ledger.finish(session, claimed)

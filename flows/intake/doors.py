@@ -56,7 +56,7 @@ def refusal_door(settings: Settings, listener: Listener) -> Callable[[FrameRefus
     return lambda refused: refuse(refused, profile, utc_now()).payload
 
 
-def scanner_door(ids: OpaqueIds) -> Callable[[Session, ScanFile], None]:
+def scanner_door(ids: OpaqueIds, *, forward: bool = False) -> Callable[[Session, ScanFile], None]:
     """Return what a watcher calls inside the transaction that takes a file."""
 
     def received(session: Session, file: ScanFile) -> None:
@@ -69,6 +69,6 @@ def scanner_door(ids: OpaqueIds) -> Callable[[Session, ScanFile], None]:
         }
         payload = json.dumps(event, sort_keys=True).encode()
         arrival = Arrival(source="scanner", peer=file.root, payload=payload, message_type="scanner.slide-scanned")
-        keep(session, ids, arrival, database_now(session))
+        keep(session, ids, arrival, database_now(session), forward=forward)
 
     return received

@@ -4,17 +4,22 @@ import asyncio
 import hashlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal
 
 from sqlalchemy import bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningInsert
 
 from flows import ledger
-from flows.journey import INTAKE
+from flows.intake.storm import QUARANTINED, quarantined_peers
+from flows.journey import INTAKE, SENDING
+from flows.sending.publish import THE_LOG
 from models.base import table_of
 from models.database import Database, database_now, insert_unless_there
 from models.errors import TransientError
@@ -26,18 +31,27 @@ _MOST_AT_ONCE = 128
 
 _INBOX = table_of(InboxMessage)
 _STORED_ANSWER = select(_INBOX.c.answer).where(_INBOX.c.id == bindparam("message_id"))
+_PRESENT = select(_INBOX.c.id).where(_INBOX.c.id.in_(bindparam("ids", expanding=True)))
+_NOBODY: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """Bytes that came in through a door, with the answer that their sender is to get."""
+    """Bytes that came in through a door, with the answer that their sender is to get.
 
-    source: Literal["hl7", "scanner"]
+    ``otherwise`` is what is kept in its place when another event of the peer had this ``event_id`` before: the record
+    as it came, which a person must look at. Without it the bytes are kept under no event id.
+    """
+
+    source: Literal["hl7", "scanner", "event"]
     peer: str
     payload: bytes
     answer: bytes | None = None
     message_control_id: str | None = None
     message_type: str | None = None
+    event_id: str | None = None
+    origin: Mapping[str, Any] | None = None
+    otherwise: "Arrival | None" = None
 
 
 @dataclass(frozen=True)
@@ -49,27 +63,98 @@ class Kept:
     is_new: bool
 
 
-def keep(session: Session, ids: OpaqueIds, arrival: Arrival, now: datetime) -> Kept:
-    """Put an arrival into the inbox with its ``apply`` step; the same bytes of the same peer change nothing."""
+def keep(
+    session: Session,
+    ids: OpaqueIds,
+    arrival: Arrival,
+    now: datetime,
+    quarantined: frozenset[str] = _NOBODY,
+    *,
+    forward: bool = False,
+) -> Kept:
+    """Put an arrival into the inbox with its ``apply`` step; the same bytes of the same peer change nothing.
+
+    What comes from ``quarantined`` peers waits there without a step. A gateway hands on instead (``forward``).
+    """
+    row = _row(ids, arrival, now, quarantined)
+    inbox_id = row["id"]
+    if not insert_unless_there(session, InboxMessage, [row]):
+        stored = session.scalar(_STORED_ANSWER, {"message_id": inbox_id})
+        return Kept(inbox_id, stored, is_new=False)
+    ledger.add(session, _steps([row], now, forward=forward))
+    return Kept(inbox_id, arrival.answer, is_new=True)
+
+
+def keep_all(session: Session, ids: OpaqueIds, arrivals: Iterable[Arrival], now: datetime) -> int:
+    """Put many arrivals into the inbox at once, as ``keep`` does with one; return how many were new."""
+    quarantined = quarantined_peers(session)
+    rows: dict[str, dict[str, Any]] = {}
+    otherwise: dict[str, Arrival] = {}
+    for arrival in arrivals:
+        row = _row(ids, arrival, now, quarantined)
+        rows.setdefault(row["id"], row)
+        otherwise.setdefault(row["id"], arrival.otherwise or arrival)
+    new = _insert(session, list(rows.values()))
+    passed_over = [inbox_id for inbox_id in rows if inbox_id not in new]
+    if passed_over:
+        present = set(session.scalars(_PRESENT, {"ids": passed_over}))
+        # Neither new nor there: another event had the id. Both are kept, and a person is told of this one.
+        twins = [otherwise[inbox_id] for inbox_id in passed_over if inbox_id not in present]
+        nameless = [_row(ids, one, now, quarantined) | {"event_id": None} for one in twins]
+        added = {row["id"]: row for row in nameless}
+        new |= _insert(session, list(added.values()))
+        rows |= added
+    ledger.add(session, _steps([row for row in rows.values() if row["id"] in new], now))
+    return len(new)
+
+
+def _row(ids: OpaqueIds, arrival: Arrival, now: datetime, quarantined: frozenset[str]) -> dict[str, Any]:
     digest = hashlib.sha256(arrival.payload).hexdigest()
-    inbox_id = ids.of("inbox", arrival.peer, digest)
-    row = {
-        "id": inbox_id,
+    waits = arrival.peer in quarantined
+    return {
+        "id": ids.of("inbox", arrival.peer, digest),
         "source": arrival.source,
         "peer": arrival.peer,
         "sha256": digest,
         "payload": arrival.payload,
         "answer": arrival.answer,
-        "message_control_id": (arrival.message_control_id or "")[:200] or None,
+        # PostgreSQL's text has no room for NUL, and a number is looked up, not sent back: the answer has its own bytes.
+        "message_control_id": (arrival.message_control_id or "").replace("\0", "\N{REPLACEMENT CHARACTER}")[:200]
+        or None,
         "message_type": (arrival.message_type or "")[:64] or None,
         "received_at": now,
+        "event_id": arrival.event_id,
+        "origin": arrival.origin,
+        "state": "set aside" if waits else "kept",
+        "problem": QUARANTINED if waits else None,
+        "quarantined_at": now if waits else None,
     }
-    if not insert_unless_there(session, InboxMessage, [row]):
-        stored = session.scalar(_STORED_ANSWER, {"message_id": inbox_id})
-        return Kept(inbox_id, stored, is_new=False)
-    step = ledger.NewStep(kind="apply", stage=INTAKE, subject_kind="inbox", subject_id=inbox_id, rank_at=now)
-    ledger.add(session, [step])
-    return Kept(inbox_id, arrival.answer, is_new=True)
+
+
+def _steps(rows: Sequence[Mapping[str, Any]], now: datetime, *, forward: bool = False) -> list[ledger.NewStep]:
+    """Return the steps that will apply these rows; one in quarantine gets its step when it is let out."""
+    return [first_step(row["id"], row["peer"], now, forward=forward) for row in rows if row["quarantined_at"] is None]
+
+
+def _insert(session: Session, rows: list[dict[str, Any]]) -> set[str]:
+    """Insert rows, passing over those that some unique constraint refuses; return the ids of those that are new."""
+    if not rows:
+        return set()
+    return set(session.scalars(_insert_and_say(session.get_bind().dialect.name), rows))
+
+
+@cache
+def _insert_and_say(dialect: str) -> ReturningInsert[str]:
+    made = sqlite.insert(_INBOX) if dialect == "sqlite" else postgresql.insert(_INBOX)
+    return made.on_conflict_do_nothing().returning(_INBOX.c.id)
+
+
+def first_step(inbox_id: str, peer: str, now: datetime, *, forward: bool) -> ledger.NewStep:
+    """Return what is done with a message of the inbox: it is applied here, or handed on by a gateway, in its order."""
+    if not forward:
+        return ledger.NewStep(kind="apply", stage=INTAKE, subject_kind="inbox", subject_id=inbox_id, rank_at=now)
+    order_key = f"{THE_LOG}:{peer}"
+    return ledger.NewStep("forward", SENDING, "inbox", inbox_id, rank_at=now, slot=THE_LOG, order_key=order_key)
 
 
 @dataclass(frozen=True)
@@ -82,9 +167,10 @@ class _Pending:
 class InboxWriter:
     """The one writer of a process that takes messages from sockets: many arrivals share one commit."""
 
-    def __init__(self, database: Database, ids: OpaqueIds) -> None:
+    def __init__(self, database: Database, ids: OpaqueIds, *, forward: bool = False) -> None:
         self._database = database
         self._ids = ids
+        self._forward = forward
         self._pending: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._at_the_door = threading.Lock()
         self._closed = False
@@ -131,8 +217,11 @@ class InboxWriter:
     def _write(self, batch: list[_Pending]) -> None:
         try:
             with self._database.write("inbox") as session:
-                now = database_now(session)
-                kept = [keep(session, self._ids, pending.arrival, now) for pending in batch]
+                now, quarantined = database_now(session), quarantined_peers(session)
+                kept = [
+                    keep(session, self._ids, pending.arrival, now, quarantined, forward=self._forward)
+                    for pending in batch
+                ]
         except Exception as error:  # noqa: BLE001 - whatever it was, each sender must hear "not stored"
             cause = error if isinstance(error, TransientError) else TransientError("the inbox could not be written")
             for pending in batch:

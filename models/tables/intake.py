@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, LargeBinary, String, Text, text
+from sqlalchemy import BigInteger, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Digest, OpaqueId
@@ -43,14 +43,18 @@ class Consumer(Base):
 
 
 class MessagePart(Base):
-    """One part of a message that was too large for one record; its parts go when the inbox has the whole."""
+    """One part of a message that was too large for one record; its parts go when the inbox has the whole.
+
+    ``sha256`` and ``whole_bytes`` are the whole's.
+    """
 
     __tablename__ = "message_part"
 
     peer: Mapped[str] = mapped_column(String(64), primary_key=True)
     sha256: Mapped[str] = mapped_column(Digest, primary_key=True)
-    number: Mapped[int] = mapped_column(primary_key=True)
     parts: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    whole_bytes: Mapped[int] = mapped_column(BigInteger)
     content: Mapped[bytes] = mapped_column(LargeBinary)
     origin: Mapped[dict[str, Any] | None]
     received_at: Mapped[datetime] = mapped_column(index=True)
@@ -59,21 +63,15 @@ class MessagePart(Base):
 class Circuit(Base):
     """What stands between us and a peer whose messages can't be acted on, one after the other.
 
-    While ``opened_at`` is set, what comes from the peer waits in the inbox; one message is tried at ``try_at``.
+    While ``opened_at`` is set, what comes from the peer is quarantined, and one message is tried at ``try_at``.
+    ``holding`` says that messages may still be quarantined, which are let out when it is closed.
     """
 
     __tablename__ = "circuit"
-    __table_args__ = (
-        Index(
-            "ix_circuit_open",
-            "try_at",
-            sqlite_where=text("opened_at IS NOT NULL"),
-            postgresql_where=text("opened_at IS NOT NULL"),
-        ),
-    )
 
     peer: Mapped[str] = mapped_column(String(64), primary_key=True)
     in_a_row: Mapped[int] = mapped_column(default=0)
+    holding: Mapped[bool] = mapped_column(default=False)
     opened_at: Mapped[datetime | None]
     try_at: Mapped[datetime | None]
 

@@ -270,7 +270,7 @@ def _storing(lab: Lab) -> ledger.Claim:
     """Convert, and claim the store step that follows."""
     for kind in ("convert", "store"):
         worker_id = begin_worker(lab)
-        wanted = ledger.Wanted(ARCHIVE_UPLOAD, (kind,), 1, STAGES[3].deadline, places=(PLACE,), slotted=True)
+        wanted = ledger.Wanted(ARCHIVE_UPLOAD, (kind,), 1, STAGES[3].deadline, places=("", PLACE), slotted=True)
         with lab.database.write("claim") as session:
             (claimed,) = ledger.claim(session, worker_id, wanted)
         if kind == "convert":

@@ -18,6 +18,7 @@ from models.tables.case import Case
 from models.tables.step import Step
 from tests.flows.looking import LONG_AGO, A, alerts, books_balance, inbox, steps, the_scan
 from tests.small_lab import (
+    PLACE,
     SmallSlide,
     begin_worker,
     message_arrives,
@@ -183,4 +184,4 @@ def test_a_case_is_locked_before_the_step_that_is_set_aside(lab_on_postgres: Lab
 def _claim(lab: Lab, kind: str) -> Claim:
     worker_id = begin_worker(lab)
     with lab.database.write("claim") as session:
-        return ledger.claim(session, worker_id, Wanted(kind, (kind,), 1, HOUR))[0]
+        return ledger.claim(session, worker_id, Wanted(kind, (kind,), 1, HOUR, places=("", PLACE)))[0]

@@ -51,23 +51,24 @@ def upgrade() -> None:
         "message_part",
         sa.Column("peer", sa.String(length=64), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("parts", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("whole_bytes", sa.BigInteger(), nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.Column("origin", _JSON, nullable=True),
         sa.Column("received_at", UtcDateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("peer", "sha256", "number", "parts", name=op.f("pk_message_part")),
+        sa.PrimaryKeyConstraint("peer", "sha256", "parts", "number", name=op.f("pk_message_part")),
     )
     op.create_index(op.f("ix_message_part_received_at"), "message_part", ["received_at"], unique=False)
     op.create_table(
         "circuit",
         sa.Column("peer", sa.String(length=64), nullable=False),
         sa.Column("in_a_row", sa.Integer(), nullable=False),
+        sa.Column("holding", sa.Boolean(), nullable=False),
         sa.Column("opened_at", UtcDateTime(), nullable=True),
         sa.Column("try_at", UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("peer", name=op.f("pk_circuit")),
     )
-    _index("ix_circuit_open", "circuit", ["try_at"], "opened_at IS NOT NULL")
     op.create_table(
         "scanner_standing",
         sa.Column("name", sa.String(length=64), nullable=False),

@@ -30,6 +30,7 @@ from tests.flows.looking import (
     told,
 )
 from tests.small_lab import (
+    PLACE,
     SmallDecoder,
     SmallSlide,
     begin_worker,
@@ -221,9 +222,9 @@ def test_a_cancel_that_comes_while_objects_leave_lets_them_all_arrive(lab: Lab) 
     message_arrives(lab, order("26H1", A))
     scan_arrives(lab, SmallSlide(codes=(A,)))
     run_until_calm(lab, NOT_ARCHIVE)
-    wanted = ledger.Wanted("archive_upload", ("convert",), 1, deadline=STAGES[3].deadline, slotted=True)
-    _work(lab, wanted)
-    storing = _claim(lab, ledger.Wanted("archive_upload", ("store",), 1, deadline=STAGES[3].deadline, slotted=True))
+    deadline = STAGES[3].deadline
+    _work(lab, ledger.Wanted("archive_upload", ("convert",), 1, deadline, places=("", PLACE), slotted=True))
+    storing = _claim(lab, ledger.Wanted("archive_upload", ("store",), 1, deadline, places=("", PLACE), slotted=True))
     message_arrives(lab, order("26H1", cancel=(A,), sent_at=LATER, control_id="M2"))
     run_until_calm(lab, NOT_ARCHIVE)
     assert the_scan(lab).outcome == Outcome.ACTIVE

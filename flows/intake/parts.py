@@ -1,0 +1,88 @@
+"""Large messages that come in parts: each part is kept until all are there, and the whole takes their place."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import bindparam, delete, exists, func, select
+from sqlalchemy.orm import Session
+
+from connectors.settings import Settings
+from flows.books import Subject, clear_alert, raise_alert
+from flows.intake.inbox import Arrival
+from flows.intake.records import PartArrived, message_of
+from models.base import table_of
+from models.database import insert_unless_there
+from models.opaque import OpaqueIds
+from models.tables.books import InboxMessage
+from models.tables.intake import MessagePart
+
+PARTS_MISSING: Final = "parts missing"
+
+# A gateway sends the parts of one message within seconds of one another.
+_LONGEST_WAIT: Final = timedelta(minutes=15)
+
+_PART, _INBOX = table_of(MessagePart), table_of(InboxMessage)
+_OF_WHOLE = (
+    _PART.c.peer == bindparam("of_peer"),
+    _PART.c.sha256 == bindparam("whole"),
+    _PART.c.parts == bindparam("of_parts"),
+)
+_CONTENT = select(_PART.c.content).where(*_OF_WHOLE, _PART.c.number == bindparam("nth"))
+_COUNT = select(func.count(), func.sum(func.length(_PART.c.content))).where(*_OF_WHOLE)
+_ALL = select(_PART.c.content).where(*_OF_WHOLE).order_by(_PART.c.number)
+_GO = delete(_PART).where(_PART.c.peer == bindparam("of_peer"), _PART.c.sha256 == bindparam("whole"))
+_HAS_WHOLE = select(exists().where(_INBOX.c.peer == bindparam("of_peer"), _INBOX.c.sha256 == bindparam("whole")))
+_WAITING = (
+    select(_PART.c.peer, _PART.c.sha256, _PART.c.parts, func.count(), func.max(_PART.c.received_at))
+    .group_by(_PART.c.peer, _PART.c.sha256, _PART.c.parts)
+    .having(func.max(_PART.c.received_at) < bindparam("before"))
+    .limit(100)
+)
+
+
+def take_parts(
+    session: Session, settings: Settings, ids: OpaqueIds, arrived: Iterable[PartArrived], now: datetime
+) -> Iterator[Arrival]:
+    """Keep parts; yield each message that is whole now, and each part that fits no message, for the inbox."""
+    whole_now: set[tuple[str, str]] = set()
+    for one in arrived:
+        part = one.part
+        whole = {"of_peer": one.peer, "whole": part.sha256}
+        if (one.peer, part.sha256) in whole_now or session.scalar(_HAS_WHOLE, whole):
+            # It came again after its message was whole.
+            continue
+        of_split = {**whole, "of_parts": part.count}
+        row = {"peer": one.peer, "sha256": part.sha256, "parts": part.count, "number": part.number}
+        row |= {"whole_bytes": part.bytes, "content": part.payload, "origin": one.record.origin, "received_at": now}
+        if not insert_unless_there(session, MessagePart, [row]):
+            if session.scalar(_CONTENT, {**of_split, "nth": part.number}) != part.payload:
+                yield one.record
+            continue
+        count, size = session.execute(_COUNT, of_split).one()
+        if count < part.count:
+            continue
+        payload = b"".join(session.scalars(_ALL, of_split)) if size == part.bytes else b""
+        if hashlib.sha256(payload).hexdigest() != part.sha256:
+            yield one.record
+            continue
+        whole_now.add((one.peer, part.sha256))
+        session.execute(_GO, whole)
+        clear_alert(session, _subject(ids, one.peer, part.sha256).id, PARTS_MISSING, now)
+        yield message_of(settings, replace(one.record, event_id=None), payload, part.received_at)
+
+
+def raise_missing(session: Session, ids: OpaqueIds, now: datetime) -> None:
+    """Raise messages whose parts did not all come: nothing of them is read before."""
+    for peer, sha256, parts, count, last_at in session.execute(_WAITING, {"before": now - _LONGEST_WAIT}):
+        sentence = (
+            f"{count} of the {parts} parts of a message from {peer} are here since {last_at:%d %b %Y %H:%M} UTC and no "
+            "more came: see that its gateway runs, or have it send the message again"
+        )
+        raise_alert(session, _subject(ids, peer, sha256), PARTS_MISSING, sentence, now)
+
+
+def _subject(ids: OpaqueIds, peer: str, sha256: str) -> Subject:
+    return Subject("parts", ids.of("parts", peer, sha256))

@@ -1,0 +1,426 @@
+"""What lies in an event log comes into the inbox whole and once, whatever happens between the two."""
+
+import random
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event as hooks
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from connectors.eventlog.memory import MemoryLog
+from connectors.eventlog.protocol import Partition, Positions
+from connectors.wiring import Lab
+from flows.intake import positions
+from flows.intake.consumers import intake_state
+from flows.intake.inbox import Arrival, keep
+from models.database import database_now
+from models.errors import RefusedError
+from models.events.kinds import ScannerStatus
+from models.events.parts import split
+from models.tables.books import OutboxMessage
+from models.tables.intake import ConsumerPosition, MessagePart
+from tests.flows.intake.eventing import (
+    LIMS,
+    NOW,
+    SCANNER,
+    a_log,
+    door,
+    event,
+    hl7,
+    is_read,
+    rows,
+    sentences,
+    take_all,
+    until,
+    written,
+)
+from tests.flows.looking import A, alerts, books_balance, the_case
+from tests.small_lab import message_arrives, order, run_until_calm
+
+IDLE = ScannerStatus(state="idle", stated_at=NOW)
+ORDER = order("26H1", A)
+
+
+def status(number: int) -> bytes:
+    return event(f"s{number}", ScannerStatus(state="idle", stated_at=NOW + timedelta(seconds=number)))
+
+
+def test_each_record_becomes_one_row_that_says_where_it_lies(lab: Lab) -> None:
+    log = a_log()
+    written(log, SCANNER, *(status(number) for number in range(40)))
+    written(log, LIMS, event("m1", hl7(ORDER)), key=b"lims-a")
+    take_all(lab, log)
+
+    found = rows(lab)
+    assert sorted(str(row.event_id) for row in found) == sorted(["m1", *(f"s{number}" for number in range(40))])
+    assert {(row.source, row.peer) for row in found} == {("event", "scanner-site-a"), ("hl7", "lims-a")}
+    message = next(row for row in found if row.source == "hl7")
+    assert message.payload == ORDER
+    assert message.origin is not None
+    assert (message.origin["cluster"], message.origin["topic"], message.origin["offset"]) == ("memory", LIMS, 0)
+    run_until_calm(lab)
+    assert the_case(lab).cancelled is False
+    books_balance(lab)
+
+
+def test_what_is_read_again_from_the_start_changes_nothing(lab: Lab) -> None:
+    log = a_log()
+    written(log, SCANNER, *(status(number) for number in range(20)), *(status(number) for number in range(20)))
+    take_all(lab, log)
+    with lab.database.write("forget") as session:
+        for row in session.scalars(select(ConsumerPosition)).all():
+            session.delete(row)
+    take_all(lab, log)
+
+    assert len(rows(lab)) == 20
+
+
+def test_a_message_by_a_gateway_and_the_same_by_mllp_are_one_and_get_one_answer(lab: Lab) -> None:
+    log = a_log()
+    other = order("26H2", "26H000002-A1-1", control_id="M2")
+    message_arrives(lab, ORDER)
+    written(log, LIMS, event("m1", hl7(ORDER)), event("m2", hl7(other)), key=b"lims-a")
+    take_all(lab, log)
+    kept = message_arrives(lab, other)
+
+    assert len(rows(lab)) == 2
+    assert not kept.is_new
+    assert kept.answer is not None
+    assert b"MSA|AA|M2" in kept.answer
+
+
+def test_an_event_id_that_comes_again_with_other_bytes_is_kept_and_never_applied(lab: Lab) -> None:
+    log = a_log()
+    written(log, LIMS, event("m1", hl7(ORDER)), event("m1", hl7(order("26H9", A))), key=b"lims-a")
+    written(log, SCANNER, status(1), event("s1", IDLE))
+    take_all(lab, log)
+    run_until_calm(lab)
+
+    assert sorted((row.event_id or "", row.state) for row in rows(lab)) == [
+        ("", "set aside"),
+        ("", "set aside"),
+        ("m1", "applied"),
+        ("s1", "applied"),
+    ]
+    assert all("had this id before" in str(row.problem) for row in rows(lab) if row.state == "set aside")
+    assert the_case(lab).id == lab.ids.of("case", "NET", "26H1")
+    books_balance(lab)
+
+
+def test_an_event_id_that_comes_twice_in_one_poll_counts_once(sqlite_lab: Lab) -> None:
+    log = a_log()
+    written(log, SCANNER, event("s1", IDLE), status(1), event("s1", IDLE))
+    take_all(sqlite_lab, log)
+    run_until_calm(sqlite_lab)
+
+    assert [(row.event_id, row.state) for row in rows(sqlite_lab)] == [("s1", "applied"), (None, "set aside")]
+
+
+def test_the_same_id_of_two_senders_is_two_events(sqlite_lab: Lab) -> None:
+    log = a_log()
+    written(log, SCANNER, event("s1", IDLE), event("s1", IDLE, site="site-b"))
+    take_all(sqlite_lab, log)
+
+    assert [row.event_id for row in rows(sqlite_lab)] == ["s1", "s1"]
+
+
+POISON = {
+    "no JSON": b"\xff\x00garbage",
+    "a tombstone in disguise": b"",
+    "an unknown type": status(1).replace(b"scanner.status", b"scanner.dreams"),
+    "another major version": status(1).replace(b"scanner.status:1", b"scanner.status:2"),
+    "half a surrogate pair": status(1).replace(b"idle", b"\\ud800"),
+    "nothing like an event": b"[1, 2, 3]",
+    "an event of ours": b'{"specversion":"1.0"}',
+}
+
+
+def test_poison_is_kept_and_set_aside_and_what_comes_after_it_flows(lab: Lab) -> None:
+    log = a_log(1)
+    written(log, SCANNER, *POISON.values(), status(7))
+    take_all(lab, log)
+    run_until_calm(lab)
+
+    found = rows(lab)
+    assert [row.payload for row in found] == [*POISON.values(), status(7)]
+    assert [row.state for row in found] == ["set aside"] * len(POISON) + ["applied"]
+    assert all(row.problem for row in found[:-1])
+    assert alerts(lab) == ["set aside"] * len(POISON)
+    books_balance(lab)
+
+
+def test_what_was_set_aside_is_announced_to_the_log_with_where_it_lies(lab: Lab) -> None:
+    log = a_log(1)
+    written(log, SCANNER, status(1), b"garbage")
+    message_arrives(lab, b"MSH|^~\\&|LIMS|A|COVERSLIP|NET|20261122091500+0000||ZZZ^Z01|U1|P|2.5.1\r")
+    take_all(lab, log)
+    run_until_calm(lab)
+
+    with lab.database.read() as session:
+        letter = session.scalars(select(OutboxMessage)).one()
+    bad = next(row for row in rows(lab) if row.payload == b"garbage")
+    assert (letter.peer, letter.subject_kind, letter.subject_id) == ("kafka", "inbox", bad.id)
+    assert letter.announcement["kind"] == "DeadLetter"
+    assert (letter.announcement["topic"], letter.announcement["offset"]) == (SCANNER, 1)
+    assert letter.announcement["problem"] == bad.problem
+
+
+def test_a_record_that_our_own_code_stumbles_over_is_kept_as_it_came(sqlite_lab: Lab) -> None:
+    log = a_log(1)
+    written(log, SCANNER, status(1), status(2))
+    stumbles = [True, True]
+
+    @hooks.listens_for(sqlite_lab.database.engine, "before_cursor_execute")
+    def stumble(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if stumbles and statement.startswith("INSERT INTO inbox"):
+            stumbles.clear()
+            raise ZeroDivisionError
+
+    take_all(sqlite_lab, log)
+    assert [(row.event_id, row.peer) for row in rows(sqlite_lab)] == [(None, "scanner-site-a")] * 2
+    run_until_calm(sqlite_lab)
+
+    # The step reads them anew, and finds that they were events after all.
+    assert [(row.event_id, row.state) for row in rows(sqlite_lab)] == [("s1", "applied"), ("s2", "applied")]
+
+
+def test_a_large_message_in_parts_is_kept_when_it_is_whole_and_only_once(lab: Lab) -> None:
+    log = a_log()
+    whole = hl7(order("26H1", A, stain="H" * 5_000))
+    parts = [event(f"p{part.number}", part) for part in split(whole, 700)]
+    assert len(parts) > 5
+    shuffled = random.Random(7).sample(parts * 2, len(parts) * 2)
+    written(log, LIMS, *shuffled[:-1], key=b"lims-a")
+    take_all(lab, log)
+    written(log, LIMS, shuffled[-1], event("again", whole), key=b"lims-a")
+    take_all(lab, log)
+    run_until_calm(lab)
+
+    assert [(row.source, row.payload, row.state) for row in rows(lab)] == [("hl7", whole.payload, "applied")]
+    with lab.database.read() as session:
+        assert session.scalars(select(MessagePart)).all() == []
+
+
+def test_a_part_that_does_not_fit_the_others_is_kept_for_a_person(lab: Lab) -> None:
+    log = a_log()
+    whole = hl7(order("26H1", A, stain="H" * 2_000))
+    first, second, *others = split(whole, 700)
+    forged = first.model_copy(update={"payload": b"x" * 700})
+    said = [event("p1", first), event("p1x", forged), event("p2", second)]
+    written(log, LIMS, *said, key=b"lims-a")
+    take_all(lab, log)
+    run_until_calm(lab)
+    assert [(row.event_id, row.state) for row in rows(lab)] == [("p1x", "set aside")]
+
+    written(log, LIMS, *(event(f"p{part.number}", part) for part in others), key=b"lims-a")
+    take_all(lab, log)
+    assert whole.payload in [row.payload for row in rows(lab)]
+
+
+def test_while_the_database_is_away_nothing_is_lost_and_the_door_stays_open(lab: Lab) -> None:
+    log = a_log()
+    away = threading.Event()
+    refused: list[str] = []
+
+    @hooks.listens_for(lab.database.engine, "before_cursor_execute")
+    def refuse(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if away.is_set() and statement.startswith("INSERT INTO inbox"):
+            refused.append(statement)
+            raise OperationalError(statement, None, OSError("away"))
+
+    with door(lab, log) as reading:
+        assert reading.ready.wait(10)
+        away.set()
+        written(log, SCANNER, *(status(number) for number in range(700)))
+        until(lambda: len(refused) > 2 and "could not take the change" in _state(lab), "nobody was told")
+        away.clear()
+        until(lambda: is_read(lab, log), "the log was not read to its end")
+    assert len(rows(lab)) == 700
+
+
+def test_while_the_log_is_away_it_is_waited_for_and_people_see_since_when(lab: Lab) -> None:
+    log = a_log()
+    with door(lab, log) as reading:
+        assert reading.ready.wait(10)
+        log.presence = "away"
+        until(lambda: _state(lab).startswith("The event log can't be read since"), "nobody was told")
+        log.presence = "there"
+        written(log, SCANNER, status(1))
+        until(lambda: is_read(lab, log), "it was not read on")
+        until(lambda: _state(lab) == "1 process reads the event log: 4 partitions, 0 records to come", _state(lab))
+    assert _state(lab).startswith("Nobody reads the event log since")
+
+
+def _state(lab: Lab) -> str:
+    with lab.database.read() as session:
+        found = intake_state(session)
+    return found.sentence if found else ""
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_start_and_people_are_told(lab: Lab) -> None:
+    log = a_log(1)
+    written(log, SCANNER, *(status(number) for number in range(5)))
+    take_all(lab, log)
+    log.delete(SCANNER)
+    log.create(SCANNER)
+    written(log, SCANNER, status(4), status(5))
+    take_all(lab, log)
+
+    assert len(rows(lab)) == 6
+    assert alerts(lab) == ["topic made anew"]
+    assert SCANNER in sentences(lab, "topic made anew")[0]
+
+
+def test_a_topic_that_is_made_anew_while_it_is_read_is_noticed_too(lab: Lab) -> None:
+    log = a_log(1)
+    with door(lab, log):
+        written(log, SCANNER, *(status(number) for number in range(5)))
+        until(lambda: is_read(lab, log), "it was not read")
+        log.delete(SCANNER)
+        log.create(SCANNER)
+        written(log, SCANNER, status(9))
+        until(lambda: is_read(lab, log), "the new one was not read")
+    assert len(rows(lab)) == 6
+    assert alerts(lab) == ["topic made anew"]
+
+
+def test_another_cluster_with_the_same_topics_is_read_from_its_start(sqlite_lab: Lab) -> None:
+    log = a_log(1)
+    written(log, SCANNER, status(1), status(2))
+    take_all(sqlite_lab, log)
+    log._shared.cluster_id = "another"
+    written(log, SCANNER, status(3))
+    take_all(sqlite_lab, log)
+
+    assert len(rows(sqlite_lab)) == 3
+    assert alerts(sqlite_lab) == ["topic made anew"]
+
+
+def test_records_that_were_deleted_unread_are_told_of_and_the_rest_is_read(lab: Lab) -> None:
+    log = a_log(1)
+    written(log, SCANNER, status(0), status(1))
+    take_all(lab, log)
+    written(log, SCANNER, *(status(number) for number in range(2, 8)))
+    log.forget(SCANNER, 0, 5)
+    take_all(lab, log)
+
+    assert [row.event_id for row in rows(lab)] == ["s0", "s1", "s5", "s6", "s7"]
+    assert alerts(lab) == ["records lost"]
+
+
+def test_a_log_that_was_cut_short_is_read_again_from_where_it_can_be(lab: Lab) -> None:
+    log = a_log(1)
+    written(log, SCANNER, *(status(number) for number in range(6)))
+    take_all(lab, log)
+    log.cut(SCANNER, 0, 2)
+    with door(lab, log):
+        until(lambda: alerts(lab) == ["records lost"], "nobody was told")
+        written(log, SCANNER, status(100))
+        until(lambda: any(row.event_id == "s100" for row in rows(lab)), "what was written anew was not read")
+    assert len(rows(lab)) == 7
+
+
+def test_a_position_never_moves_back_for_a_reader_that_comes_late(lab: Lab) -> None:
+    where = Partition(SCANNER, "id", 0)
+    for position in (5, 3, 9, 9, 2):
+        with lab.database.write("move") as session:
+            positions.advance(session, "memory", {where: position}, database_now(session))
+    with lab.database.read() as session:
+        assert positions.positions(session, "memory", [where]) == {where: 9}
+        assert positions.positions(session, "another", [where]) == {}
+
+
+def test_a_topic_that_is_missing_is_refused_with_a_sentence(sqlite_lab: Lab) -> None:
+    log = MemoryLog()
+    log.create(SCANNER)
+    missing = r"no topic coverslip\.lims\.hl7v2: 'coverslip kafka topics apply'"
+    with pytest.raises(RefusedError, match=missing), door(sqlite_lab, log) as reading:
+        until(lambda: bool(reading.failed), "it was not refused")
+
+
+def test_several_doors_share_a_log_and_take_over_from_each_other(lab: Lab) -> None:
+    log = a_log(6)
+    values = [status(number) for number in range(600)]
+    with door(lab, log), door(lab, log):
+        with door(lab, log):
+            for number, value in enumerate(values):
+                written(log, SCANNER, value, key=str(number).encode())
+            until(lambda: len(rows(lab)) > 50, "nothing was read")
+        until(lambda: is_read(lab, log), "nobody took over")
+    assert sorted(row.payload for row in rows(lab)) == sorted(values)
+
+
+def test_what_the_log_is_told_is_how_far_the_inbox_is(sqlite_lab: Lab) -> None:
+    log = a_log(1)
+    written(log, SCANNER, *(status(number) for number in range(7)))
+    take_all(sqlite_lab, log)
+
+    assert log.committed("coverslip", SCANNER) == {0: 7}
+
+
+def test_a_log_that_refuses_to_be_told_harms_nothing(sqlite_lab: Lab) -> None:
+    log = a_log(1)
+    written(log, SCANNER, *(status(number) for number in range(3)))
+
+    class Deaf:
+        def __init__(self, asked: Positions) -> None:
+            self._source = log.source("coverslip", (SCANNER, LIMS), asked)
+
+        def commit(self, _positions: Mapping[Partition, int], within: timedelta) -> bool:
+            return within < timedelta(0)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._source, name)
+
+    with door(sqlite_lab, log, Deaf):  # type: ignore[arg-type] # it is a source but for one word
+        until(lambda: is_read(sqlite_lab, log), "it was not read")
+    assert len(rows(sqlite_lab)) == 3
+
+
+def test_a_door_closes_at_once_and_leaves_its_place_to_others(sqlite_lab: Lab) -> None:
+    log = a_log(1)
+    with door(sqlite_lab, log) as reading:
+        assert reading.ready.wait(10)
+        began = time.monotonic()
+        reading.end()
+    assert time.monotonic() - began < 2
+    assert log._shared.groups["coverslip"].members == []
+
+
+def test_a_message_number_with_a_nul_in_it_is_kept(lab: Lab) -> None:
+    log = a_log()
+    odd = order("26H1", A, control_id="M\0one")
+    written(log, LIMS, event("m1", hl7(odd)), key=b"lims-a")
+    take_all(lab, log)
+    with lab.database.write("keep") as session:
+        kept = keep(session, lab.ids, Arrival("hl7", "lims-b", odd, message_control_id="M\0one"), database_now(session))
+
+    assert kept.is_new
+    assert [row.payload for row in rows(lab)] == [odd, odd]
+
+
+def test_no_more_than_one_poll_of_records_is_asked_for(sqlite_lab: Lab) -> None:
+    log = a_log(1)
+    written(log, SCANNER, *(status(number) for number in range(1_200)))
+    asked: list[tuple[int, int]] = []
+
+    class Counting:
+        def __init__(self, asks: Positions) -> None:
+            self._source = log.source("coverslip", (SCANNER, LIMS), asks)
+
+        def poll(self, within: timedelta, most: int) -> Sequence[object]:
+            records = self._source.poll(within, most)
+            asked.append((most, len(records)))
+            return records
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._source, name)
+
+    with door(sqlite_lab, log, Counting):  # type: ignore[arg-type] # as above
+        until(lambda: is_read(sqlite_lab, log), "it was not read")
+    assert max(most for most, _ in asked) == 500
+    assert [count for _, count in asked if count] == [500, 500, 200]
