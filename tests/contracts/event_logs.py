@@ -47,8 +47,8 @@ class KafkaSite:
         self.bootstrap = bootstrap
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
-    def create(self, topic: str, partitions: int = 1, most_bytes: int = 1 << 20, **config: str) -> None:
-        wanted = {"max.message.bytes": str(most_bytes), **config}
+    def create(self, topic: str, partitions: int = 1, most_bytes: int = 1 << 20, compression: str = "producer") -> None:
+        wanted = {"max.message.bytes": str(most_bytes), "compression.type": compression}
         made = NewTopic(topic, partitions, 1, config=wanted)
         self._admin.create_topics([made])[topic].result(10)
 
