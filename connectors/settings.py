@@ -105,6 +105,8 @@ class Listener(_Frozen):
     port: Port = 2575
     subspecialties: dict[str, Subspecialty] = {}
     """Code of OBR-4 or SPM-8 to our subspecialty; the shipped table covers the usual words."""
+    at_gateway: bool = False
+    """A gateway opens this port; here is only said how what it hands on is to be read."""
 
 
 class ScannerFolder(_Frozen):
@@ -116,6 +118,8 @@ class ScannerFolder(_Frozen):
     stable_for: Seconds = timedelta(seconds=5)
     patience: Seconds = timedelta(hours=1)
     done_suffix: str | None = None
+    at_gateway: bool = False
+    """A gateway watches this folder; here is only said of which site it is."""
 
 
 class SiteRules(_Frozen):

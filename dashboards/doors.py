@@ -32,16 +32,19 @@ async def run_doors(settings: Settings, stop: asyncio.Event) -> None:
         A port is taken.
     """
     database = open_database(settings)
-    inbox = InboxWriter(database, open_ids(settings))
+    inbox = InboxWriter(database, open_ids(settings), forward=settings.forwards)
     telemetry = Telemetry.of(settings, "doors")
     closing = threading.Event()
     watchers = [
         threading.Thread(target=_watch, args=(_watcher(settings, database, scanner), closing), daemon=True)
         for scanner in settings.scanners
+        if not scanner.at_gateway
     ]
     listeners = []
     try:
         for listener in settings.listeners:
+            if listener.at_gateway:
+                continue
             door = MllpListener(hl7_door(settings, listener, inbox, telemetry), refusal_door(settings, listener))
             await door.start(listener.host, listener.port)
             listeners.append(door)
@@ -70,7 +73,8 @@ def _watcher(settings: Settings, database: Database, scanner: ScannerFolder) -> 
         done_suffix=scanner.done_suffix,
     )
     folder.path.mkdir(parents=True, exist_ok=True)
-    return FolderWatcher(database, open_spool(settings), folder, scanner_door(open_ids(settings)))
+    received = scanner_door(open_ids(settings), forward=settings.forwards)
+    return FolderWatcher(database, open_spool(settings), folder, received)
 
 
 def _watch(watcher: FolderWatcher, closing: threading.Event) -> None:

@@ -196,7 +196,8 @@ class Supervisor:
 
     def _check_ports(self) -> None:
         wanted: list[tuple[str, str, int]] = [("page", self.settings.page.host, self.settings.page.port)]
-        wanted += [(f"listener {one.peer}", one.host, one.port) for one in self.settings.listeners]
+        ours = (one for one in self.settings.listeners if not one.at_gateway)
+        wanted += [(f"listener {one.peer}", one.host, one.port) for one in ours]
         if self.settings.engine.enabled:
             wanted.append(("Prefect", "127.0.0.1", self.settings.engine.port))
         for what, host, port in wanted:

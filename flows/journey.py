@@ -42,7 +42,7 @@ STAGES = (
     Stage(BARCODE_MATCHING, ("barcode_matching",), timedelta(minutes=5), flow=True),
     Stage(ARCHIVE_UPLOAD, ("convert", "store", "prove", "reject"), timedelta(hours=1), flow=True, slotted=True),
     Stage(CASE_ASSIGNMENT, ("case_assignment",), timedelta(minutes=2), flow=True),
-    Stage(SENDING, ("send",), timedelta(minutes=2), slotted=True, ordered=True),
+    Stage(SENDING, ("send", "forward"), timedelta(minutes=2), slotted=True, ordered=True),
 )
 STAGE_OF_KIND = {kind: stage.name for stage in STAGES for kind in stage.kinds}
 SLOT_OF_KIND = {"store": "archive"}

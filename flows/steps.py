@@ -5,6 +5,7 @@ from flows.barcode_matching.step import READ_LABEL, barcode_matching
 from flows.case_assignment.step import case_assignment
 from flows.intake.apply import apply
 from flows.intake.waits import expect_scan_passed, settle
+from flows.sending.forward import forward
 from flows.sending.step import send
 from flows.slide_qc.step import EXAMINE, slide_qc
 from flows.step import StepFunction
@@ -21,6 +22,7 @@ STEPS: dict[str, StepFunction] = {
     "reject": reject,
     "case_assignment": case_assignment,
     "send": send,
+    "forward": forward,
 }
 
 JOBS = (EXAMINE, READ_LABEL, CONVERT)

@@ -119,7 +119,8 @@ def _keep_house(lab: Lab, engine: Engine, worker_id: str, stop: threading.Event,
                 beat_at = now + beat_seconds
             if sweep(lab):
                 stir.stir()
-            if now >= tidy_at:
+            # A gateway's spool holds the work of others, which its books know nothing of.
+            if now >= tidy_at and not lab.settings.forwards:
                 tidy(lab)
                 tidy_at = now + _TIDY_SECONDS
         except TransientError:

@@ -174,11 +174,11 @@ def scan_arrives(lab: Lab, slide: SmallSlide, *, site: str = "site-a", name: str
             changed_at=now,
             taken_at=now,
             sha256=digest,
-            place=PLACE,
+            place=lab.spool.place,
         )
         session.add(file)
         session.flush()
-        scanner_door(lab.ids)(session, file)
+        scanner_door(lab.ids, forward=lab.settings.forwards)(session, file)
     return scan_id
 
 

@@ -48,7 +48,7 @@ def ports(installation: Installation) -> Findings:
             yield Finding(what, "ok", f"{host}, on a port that is chosen at each start")
             continue
         yield _port(installation, what, host, port)
-    for listener in installation.settings.listeners:
+    for listener in (one for one in installation.settings.listeners if not one.at_gateway):
         if not is_loopback(listener.host):
             sentence = f"{listener.host}:{listener.port} takes orders from the network, without TLS or sign-in"
             fix = "let only the LIMS reach it, by a tunnel or a firewall"
@@ -137,7 +137,7 @@ def _is_locked(path: Path) -> bool:
 
 def _doors(installation: Installation) -> Iterator[tuple[str, str, int]]:
     settings = installation.settings
-    for listener in settings.listeners:
+    for listener in (one for one in settings.listeners if not one.at_gateway):
         yield f"MLLP {listener.peer}", listener.host, listener.port
     yield "page", settings.page.host, settings.page.port
     if settings.engine.enabled:

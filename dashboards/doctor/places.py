@@ -78,7 +78,7 @@ def archive(installation: Installation) -> Findings:
 
 def scanners(installation: Installation) -> Findings:
     """Look whether every scanner's folder can be read."""
-    for scanner in installation.settings.scanners:
+    for scanner in (one for one in installation.settings.scanners if not one.at_gateway):
         yield _scanner(installation, scanner)
 
 

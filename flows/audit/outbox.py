@@ -29,7 +29,7 @@ def events_are_told_once_and_in_order(books: Books) -> Iterator[str]:
             for message_id in session.scalars(_without(state, wanted)):
                 yield f"message {message_id} {fault}"
         for message_id, earlier_id in session.execute(_out_of_order()):
-            yield f"message {message_id} was answered before message {earlier_id}, which is the earlier one of its stream"
+            yield f"message {message_id} was answered before message {earlier_id}, which stood before it"
         for scan_id in session.scalars(_untold_scans()):
             yield f"scan {scan_id} is archived, and no message tells the LIMS"
         for assignment_id in session.scalars(_untold_assignments()):

@@ -43,6 +43,9 @@ def _unexplained(books: Books, held: Sequence[Held]) -> Iterator[str]:
             yield f"the spool of place {books.spool.place} holds something in {one.path.parent.name} that is not ours"
         else:
             by_kind[one.what].append(one.id)
+    if books.settings.forwards:
+        # A gateway shares its spool with a worker at its site, whose books are others.
+        by_kind.pop("work", None)
     for what, ids in by_kind.items():
         for start in range(0, len(ids), PORTION):
             some = ids[start : start + PORTION]

@@ -2,10 +2,17 @@
 
 from datetime import timedelta
 
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from flows import ledger
 from flows.ledger import Claim
+from models.base import table_of
+from models.tables.step import Slot
+
+_SLOT = table_of(Slot)
+SILENT_SINCE = select(func.max(_SLOT.c.silent_since)).where(_SLOT.c.name == bindparam("slot_name"))
+"""Since when whoever is behind a slot is silent."""
 
 # A silent peer is asked again after these seconds, then at the last of them.
 _BACK_OFF = (1, 2, 5, 10, 30, 60)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from connectors.lims.outgoing import Address, build
@@ -17,7 +17,7 @@ from flows.books import Subject, raise_alert
 from flows.ledger import Claim
 from flows.sending.events import frozen, leaving, write
 from flows.sending.publish import THE_LOG
-from flows.sending.silence import pause_after, put_off
+from flows.sending.silence import SILENT_SINCE, pause_after, put_off
 from flows.step import A_PERSON, THE_EVENT_LOG, THE_LIMS, End
 from models.announcements import CaseAnnounced, SlideAnnounced
 from models.base import table_of
@@ -25,13 +25,11 @@ from models.database import database_now
 from models.errors import RejectedError, TransientError
 from models.failpoint import failpoint
 from models.tables.books import OutboxMessage
-from models.tables.step import Slot
 
-_OUTBOX, _SLOT = table_of(OutboxMessage), table_of(Slot)
-_SILENT_SINCE = select(func.max(_SLOT.c.silent_since)).where(_SLOT.c.name == bindparam("slot_name"))
+_OUTBOX = table_of(OutboxMessage)
 _MESSAGE = select(
     *(_OUTBOX.c.id, _OUTBOX.c.peer, _OUTBOX.c.subject_id, _OUTBOX.c.announcement, _OUTBOX.c.message_control_id),
-    *(_OUTBOX.c.stated_at, _OUTBOX.c.payload, _SILENT_SINCE.scalar_subquery().label("silent_since")),
+    *(_OUTBOX.c.stated_at, _OUTBOX.c.payload, SILENT_SINCE.scalar_subquery().label("silent_since")),
 ).where(_OUTBOX.c.id == bindparam("message_id"))
 _FREEZE = (
     update(_OUTBOX)

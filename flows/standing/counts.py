@@ -96,7 +96,7 @@ def figures(session: Session, grace: timedelta) -> Iterable[Figure]:
         ("coverslip.deadletters", select(func.count()).where(InboxMessage.state == "set aside")),
         (
             "coverslip.outbox.unpublished",
-            select(func.count()).where(Step.kind == "send", is_open()),
+            select(func.count()).where(Step.kind.in_(("send", "forward")), is_open()),
         ),
         (
             "coverslip.archive.unverified",
