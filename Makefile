@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo up kafka test faults again check check-style check-types check-layers check-lock bench lock clean
+.PHONY: help setup setup-tests demo up kafka test faults again check check-style check-types check-layers check-events check-lock bench lock clean
 
 help:
 	@echo 'make demo     set up, then run a small laboratory: three sites, about 40 slides, at most three minutes'
@@ -15,7 +15,7 @@ help:
 	@echo 'make test     set up, with what the tests need, and run them'
 	@echo 'make faults   the slow tests that kill, cut and fill real processes'
 	@echo 'make again    the tests that failed the last time'
-	@echo 'make check    style, types, the layers of imports, the lock'
+	@echo 'make check    style, types, the layers of imports, the events, the lock'
 	@echo 'make bench    measure what orchestration costs on this machine'
 	@echo 'make lock     write requirements.lock again from pyproject.toml (UPGRADE=1: with the newest versions)'
 	@echo 'make clean    remove caches, .venv and .kafka; var/, where slides and the database are, stays'
@@ -45,7 +45,7 @@ faults: setup-tests
 again: setup-tests
 	@$(BIN)/pytest --last-failed --last-failed-no-failures none
 
-check: check-style check-types check-layers check-lock
+check: check-style check-types check-layers check-events check-lock
 
 check-style: setup
 	@echo 'Style: ruff'
@@ -59,6 +59,10 @@ check-types: setup
 check-layers: setup
 	@echo 'Layers of imports: import-linter'
 	@$(BIN)/lint-imports --no-logo
+
+check-events: setup
+	@echo 'Events: infra/kafka/asyncapi.json is what the models say'
+	@$(BIN)/python -m infra.kafka.asyncapi --check
 
 check-lock: setup
 	@echo 'Lock: all that is asked for, by hash, and no host'

@@ -1,7 +1,7 @@
 """The events that travel between sites: one frozen value per type."""
 
 import hashlib
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -236,8 +236,3 @@ KINDS: Final[dict[str, type[EventData]]] = {
     )
 }
 """Every type of event, by its name."""
-
-
-def schema_of(kind: type[EventData]) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of what an event of a type says."""
-    return kind.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
