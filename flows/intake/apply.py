@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, select, union_all, update
@@ -23,7 +23,7 @@ from flows.intake.parts import take_parts
 from flows.intake.patients import patient_stated
 from flows.intake.profiles import profile_of
 from flows.intake.records import PartArrived, message_of
-from flows.intake.scanned import Received, register_scan, scanner_tells
+from flows.intake.scanned import CLOCK_AHEAD, Received, register_scan, scanner_tells
 from flows.ledger import Claim
 from flows.step import THE_LIMS, End
 from models.base import table_of
@@ -77,9 +77,6 @@ _ACTIVE_SCANS = (
     .where(_SCAN.c.slide_id == bindparam("of_slide"), _SCAN.c.outcome == Outcome.ACTIVE)
     .order_by(_SCAN.c.id)
 )
-
-# A sender's clock may run ahead by so much; beyond it, our own time of receipt counts.
-_CLOCK_AHEAD = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -328,14 +325,14 @@ def _spoken_of(order: OrderStated, kind: str) -> set[Container]:
 
 def _effective_at(message: _Arrived, stated: MessageStated) -> datetime:
     """Return when a message counts from: its own time, or ours when that is missing or too far ahead."""
-    if stated.sent_at is None or stated.sent_at.at > message.received_at + _CLOCK_AHEAD:
+    if stated.sent_at is None or stated.sent_at.at > message.received_at + CLOCK_AHEAD:
         return message.received_at
     return stated.sent_at.at
 
 
 def _flags(session: Session, message: _Arrived, stated: MessageStated) -> list[str]:
     flags = []
-    if stated.sent_at is not None and stated.sent_at.at > message.received_at + _CLOCK_AHEAD:
+    if stated.sent_at is not None and stated.sent_at.at > message.received_at + CLOCK_AHEAD:
         flags.append("The sender's clock is more than five minutes ahead: our time of receipt counts.")
     if message.message_control_id and _twins_say_the_same_time(session, message):
         flags.append("An earlier message of this sender has the same MSH-10 and MSH-7 with other bytes: both are kept.")

@@ -5,7 +5,7 @@ bytes already, or the watcher of the folder that is named will take them.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ from models.tables.scan import Scan, ScanFile
 
 SLIDE_FAILED: Final = "slide failed"
 SCANNER_IN_NEED: Final = "scanner in need"
+CLOCK_AHEAD: Final = timedelta(minutes=5)
+"""A sender's clock may run ahead by so much; beyond it, our own time of receipt counts."""
 _IN_NEED: Final = ("needs a person", "error")
 
 _SCAN_FILE, _STANDING = table_of(ScanFile), table_of(ScannerStanding)
@@ -239,8 +241,8 @@ def _stands(lab: Lab, session: Session, scanner: tuple[str, str], status: Scanne
         "site_id": site,
         "state": status.state,
         "said": status.as_json(),
-        # A clock that runs ahead must not have the last word for days.
-        "stated_at": min(status.stated_at, received_at),
+        # A clock that runs ahead must not have the last word for days: then it counts from when it came.
+        "stated_at": status.stated_at if status.stated_at <= received_at + CLOCK_AHEAD else received_at,
         "heard_at": received_at,
     }
     if session.scalar(_later(session.get_bind().dialect.name), row) is None:

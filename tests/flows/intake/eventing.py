@@ -23,7 +23,7 @@ from models.tables.intake import ConsumerPosition
 
 SCANNER, LIMS = "coverslip.scanner", "coverslip.lims.hl7v2"
 TOPICS = (SCANNER, LIMS)
-NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 _PATIENCE_S = 30.0
 
 
