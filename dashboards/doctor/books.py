@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
 from connectors.wiring import open_database
-from dashboards.doctor.finding import UP, Finding, Findings, Installation
-from flows.standing import engine_state
+from dashboards.doctor.finding import UP, Finding, Findings, Installation, Level
+from flows.standing import engine_state, gateway_state
 from models.database import database_now, utc_now
 from models.errors import TransientError
 from models.tables.step import Worker
@@ -48,6 +48,7 @@ def database(installation: Installation) -> Findings:
                 yield from _durability(session)
             if _has_tables(session):
                 yield from _workers(installation, session, is_sqlite=opened.is_sqlite)
+                yield from _gateway(installation, session)
                 yield from _clock(session)
     except (TransientError, SQLAlchemyError) as error:
         fix = "see that it runs, that its address in the settings is right, and that its disk has room"
@@ -96,6 +97,17 @@ def _workers(installation: Installation, session: Session, *, is_sqlite: bool) -
     else:
         log = installation.settings.home / "logs" / "worker.log"
         yield Finding("workers", "missing", state.sentence, f"{log} says why it does not start")
+
+
+def _gateway(installation: Installation, session: Session) -> Findings:
+    if not installation.settings.forwards:
+        return
+    state = gateway_state(session, installation.settings)
+    if state.all_is_well:
+        yield Finding("gateway", "ok", state.sentence)
+        return
+    level: Level = "missing" if state.full_in is not None and state.full_in < 1 else "note"
+    yield Finding("gateway", level, state.sentence, "see that Kafka can be reached, or give its disk more room")
 
 
 def _clock(session: Session) -> Findings:

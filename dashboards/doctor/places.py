@@ -86,7 +86,7 @@ def room(installation: Installation) -> Findings:
     """Look how much is free where slides are spooled and archived, beside what is kept for the database."""
     settings = installation.settings
     reserve = settings.work.spool_reserve_bytes
-    folders = {"spool": settings.home / "spool", "archive": settings.resolved(settings.archive_folder)}
+    folders = {"spool": settings.resolved(settings.work.spool), "archive": settings.resolved(settings.archive_folder)}
     seen: set[int] = set()
     for what, folder in folders.items():
         there = existing(folder)

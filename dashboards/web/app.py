@@ -84,7 +84,7 @@ def create_app(database: Database, settings: Settings, pictures: Path) -> FastAP
 
 
 def _add_pages(app: FastAPI, renderer: Renderer, settings: Settings) -> None:
-    front_question = questions.Front(settings.work.heartbeat_grace)
+    front_question = questions.Front(settings)
 
     @app.get("/", response_class=HTMLResponse)
     def front() -> str:

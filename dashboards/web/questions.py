@@ -3,16 +3,18 @@
 import threading
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
+from connectors.settings import Settings
 from flows.standing import (
     case_page,
     change_mark,
     counts_by_stage_and_site,
     engine_state,
+    gateway_state,
     list_cases,
     open_alerts,
     silent_peers,
@@ -59,8 +61,8 @@ class _Figures:
 class Front:
     """The front page's question; counting is done once for each state of the books, however many look."""
 
-    def __init__(self, heartbeat_grace: timedelta) -> None:
-        self._grace = heartbeat_grace
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._lock = threading.Lock()
         self._known: _Figures | None = None
 
@@ -72,7 +74,8 @@ class Front:
         return {
             "figures": figures,
             "case_states": _CASE_STATES,
-            "engine": engine_state(session, self._grace),
+            "engine": engine_state(session, self._settings.work.heartbeat_grace),
+            "gateway": gateway_state(session, self._settings) if self._settings.forwards else None,
             "alerts": open_alerts(session),
             "silent": silent_peers(session),
             "waits": waits(session),

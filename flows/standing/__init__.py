@@ -7,6 +7,7 @@ queries that are carried by indexes, whatever the size of the archive.
 from flows.standing.attention import engine_state, open_alerts, silent_peers, waits
 from flows.standing.cases import case_page, list_cases
 from flows.standing.counts import change_mark, counts_by_stage_and_site, figures
+from flows.standing.gateway import gateway_state
 from flows.standing.rows import Row, list_rows
 from flows.standing.rule import STATES, Standing
 from flows.standing.timeline import timeline
@@ -20,6 +21,7 @@ __all__ = [
     "counts_by_stage_and_site",
     "engine_state",
     "figures",
+    "gateway_state",
     "list_cases",
     "list_rows",
     "open_alerts",

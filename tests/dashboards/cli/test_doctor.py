@@ -12,7 +12,7 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from connectors.first_lab import FirstPorts, write_first_lab
-from connectors.settings import Settings, load
+from connectors.settings import Gateway, Kafka, Settings, load
 from connectors.wiring import open_archive
 from dashboards.cli.main import app
 from dashboards.doctor import books, machine, neighbours, places
@@ -85,7 +85,7 @@ def test_before_a_first_start_nothing_is_missing_and_nothing_is_made(tmp_path: P
 def test_after_a_first_start_the_folder_is_as_it_should_be(home: Path, installed: Installation) -> None:
     found = of_the_folder(home)
     assert [one for one in found if one.level == "missing"] == []
-    assert only(found, "database").sentence.endswith("at revision 0001")
+    assert only(found, "database").sentence.endswith("at revision 0002")
     assert only(found, "archive").level == "ok"
     assert installed.settings.home == home
 
@@ -331,3 +331,16 @@ def test_the_command_ends_with_nought_when_nothing_is_missing(home: Path, instal
     machines = [line for line in done.stdout.splitlines() if line.startswith("missing")]
     assert done.exit_code == bool(machines)
     assert not any(str(home) in line for line in machines)
+
+
+def test_a_gateway_says_what_it_has_still_to_hand_on(installed: Installation) -> None:
+    said = {"kafka": Kafka(bootstrap=("localhost:9092",)), "gateway": Gateway()}
+    gateway = Installation(installed.settings.model_copy(update=said))
+
+    found = only(books.database(gateway), "gateway")
+
+    assert (found.level, found.sentence) == (
+        "ok",
+        "everything that came in was handed on; nothing came in during the last 15 min",
+    )
+    assert "gateway" not in [one.what for one in books.database(installed)]

@@ -11,7 +11,8 @@ from fastapi import FastAPI
 
 from dashboards.web.live import ChangeWatch
 from dashboards.web.questions import Front
-from tests.dashboards.web.laboratory import Laboratory, opaque
+from tests.dashboards.web.conftest import SITES
+from tests.dashboards.web.laboratory import Laboratory, opaque, settings_of
 from tests.dashboards.web.serving import Served, serve
 
 
@@ -143,8 +144,8 @@ def test_too_many_viewers_are_told_so(app: FastAPI) -> None:
     assert (answer.status_code, answer.text[:24]) == (503, "Too many pages are open:")
 
 
-def test_one_state_of_the_books_is_counted_once_however_many_look(laboratory: Laboratory) -> None:
-    front = Front(timedelta(seconds=15))
+def test_one_state_of_the_books_is_counted_once_however_many_look(laboratory: Laboratory, tmp_path: Path) -> None:
+    front = Front(settings_of(tmp_path, str(laboratory.database.url), SITES))
 
     def counted() -> object:
         with laboratory.database.read() as session:

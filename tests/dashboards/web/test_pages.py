@@ -1,16 +1,20 @@
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import update
 
+from connectors.settings import Gateway, Kafka
+from dashboards.web.app import create_app
 from models.tables.case import Case, Identifier, Slide
 from models.tables.place import Site
 from models.tables.scan import Scan, ScanFile
-from tests.dashboards.web.conftest import Ask
-from tests.dashboards.web.laboratory import NOW, Laboratory, opaque
+from tests.dashboards.web.conftest import SITES, Ask
+from tests.dashboards.web.laboratory import NOW, Laboratory, opaque, settings_of
 
 HOSTILE = '<script>alert("1")</script>\'"&{{7*7}}'
 OPAQUE = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -228,3 +232,18 @@ def test_a_long_list_is_cut_and_says_so(laboratory: Laboratory, ask: Ask) -> Non
     page = ask("/slides").text
     assert page.count('<th scope="row">') == 500
     assert "These are 500; there are more." in page
+
+
+def test_a_gateways_page_says_what_waits_and_when_its_disk_is_full(laboratory: Laboratory, tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, str(laboratory.database.url), SITES)
+    said = {"kafka": Kafka(bootstrap=("localhost:9092",)), "gateway": Gateway()}
+    app = create_app(laboratory.database, settings.model_copy(update=said), tmp_path / "pictures")
+    laboratory.step("forward", "sending", ("inbox", opaque("message")), slot="kafka")
+
+    async def front() -> str:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080") as client:
+            return (await client.get("/")).text
+
+    page = asyncio.run(front())
+    assert "<strong>Gateway:</strong> 1 message or scan waits to be handed on, the oldest since" in page
+    assert "nothing came in during the last 15 min" in page
