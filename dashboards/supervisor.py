@@ -125,6 +125,8 @@ class Supervisor:
             self.children.append(Child("prefect", (*own, "engine"), prefect, logs / "prefect.log"))
         self.children.append(Child("doors", (*own, "doors"), {}, logs / "doors.log"))
         self.children.append(Child("worker", (*own, "worker"), prefect, logs / "worker.log"))
+        if self.settings.kafka is not None and not self.settings.forwards:
+            self.children.append(Child("intake", (*own, "intake"), {}, logs / "intake.log"))
 
     def start(self) -> None:
         """Start every process and return once the doors are open.
@@ -168,7 +170,7 @@ class Supervisor:
 
     def end(self) -> None:
         """End the children, doors first so that nothing new comes in."""
-        for name in ("doors", "worker", "prefect"):
+        for name in ("doors", "intake", "worker", "prefect"):
             for child in self.children:
                 if child.name == name:
                     child.terminate()

@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
     app.command(name="migrate")(migrate_command)
     app.command(hidden=True)(doors)
     app.command(hidden=True)(worker)
+    app.command(hidden=True)(intake)
     app.command(hidden=True)(engine)
 
 
@@ -49,7 +50,7 @@ def up(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object when everything is up.")] = False,
 ) -> None:
-    """Run the whole system on this machine until Ctrl-C: doors, worker, Prefect and the page."""
+    """Run the whole system on this machine until Ctrl-C: doors, worker, Prefect and the page; Kafka's door if set."""
     settings = prepare(home_of(context))
     supervisor = Supervisor(settings, _console.print)
     supervisor.stop_on_signals()
@@ -97,6 +98,17 @@ def worker(context: typer.Context) -> None:
         signal.signal(number, lambda _number, _frame: stop.set())
     with open_lab(settings, "worker", JOBS) as lab:
         run_with_engine(lab, stop)
+
+
+def intake(context: typer.Context) -> None:
+    """Read Kafka alone: what other sites tell comes into the inbox, until it is told to end."""
+    from dashboards.intake import run_intake
+
+    settings = _begin(home_of(context))
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    run_intake(settings, stop)
 
 
 def engine(context: typer.Context) -> None:
@@ -185,7 +197,7 @@ def only_one(home: Path) -> Iterator[None]:
 def _begin(home: Path) -> Settings:
     die_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    for talkative in ("httpx", "httpcore", "prefect", "asyncio"):
+    for talkative in ("httpx", "httpcore", "prefect", "asyncio", "kafka"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     return load(home)
 
