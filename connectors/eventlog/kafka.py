@@ -145,8 +145,10 @@ class KafkaSource:
     def _polled(self, consumer: "Consumer", within: timedelta, most: int) -> Sequence[Record]:
         from connectors.eventlog import kafka_consumer as theirs  # noqa: PLC0415 - see the module
 
+        new = self._newly_assigned(consumer)
+        kept = self._ask(sorted(new.values())) if new else {}
         try:
-            self._place(consumer)
+            _place(consumer, new, kept)
             found = consumer.poll(within, most)
             self._note_sign_of_life(consumer, is_heard=bool(found))
         except theirs.LostPositionsError as lost:
@@ -164,22 +166,17 @@ class KafkaSource:
         self._failures = 0
         return [_record(self._partitions[where], one) for where, records in found.items() for one in records]
 
-    def _place(self, consumer: "Consumer") -> None:
-        """Ask where to go on reading what has just been assigned, and do so."""
+    def _newly_assigned(self, consumer: "Consumer") -> Mapping["TopicPartition", Partition]:
+        """Return the partitions that wait to be told where to go on; one that stands still does not."""
         new = {
             where: Partition(where.topic, topic_id, where.partition)
             for where in consumer.unplaced
             if (topic_id := consumer.topic_id(where.topic)) is not None
         }
         self._partitions |= new
-        wanted = {where: one for where, one in new.items() if one not in self._standing}
-        if not wanted or consumer.is_stale():
-            return
-        kept = self._ask(sorted(wanted.values()))
-        unknown = [where for where, one in wanted.items() if one not in kept]
-        first = consumer.first_offsets(unknown) if unknown else {}
-        for where, one in wanted.items():
-            consumer.place(where, kept[one] if one in kept else first[where])
+        if consumer.is_stale():
+            return {}
+        return {where: one for where, one in new.items() if one not in self._standing}
 
     def _note_sign_of_life(self, consumer: "Consumer", *, is_heard: bool) -> None:
         """Raise one of their errors if nothing was heard for long and nobody answers."""
@@ -275,10 +272,10 @@ class KafkaSink:
         if self._producer is None:
             from kafka import KafkaProducer  # noqa: PLC0415 - see the module
 
-            from connectors.eventlog.kafka_consumer import quieten  # noqa: PLC0415 - see the module
+            from connectors.eventlog.kafka_consumer import connected, quieten  # noqa: PLC0415 - see the module
 
             quieten()
-            self._producer = KafkaProducer(**{**_sink_settings(self._within), **self._options})
+            self._producer = connected(KafkaProducer, {**_sink_settings(self._within), **self._options})
         return self._producer
 
     def _is_unknown(self, topic: str) -> bool:
@@ -294,6 +291,14 @@ class KafkaSink:
         if producer is not None:
             with suppress(Exception):  # it is thrown away, whatever it says
                 producer.close(timeout=within.total_seconds())
+
+
+def _place(consumer: "Consumer", new: Mapping["TopicPartition", Partition], kept: Mapping[Partition, int]) -> None:
+    """Go on reading each where its position says, or from its start."""
+    unknown = [where for where, one in new.items() if one not in kept]
+    firsts = consumer.first_offsets(unknown) if unknown else {}
+    for where, one in new.items():
+        consumer.place(where, kept[one] if one in kept else firsts[where])
 
 
 def _sink_settings(within: float) -> Mapping[str, Any]:

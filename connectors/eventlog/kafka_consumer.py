@@ -6,7 +6,7 @@ committed is never read. All that is not public in kafka-python is touched here 
 
 import base64
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,7 +25,7 @@ from kafka.errors import (
 )
 from kafka.net.compat import KafkaNetClient
 
-__all__ = ["THEIR_ERRORS", "Consumer", "Limits", "LostPositionsError", "UnreadableError", "quieten"]
+__all__ = ["THEIR_ERRORS", "Consumer", "Limits", "LostPositionsError", "UnreadableError", "connected", "quieten"]
 
 # A record may be larger: the first of a partition is always sent whole.
 _FETCH_BYTES: Final = 16 << 20
@@ -106,9 +106,14 @@ class Consumer:
         self._limits = limits
         self._is_held_back = False
         self._ids: dict[str, str] = {}
-        self._consumer = _connected({**_settings(limits), **options, "group_id": group}, limits)
+        self._consumer = connected(KafkaConsumer, {**_settings(limits), **options, "group_id": group})
         self._cluster = self._consumer._cluster  # noqa: SLF001 - the only place that knows topic ids
         self._consumer.subscribe(topics=self._topics, listener=_Listener(self))
+        try:
+            self._learn_topics()
+        except BaseException:
+            self.close(timedelta(0))
+            raise
 
     @property
     def cluster_id(self) -> str:
@@ -211,6 +216,12 @@ class Consumer:
         with suppress(BrokerResponseError):  # that a topic is missing is an answer
             self._consumer._net.run(self._consumer._manager.wait_for, news, _ms(self._limits.answer))  # noqa: SLF001
 
+    def _learn_topics(self) -> None:
+        self.ask()
+        if self.missing_topics():
+            # The first answer may belong to a question that was asked before there were topics.
+            self.ask()
+
     def close(self, within: timedelta) -> None:
         """Leave the group if that can be done in time, and end the connection in any case."""
         with suppress(*THEIR_ERRORS):
@@ -228,8 +239,8 @@ def quieten() -> None:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
-def _connected(settings: Mapping[str, Any], limits: Limits) -> Any:  # noqa: ANN401 - kafka-python has no types
-    """Return a consumer that has found its cluster; one that has not leaves no thread behind."""
+def connected(make: Callable[..., Any], settings: Mapping[str, Any]) -> Any:  # noqa: ANN401 - kafka-python has no types
+    """Return a client of theirs that has found its cluster; one that has not leaves no thread and no socket behind."""
     clients: list[Any] = []
 
     def client(**configs: object) -> object:
@@ -237,9 +248,9 @@ def _connected(settings: Mapping[str, Any], limits: Limits) -> Any:  # noqa: ANN
         return clients[-1]
 
     try:
-        return KafkaConsumer(**settings, kafka_client=client, bootstrap_timeout_ms=_ms(limits.answer))
+        return make(**settings, kafka_client=client)
     except BaseException:
-        # kafka-python 3.0 forgets its thread when its first question is not answered.
+        # kafka-python 3.0 forgets what it opened when its first question is not answered.
         for one in clients:
             with suppress(*THEIR_ERRORS):
                 one.close()
@@ -256,6 +267,7 @@ def _settings(limits: Limits) -> Mapping[str, Any]:
         "session_timeout_ms": _ms(limits.session),
         "max_poll_interval_ms": _LONGEST_SILENCE_MS,
         "heartbeat_interval_ms": min(3_000, _ms(limits.session) // 3),
+        "bootstrap_timeout_ms": _ms(limits.answer),
         "request_timeout_ms": _ms(limits.answer) + 5_000,
         "metadata_max_age_ms": _ms(limits.fresh),
         "reconnect_backoff_max_ms": 2_000,

@@ -69,7 +69,7 @@ class KafkaSite:
         return KafkaSource({"bootstrap_servers": self.bootstrap}, group, topics, positions, QUICK)
 
     def sink(self) -> KafkaSink:
-        return KafkaSink({"bootstrap_servers": self.bootstrap}, timedelta(seconds=6))
+        return KafkaSink({"bootstrap_servers": self.bootstrap}, timedelta(seconds=4))
 
 
 def memory_site() -> Site:

@@ -101,7 +101,7 @@ def test_nothing_is_committed_unless_it_is_told_to(site: Site, name: str) -> Non
     written(site, name, 3)
     with member(site, name) as source:
         assert len(read(source, 3)) == 3
-        assert list(source.poll(SECOND, 500)) == []
+        assert list(source.poll(SECOND / 4, 500)) == []
     assert site.committed(name, name) == {}
 
 
@@ -119,11 +119,11 @@ def test_who_has_no_room_gets_nothing_and_misses_nothing(site: Site, name: str) 
     written(site, name, 3)
     with member(site, name) as source:
         for _ in range(4):
-            assert list(source.poll(SECOND / 2, 0)) == []
+            assert list(source.poll(SECOND / 4, 0)) == []
         assert values(read(source, 3)) == [b"0", b"1", b"2"]
-        assert list(source.poll(SECOND / 2, 0)) == []
+        assert list(source.poll(SECOND / 4, 0)) == []
         written(site, name, 2)
-        assert list(source.poll(SECOND / 2, 0)) == []
+        assert list(source.poll(SECOND / 4, 0)) == []
         assert values(read(source, 2)) == [b"0", b"1"]
 
 

@@ -26,6 +26,13 @@ LONGEST_CALL_S = 12.0
 """More than any call may take: the sink's own six seconds, as much to connect anew, and none of it twice."""
 
 
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Collect garbage at the end, so that its warnings come in the test that made it."""
+    yield
+    gc.collect()
+
+
 class Keeper:
     """Keeps records as the intake does: once each, with the position, however often they come."""
 
@@ -87,7 +94,6 @@ def writing_and_reading(site: KafkaSite, topic: str) -> Iterator[tuple[Keeper, K
             thread.join(30)
         source.close(SECOND)
         sink.close(SECOND)
-        gc.collect()
 
 
 def goes_on(reader: Keeper, sent: list[bytes]) -> bool:
