@@ -16,6 +16,7 @@ from types import FrameType
 import httpx
 
 from connectors.settings import Settings
+from flows.intake.consumers import reads_events
 from flows.prefect_server import prefect_environment
 from models.errors import RefusedError
 
@@ -125,7 +126,7 @@ class Supervisor:
             self.children.append(Child("prefect", (*own, "engine"), prefect, logs / "prefect.log"))
         self.children.append(Child("doors", (*own, "doors"), {}, logs / "doors.log"))
         self.children.append(Child("worker", (*own, "worker"), prefect, logs / "worker.log"))
-        if self.settings.kafka is not None and not self.settings.forwards:
+        if reads_events(self.settings):
             self.children.append(Child("intake", (*own, "intake"), {}, logs / "intake.log"))
 
     def start(self) -> None:

@@ -14,9 +14,11 @@ from sqlalchemy.orm import Session
 from connectors.settings import Settings
 from connectors.wiring import open_database
 from dashboards.doctor.finding import UP, Finding, Findings, Installation, Level
+from flows.intake.consumers import intake_state, reads_events
 from flows.standing import engine_state, gateway_state
 from models.database import database_now, utc_now
 from models.errors import TransientError
+from models.tables.intake import Consumer
 from models.tables.step import Worker
 
 # Heartbeats come every few seconds, so what lies further ahead was written under another clock.
@@ -49,6 +51,7 @@ def database(installation: Installation) -> Findings:
             if _has_tables(session):
                 yield from _workers(installation, session, is_sqlite=opened.is_sqlite)
                 yield from _gateway(installation, session)
+                yield from _intake(installation, session)
                 yield from _clock(session)
     except (TransientError, SQLAlchemyError) as error:
         fix = "see that it runs, that its address in the settings is right, and that its disk has room"
@@ -74,8 +77,8 @@ def _revision(session: Session, where: str) -> Findings:
         yield Finding("database", "missing", sentence, "install the newer Coverslip that wrote it")
 
 
-def _has_tables(session: Session) -> bool:
-    return session.connection().dialect.has_table(session.connection(), Worker.__tablename__)
+def _has_tables(session: Session, one: str = Worker.__tablename__) -> bool:
+    return session.connection().dialect.has_table(session.connection(), one)
 
 
 def _durability(session: Session) -> Findings:
@@ -108,6 +111,21 @@ def _gateway(installation: Installation, session: Session) -> Findings:
         return
     level: Level = "missing" if state.full_in is not None and state.full_in < 1 else "note"
     yield Finding("gateway", level, state.sentence, "see that Kafka can be reached, or give its disk more room")
+
+
+def _intake(installation: Installation, session: Session) -> Findings:
+    if not reads_events(installation.settings) or not _has_tables(session, Consumer.__tablename__):
+        return
+    state = intake_state(session)
+    if state.all_is_well:
+        yield Finding("intake", "ok", state.sentence)
+    elif state.consumers:
+        yield Finding("intake", "missing", state.sentence, "see to it: what other sites send waits there")
+    elif installation.processes is None:
+        yield Finding("intake", "note", state.sentence, f"'{UP}' or 'coverslip intake' starts it")
+    else:
+        log = installation.settings.home / "logs" / "intake.log"
+        yield Finding("intake", "missing", state.sentence, f"{log} says why it does not start")
 
 
 def _clock(session: Session) -> Findings:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
+from flows.intake.consumers import intake_state, reads_events
 from flows.standing import (
     case_page,
     change_mark,
@@ -76,6 +77,7 @@ class Front:
             "case_states": _CASE_STATES,
             "engine": engine_state(session, self._settings.work.heartbeat_grace),
             "gateway": gateway_state(session, self._settings) if self._settings.forwards else None,
+            "intake": intake_state(session) if reads_events(self._settings) else None,
             "alerts": open_alerts(session),
             "silent": silent_peers(session),
             "waits": waits(session),

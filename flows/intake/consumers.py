@@ -13,6 +13,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from connectors.eventlog.protocol import EventSource
+from connectors.settings import Settings
 from models.base import table_of
 from models.database import Database, database_now
 from models.errors import TransientError
@@ -88,11 +89,16 @@ class Standing:
             self._away = away
 
 
-def intake_state(session: Session) -> Intake | None:
-    """Return how reading the event log stands; nothing when no process ever read one here."""
+def reads_events(settings: Settings) -> bool:
+    """Return whether an installation is to read the event log: a gateway only writes to it."""
+    return settings.kafka is not None and not settings.forwards
+
+
+def intake_state(session: Session) -> Intake:
+    """Return how reading the event log stands."""
     rows = session.execute(_ALL).all()
     if not rows:
-        return None
+        return Intake("Nobody has read the event log yet: 'coverslip up' or 'coverslip intake' does")
     alive_since = database_now(session) - _GONE_AFTER
     alive = [row for row in rows if row.ended_at is None and row.heartbeat_at >= alive_since]
     if not alive:

@@ -16,6 +16,7 @@ from models.database import database_now
 from models.facets import Outcome, Reading, Storage
 from models.tables.books import Alert, History, InboxMessage
 from models.tables.case import Case
+from models.tables.intake import Consumer
 from models.tables.reading import Assignment
 from models.tables.scan import Scan, ScanFile
 from models.tables.step import Slot, Step, Worker
@@ -73,6 +74,8 @@ def change_mark(session: Session) -> str:
             select(func.max(Slot.paused_until)).where(Slot.silent_since.is_not(None)).scalar_subquery(),
             select(func.max(Worker.engine)).where(Worker.ended_at.is_(None)).scalar_subquery(),
             select(func.count()).select_from(Worker).where(Worker.ended_at.is_(None)).scalar_subquery(),
+            select(func.count()).select_from(Consumer).where(Consumer.ended_at.is_(None)).scalar_subquery(),
+            select(func.max(Consumer.away_since)).scalar_subquery(),
         )
     ).one()
     return " ".join(str(value) for value in row)

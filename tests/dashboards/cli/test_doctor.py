@@ -8,18 +8,19 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 from typer.testing import CliRunner
 
 from connectors.first_lab import FirstPorts, write_first_lab
 from connectors.settings import Gateway, Kafka, Settings, load
-from connectors.wiring import open_archive
+from connectors.wiring import open_archive, open_database
 from dashboards.cli.main import app
 from dashboards.doctor import books, machine, neighbours, places
 from dashboards.doctor.examination import examine
 from dashboards.doctor.finding import Finding, Findings, Installation
 from models.database import Database, database_now
 from models.migrate import migrate
+from models.tables.intake import Consumer
 from tests.dashboards.web.laboratory import Laboratory
 
 
@@ -344,3 +345,23 @@ def test_a_gateway_says_what_it_has_still_to_hand_on(installed: Installation) ->
         "everything that came in was handed on; nothing came in during the last 15 min",
     )
     assert "gateway" not in [one.what for one in books.database(installed)]
+
+
+def test_an_installation_that_reads_kafka_says_how_it_stands(installed: Installation) -> None:
+    reads = Installation(installed.settings.model_copy(update={"kafka": Kafka(bootstrap=("localhost:9092",))}))
+    before = only(books.database(reads), "intake")
+    opened = open_database(installed.settings)
+    with opened.write("consumer") as session:
+        now = database_now(session)
+        beat = {"started_at": now, "heartbeat_at": now, "partitions": 3, "lag": 0}
+        session.add(Consumer(id="c", host="here", pid=1, **beat, away_since=now, away_because="it is away"))
+    away = only(books.database(reads), "intake")
+    with opened.write("consumer") as session:
+        session.execute(update(Consumer).values(away_since=None, away_because=None))
+    after = only(books.database(reads), "intake")
+    opened.close()
+
+    assert (before.level, before.sentence.startswith("Nobody has read")) == ("note", True)
+    assert (away.level, away.sentence.endswith(": it is away")) == ("missing", True)
+    assert (after.level, after.sentence) == ("ok", "1 process reads the event log: 3 partitions, 0 records to come")
+    assert "intake" not in [one.what for one in books.database(installed)]

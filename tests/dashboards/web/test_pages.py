@@ -10,7 +10,9 @@ from sqlalchemy import update
 
 from connectors.settings import Gateway, Kafka
 from dashboards.web.app import create_app
+from models.database import utc_now
 from models.tables.case import Case, Identifier, Slide
+from models.tables.intake import Consumer
 from models.tables.place import Site
 from models.tables.scan import Scan, ScanFile
 from tests.dashboards.web.conftest import SITES, Ask
@@ -247,3 +249,20 @@ def test_a_gateways_page_says_what_waits_and_when_its_disk_is_full(laboratory: L
     page = asyncio.run(front())
     assert "<strong>Gateway:</strong> 1 message or scan waits to be handed on, the oldest since" in page
     assert "nothing came in during the last 15 min" in page
+
+
+def test_the_page_says_how_reading_kafka_stands_where_it_is_read(laboratory: Laboratory, tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, str(laboratory.database.url), SITES)
+    said = {"kafka": Kafka(bootstrap=("localhost:9092",))}
+    app = create_app(laboratory.database, settings.model_copy(update=said), tmp_path / "pictures")
+
+    async def front() -> str:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080") as client:
+            return (await client.get("/")).text
+
+    assert "<strong>Kafka:</strong> Nobody has read the event log yet" in asyncio.run(front())
+    beats = {"started_at": utc_now(), "heartbeat_at": utc_now(), "partitions": 12, "lag": 7}
+    laboratory.write(Consumer(id=opaque("consumer"), host="here", pid=1, **beats))
+    assert "<strong>Kafka:</strong> 1 process reads the event log: 12 partitions, 7 records to come" in asyncio.run(
+        front()
+    )

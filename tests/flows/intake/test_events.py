@@ -257,8 +257,7 @@ def test_while_the_log_is_away_it_is_waited_for_and_people_see_since_when(lab: L
 
 def _state(lab: Lab) -> str:
     with lab.database.read() as session:
-        found = intake_state(session)
-    return found.sentence if found else ""
+        return intake_state(session).sentence
 
 
 def test_a_topic_that_was_made_anew_is_read_from_its_start_and_people_are_told(lab: Lab) -> None:
