@@ -5,10 +5,11 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo up kafka test faults again check check-style check-types check-layers check-events check-lock bench lock clean
+.PHONY: help setup setup-tests setup-kafka demo up kafka test faults again check check-style check-types check-layers check-events check-lock bench lock clean
 
 help:
 	@echo 'make demo     set up, then run a small laboratory: three sites, about 40 slides, at most three minutes'
+	@echo '               (KAFKA=1: the same through a gateway and a real Apache Kafka)'
 	@echo 'make up       set up, then run Coverslip for your own slides and orders'
 	@echo 'make kafka    one Apache Kafka node on this machine, for development (PORT=9092, FRESH=1: empty)'
 	@echo 'make setup    only set up: .venv from requirements.lock (PYTHON=... chooses); then $(BIN)/coverslip works'
@@ -26,13 +27,16 @@ setup:
 setup-tests: setup
 	@infra/setup/system-packages test
 
-demo: setup
-	@$(BIN)/coverslip demo
+setup-kafka: setup
+	@infra/setup/system-packages kafka
+
+demo: $(if $(KAFKA),setup-kafka,setup)
+	@$(BIN)/coverslip demo$(if $(KAFKA), --kafka)
 
 up: setup
 	@$(BIN)/coverslip up
 
-kafka: setup-tests
+kafka: setup-kafka
 	@$(BIN)/python -m infra.kafka.broker $(if $(PORT),--port $(PORT)) $(if $(FRESH),--fresh)
 
 test: setup-tests

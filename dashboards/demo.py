@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +25,7 @@ class Demo:
     """One run of the demonstration on a laboratory that was just written.
 
     ``begin`` starts the processes, ``watch`` returns at the end of the script, when the time is up or when somebody
-    asked for the end, and ``end`` ends exactly what ``begin`` started.
+    asked for the end, and ``end`` ends exactly what ``begin`` started. With Kafka a ``gateway`` has the doors.
     """
 
     settings: Settings
@@ -32,6 +33,7 @@ class Demo:
     screen: Screen
     began: float
     limit_seconds: float
+    gateway: Supervisor | None = None
     outlook: Outlook | None = None
     seconds: float = 0.0
     _looked_at: float = 0.0
@@ -52,6 +54,8 @@ class Demo:
         self._neighbours = Child("neighbours", command, {}, log)
         self._neighbours.start()
         self.supervisor.start()
+        if self.gateway is not None:
+            self.gateway.start()
         self.screen.say(f"The page with all of it: {page_of(self.settings)}")
 
     def watch(self) -> None:
@@ -66,6 +70,8 @@ class Demo:
 
     def end(self) -> None:
         """End Coverslip, then its neighbours, who so hear its last words."""
+        if self.gateway is not None:
+            self.gateway.end()
         self.supervisor.end()
         if self._neighbours is not None:
             self._neighbours.terminate()
@@ -89,6 +95,8 @@ class Demo:
     def faults(self) -> tuple[str, ...]:
         """Return what did not end as the script says, a sentence each."""
         faults = self.seen().differences
+        if faults and self.gateway is not None and None in self.gateway.pids().values():
+            faults = ("a process of the gateway ended early: gateway/logs says why", *faults)
         if faults and self._neighbours is not None and self._neighbours.pid is None:
             faults = ("the simulated neighbours ended early: logs/neighbours.log says why", *faults)
         return faults
@@ -97,7 +105,11 @@ class Demo:
         """Return whether the books agree."""
         if self._database is None:
             return Audited("were never opened")
-        return audit_books(self.settings, self._database)
+        audited = audit_books(self.settings, self._database)
+        if self.gateway is None:
+            return audited
+        with closing(open_database(self.gateway.settings)) as database:
+            return audited.with_gateway(audit_books(self.gateway.settings, database))
 
     def _goes_on(self) -> bool:
         if self._is_time_to_look() and self.outlook is not None:

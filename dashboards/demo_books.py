@@ -17,6 +17,11 @@ class Audited:
     sentence: str
     breaches: tuple[str, ...] = ()
 
+    def with_gateway(self, gateway: "Audited") -> "Audited":
+        """Return this together with what an audit of the gateway's books came to."""
+        breaches = (*self.breaches, *(f"at the gateway, {breach}" for breach in gateway.breaches))
+        return Audited(f"{self.sentence}; those of the gateway {gateway.sentence}", breaches)
+
 
 def audit_books(settings: Settings, database: Database) -> Audited:
     """Make every check of ``coverslip audit books`` with every object and file read back."""

@@ -123,6 +123,7 @@ class Report:
             ],
             "actions": [vars(one) for one in self.actions],
             "messages": vars(traffic),
+            "events": vars(self.outlook.events) if self.outlook.events else None,
             "engine": self.outlook.engine,
             "books": self.books,
         }
@@ -152,6 +153,8 @@ class Report:
     def _where(self) -> Iterator[tuple[str, str]]:
         traffic = self.outlook.traffic
         yield "messages", f"{traffic.came} from the LIMS, {traffic.told} to the LIMS, {traffic.unanswered} not answered"
+        if self.outlook.events:
+            yield "Kafka", self.outlook.events.sentence
         yield "engine", self.outlook.engine
         yield "books", self.books
         yield "archive", f"{_short(self.settings.resolved(self.settings.archive_folder))} (DICOM)"

@@ -178,6 +178,10 @@ def _rest(outlook: Outlook) -> str:
     traffic = outlook.traffic
     return (
         f"cases: {assigned} of {len(outlook.cases)} assigned; "
-        f"messages: {traffic.came} in, {traffic.told} out, {traffic.unanswered} of them unanswered"
+        f"messages: {traffic.came} in, {traffic.told} out, {traffic.unanswered} of them unanswered{_events(outlook)}"
         f"{_ENGINE}{outlook.engine}"
     )
+
+
+def _events(outlook: Outlook) -> str:
+    return f"; Kafka: {outlook.events.sentence}" if outlook.events else ""

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -20,9 +20,11 @@ from rich.console import Console
 from dashboards.cli.home import home_of
 
 if TYPE_CHECKING:
+    from connectors.settings import Settings
     from dashboards.demo import Demo
     from dashboards.demo_report import Report
     from dashboards.demo_screen import Screen
+    from dashboards.supervisor import Supervisor
 
 _LOG_COLUMNS = 140
 _INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
@@ -38,6 +40,9 @@ def demo(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end; progress on stderr.")] = False,
     seconds: Annotated[float, typer.Option(help="Give up after so long and say what is missing.", min=10)] = 170.0,
+    by_kafka: Annotated[
+        bool, typer.Option("--kafka", help="Let everything come by way of a gateway and a real Apache Kafka.")
+    ] = False,
 ) -> None:
     """Run a small laboratory with simulated scanners and LIMS: three sites, twelve cases, forty slides.
 
@@ -50,7 +55,7 @@ def demo(
     is_watched = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
     console = Console(stderr=as_json, width=None if is_watched else _LOG_COLUMNS)
     screen = LiveScreen(console, seconds) if is_watched else PlainScreen(console)
-    with _running(_fresh_home(context), screen, stop, seconds) as run:
+    with _running(_fresh_home(context), screen, stop, seconds, by_kafka=by_kafka) as run:
         report = _watched_to_its_end(run, screen, stop)
         if report is None:
             raise typer.Exit(_INTERRUPTED)
@@ -77,28 +82,53 @@ def simulate(context: typer.Context) -> None:
 
 
 @contextmanager
-def _running(home: Path, screen: "Screen", stop: threading.Event, seconds: float) -> "Iterator[Demo]":
+def _running(
+    home: Path, screen: "Screen", stop: threading.Event, seconds: float, *, by_kafka: bool
+) -> "Iterator[Demo]":
     """Write the laboratory, run it with its neighbours, and end at last exactly what was started."""
     from dashboards.cli.processes import only_one, prepare
     from dashboards.demo import Demo
     from dashboards.supervisor import Supervisor
     from flows.simulate.laboratory import free_ports, write_laboratory
 
-    began = time.monotonic()
-    try:
+    with ExitStack() as stack:
+        stack.callback(screen.close)
+        if by_kafka:
+            _expect_kafka(screen)
+        began = time.monotonic()
         screen.say(f"Writing a laboratory with three sites to {home}")
-        write_laboratory(home, free_ports())
+        write_laboratory(home, free_ports(), by_kafka=by_kafka)
         settings = prepare(home)
-        run = Demo(settings, Supervisor(settings, screen.tell, stop=stop), screen, began, seconds)
-        with only_one(home):
-            try:
-                yield run
-            finally:
-                screen.close()
-                screen.tell("Ending the processes that were started here …")
-                run.end()
-    finally:
-        screen.close()
+        stack.enter_context(only_one(home))
+        gateway = stack.enter_context(_gateway(settings, screen, stop)) if by_kafka else None
+        run = Demo(settings, Supervisor(settings, screen.tell, stop=stop), screen, began, seconds, gateway)
+        try:
+            yield run
+        finally:
+            screen.close()
+            screen.tell("Ending the processes that were started here …")
+            run.end()
+
+
+def _expect_kafka(screen: "Screen") -> None:
+    """Fetch Kafka, if it was not before: that is no part of the demonstration's time."""
+    from dashboards.demo_kafka import expect_kafka
+
+    screen.say("Looking for Apache Kafka, which Maven fetches the first time")
+    expect_kafka()
+
+
+@contextmanager
+def _gateway(settings: "Settings", screen: "Screen", stop: threading.Event) -> "Iterator[Supervisor]":
+    """Run Kafka; yield the gateway that is to have the doors."""
+    from dashboards.cli.processes import prepare
+    from dashboards.demo_kafka import running_kafka
+    from dashboards.supervisor import Supervisor
+    from flows.simulate.laboratory import gateway_folder
+
+    screen.say("Starting Apache Kafka")
+    with running_kafka(settings):
+        yield Supervisor(prepare(gateway_folder(settings.home)), screen.tell, stop=stop)
 
 
 def _watched_to_its_end(run: "Demo", screen: "Screen", stop: threading.Event) -> "Report | None":

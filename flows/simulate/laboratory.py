@@ -1,8 +1,12 @@
-"""The demonstration's laboratory as a settings file: three sites, each with a scanner folder and a LIMS of its own."""
+"""The demonstration's laboratory as a settings file: three sites, each with a scanner folder and a LIMS of its own.
+
+With Kafka these are two files: a gateway has the doors of all three sites, and the laboratory gets what it hands on.
+"""
 
 import os
 import secrets
 import socket
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,27 +33,32 @@ _READERS: Final = (
 
 @dataclass(frozen=True)
 class Ports:
-    """The ports of the demonstration, all on loopback; for each site, where orders come in and where its LIMS hears."""
+    """The ports of the demonstration, all on loopback; for each site, where orders come in and where its LIMS hears.
+
+    The last two are used with Kafka only.
+    """
 
     page: int
     engine: int
     orders: tuple[int, ...]
     lims: tuple[int, ...]
+    kafka: int
+    gateway_page: int
 
 
 def free_ports() -> Ports:
     """Return ports that nobody uses at this moment."""
     count = len(SITES)
     with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(2 + 2 * count)]
+        probes = [held.enter_context(socket.socket()) for _ in range(4 + 2 * count)]
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
-        page, engine, *others = (int(probe.getsockname()[1]) for probe in probes)
-    return Ports(page, engine, tuple(others[:count]), tuple(others[count:]))
+        page, engine, kafka, gateway_page, *others = (int(probe.getsockname()[1]) for probe in probes)
+    return Ports(page, engine, tuple(others[:count]), tuple(others[count:]), kafka, gateway_page)
 
 
-def write_laboratory(home: Path, ports: Ports) -> None:
-    """Make a fresh state folder with the demonstration's settings and scanner folders.
+def write_laboratory(home: Path, ports: Ports, *, by_kafka: bool = False) -> None:
+    """Make a fresh state folder with the demonstration's settings and scanner folders; with Kafka, a gateway's too.
 
     Raises
     ------
@@ -66,10 +75,25 @@ def write_laboratory(home: Path, ports: Ports) -> None:
             raise RefusedError(message) from error
     for site in SITES:
         scanner_folder(home, site.id).mkdir(parents=True, exist_ok=True)
-    # It holds the installation's key: for its owner alone.
-    descriptor = os.open(home / "coverslip.toml", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(_laboratory(ports))
+    key = f'installation_key = "{secrets.token_hex(32)}"'
+    engine = f"[engine]\nport = {ports.engine}"
+    if not by_kafka:
+        _write(home, (key, _page(ports.page), engine, *_sites(ports), *_readers()))
+        return
+    kafka = f'[kafka]\nbootstrap = ["127.0.0.1:{ports.kafka}"]'
+    _write(home, (key, _page(ports.page), engine, kafka, *_sites(ports, at_gateway=True), *_readers()))
+    gateway = gateway_folder(home)
+    gateway.mkdir(mode=0o700)
+    # The bytes of slides do not travel: both know the same spool.
+    own = ("[gateway]", "[engine]\nenabled = false", '[work]\nspool = "../spool"')
+    _write(
+        gateway, ("readers = []", key, _page(ports.gateway_page), *own, kafka, *_sites(ports, folders="../scanners"))
+    )
+
+
+def gateway_folder(home: Path) -> Path:
+    """Return the gateway's state folder, which a demonstration with Kafka has."""
+    return home / "gateway"
 
 
 def scanner_folder(home: Path, site_id: str) -> Path:
@@ -80,6 +104,11 @@ def scanner_folder(home: Path, site_id: str) -> Path:
 def heard_path(home: Path, site_id: str) -> Path:
     """Return the file in which a site's LIMS notes what it was told, one JSON object a line."""
     return home / "simulated" / f"heard-{site_id}.jsonl"
+
+
+def read_back_path(home: Path) -> Path:
+    """Return the file in which is noted what Coverslip wrote into Kafka, as others read it, one JSON object a line."""
+    return home / "simulated" / "read-from-kafka.jsonl"
 
 
 def lims_name(site_id: str) -> str:
@@ -97,17 +126,30 @@ def issuer_of(site_id: str) -> str:
     return site_id.upper()
 
 
-def _laboratory(ports: Ports) -> str:
-    parts = [
-        "# The laboratory of a demonstration. Everybody and everything in it is invented.",
-        f'installation_key = "{secrets.token_hex(32)}"',
-        f'[page]\nhost = "127.0.0.1"\nport = {ports.page}',
-        f"[engine]\nport = {ports.engine}",
-    ]
+def _write(folder: Path, parts: Iterable[str]) -> None:
+    # It holds the installation's key: for its owner alone.
+    descriptor = os.open(folder / "coverslip.toml", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write("# The laboratory of a demonstration. Everybody and everything in it is invented.\n\n")
+        file.write("\n\n".join(parts) + "\n")
+
+
+def _page(port: int) -> str:
+    return f'[page]\nhost = "127.0.0.1"\nport = {port}'
+
+
+def _sites(ports: Ports, folders: str = "scanners", *, at_gateway: bool = False) -> Iterator[str]:
+    """Yield the sites with their neighbours; the doors of those ``at_gateway`` are opened there, not here."""
+    doors = "\nat_gateway = true" if at_gateway else ""
     for site, orders, lims in zip(SITES, ports.orders, ports.lims, strict=True):
-        parts += [_site(site), _peer(site, lims), _listener(site, orders), _scanner(site)]
-    parts += [_reader(*reader) for reader in _READERS]
-    return "\n\n".join(parts) + "\n"
+        yield _site(site)
+        yield _peer(site, lims)
+        yield _listener(site, orders) + doors
+        yield _scanner(site, folders) + doors
+
+
+def _readers() -> Iterator[str]:
+    return (_reader(*reader) for reader in _READERS)
 
 
 def _site(site: ScriptedSite) -> str:
@@ -128,9 +170,9 @@ def _listener(site: ScriptedSite, port: int) -> str:
     )
 
 
-def _scanner(site: ScriptedSite) -> str:
+def _scanner(site: ScriptedSite, folders: str) -> str:
     return (
-        f'[[scanners]]\nname = "{scanner_name(site.id)}"\nsite = "{site.id}"\npath = "scanners/{site.id}"\n'
+        f'[[scanners]]\nname = "{scanner_name(site.id)}"\nsite = "{site.id}"\npath = "{folders}/{site.id}"\n'
         f"stable_for = {_STABLE_SECONDS}"
     )
 

@@ -1,7 +1,8 @@
 """The laboratory's neighbours in a demonstration: each site's scanner and LIMS play their part of the script.
 
 They do what they hear: an order that is late comes after its slides, and a slide is scanned again when its LIMS was
-told so. Nothing of Coverslip's is used but its doors: the MLLP port, the scanner folder, and messages that come out.
+told so. Nothing of Coverslip's is used but its doors: the MLLP port, the scanner folder, and messages that come out,
+by MLLP and by Kafka.
 """
 
 import json
@@ -15,6 +16,7 @@ from connectors.lims.message import Message
 from connectors.lims.simulator import SimulatedLims, send_orders
 from connectors.settings import Settings
 from flows.simulate.laboratory import heard_path, lims_name, scanner_folder
+from flows.simulate.listener import listen
 from flows.simulate.orders import order_messages
 from flows.simulate.scanners import scan
 from flows.simulate.script import CASES, SITES, ScriptedCase, ScriptedScan, ScriptedSlide
@@ -55,6 +57,8 @@ def play(
     threads = [
         threading.Thread(target=run, daemon=True) for part in parts for run in (part.order, part.scan, part.note)
     ]
+    if settings.kafka is not None:
+        threads.append(threading.Thread(target=listen, args=(settings, stop), daemon=True))
     for thread in threads:
         thread.start()
     stop.wait()

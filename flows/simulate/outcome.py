@@ -9,7 +9,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
+from flows.sending.publish import THE_LOG
 from flows.simulate.laboratory import heard_path, issuer_of, scanner_name
+from flows.simulate.listener import read_back
 from flows.simulate.script import CASES, SITES, ScriptedCase, ScriptedScan, ScriptedSlide
 from flows.standing import Row, engine_state, list_cases, list_rows
 from flows.standing.cases import CaseLine
@@ -76,8 +78,27 @@ class Traffic:
 
 
 @dataclass(frozen=True)
+class Events:
+    """Events by Kafka: those that came in, and of them not acted on; those to leave, not written, and not read back."""
+
+    came: int
+    unread: int
+    left: int
+    unwritten: int
+    unheard: int
+
+    @property
+    def sentence(self) -> str:
+        """How many of each, for people."""
+        return f"{self.came} events in, {self.left} out, {self.left - self.unwritten - self.unheard} of them read back"
+
+
+@dataclass(frozen=True)
 class Outlook:
-    """One look at everything; ``unscripted`` counts scans in the books that no scanner of the script made."""
+    """One look at everything; ``unscripted`` counts scans in the books that no scanner of the script made.
+
+    ``events`` are there with Kafka only.
+    """
 
     scans: tuple[Place, ...]
     slides: tuple[Place, ...]
@@ -86,6 +107,7 @@ class Outlook:
     engine: str
     at_work: int
     unscripted: int
+    events: Events | None = None
 
     def glass(self, case: ScriptedCase) -> tuple[Place, ...]:
         """Return for each slide of a case where its newest scan stands, or the slide itself while it has none."""
@@ -100,6 +122,7 @@ class Outlook:
     @property
     def differences(self) -> tuple[str, ...]:
         """A sentence for everything that is not as the script says."""
+        events = self.events or Events(0, 0, 0, 0, 0)
         return (
             *(_difference("scan", one.name, one.expected, one.state) for one in self.scans if not one.is_right),
             *(_difference("slide", one.name, one.expected, one.state) for one in self.slides if not one.is_right),
@@ -115,6 +138,9 @@ class Outlook:
                     (self.traffic.unread, "messages that came in were not acted on"),
                     (self.traffic.unanswered, "messages to the LIMS were not answered"),
                     (self.traffic.unheard, "messages count as answered that no LIMS heard"),
+                    (events.unread, "events that came by Kafka were not acted on"),
+                    (events.unwritten, "events did not leave by Kafka"),
+                    (events.unheard, "events count as written that nobody could read from Kafka"),
                 )
                 if count
             ),
@@ -136,6 +162,7 @@ def look(session: Session, settings: Settings) -> Outlook:
         engine=engine_state(session, settings.work.heartbeat_grace).sentence,
         at_work=session.scalar(select(func.count()).select_from(Step).where(Step.state.in_(_AT_WORK))) or 0,
         unscripted=len({row.scan for row in rows if row.scan} - {one.row.scan for one in scans if one.row}),
+        events=_events(session, settings) if settings.kafka else None,
     )
 
 
@@ -188,7 +215,8 @@ def _case_place(case: ScriptedCase, line: CaseLine | None) -> CasePlace:
 def _traffic(session: Session, settings: Settings) -> Traffic:
     by_state = select(InboxMessage.state, func.count()).where(InboxMessage.source == "hl7")
     came = dict(session.execute(by_state.group_by(InboxMessage.state)).all())
-    told = dict(session.execute(select(OutboxMessage.message_control_id, OutboxMessage.state)).all())
+    of_lims = select(OutboxMessage.message_control_id, OutboxMessage.state).where(OutboxMessage.peer != THE_LOG)
+    told = dict(session.execute(of_lims).all())
     answered = {control_id for control_id, state in told.items() if state == "answered"}
     return Traffic(
         came=sum(came.values()),
@@ -196,6 +224,21 @@ def _traffic(session: Session, settings: Settings) -> Traffic:
         told=len(told),
         unanswered=len(told) - len(answered),
         unheard=len(answered - set(_heard(settings))),
+    )
+
+
+def _events(session: Session, settings: Settings) -> Events:
+    by_state = select(InboxMessage.state, func.count()).where(InboxMessage.origin.is_not(None))
+    came = dict(session.execute(by_state.group_by(InboxMessage.state)).all())
+    of_log = select(OutboxMessage.id, OutboxMessage.state).where(OutboxMessage.peer == THE_LOG)
+    left = dict(session.execute(of_log).all())
+    written = {event_id for event_id, state in left.items() if state == "answered"}
+    return Events(
+        came=sum(came.values()),
+        unread=sum(came.values()) - came.get("applied", 0),
+        left=len(left),
+        unwritten=len(left) - len(written),
+        unheard=len(written - set(read_back(settings))),
     )
 
 
