@@ -62,16 +62,27 @@ def describe(settings: Settings) -> tuple[tuple[str, str], ...]:
         *(
             ("scanner folder", f"{settings.resolved(scanner.path)} ({scanner.name} at {scanner.site})")
             for scanner in settings.scanners
+            if not scanner.at_gateway
         ),
         *(
             ("HL7 in (MLLP)", f"{listener.host}:{listener.port} from {listener.peer} for {listener.site}")
             for listener in settings.listeners
+            if not listener.at_gateway
         ),
         *(("LIMS that is told", f"{peer.name} at {peer.host}:{peer.port}") for peer in settings.lims),
+        *_event_log(settings),
         ("page", f"http://{settings.page.host}:{settings.page.port}"),
         ("Prefect", f"http://127.0.0.1:{settings.engine.port}" if settings.engine.enabled else "off"),
         *(("pathologist", _in_words(reader)) for reader in settings.readers),
     )
+
+
+def _event_log(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.kafka is None:
+        return
+    yield "Kafka", f"{', '.join(settings.kafka.bootstrap)}, topics {settings.kafka.prefix}*"
+    if settings.forwards:
+        yield "gateway", "what comes in is handed on to Kafka, and applied where that is read"
 
 
 def _in_words(reader: Reader) -> str:

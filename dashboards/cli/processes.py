@@ -171,9 +171,13 @@ def where(settings: Settings, supervisor: Supervisor) -> dict[str, object]:
     return {
         "home": str(settings.home),
         "page": f"http://{settings.page.host}:{settings.page.port}",
-        "mllp": [{"peer": one.peer, "host": one.host, "port": one.port} for one in settings.listeners],
+        "mllp": [
+            {"peer": one.peer, "host": one.host, "port": one.port} for one in settings.listeners if not one.at_gateway
+        ],
         "scanners": [
-            {"name": one.name, "site": one.site, "path": str(settings.resolved(one.path))} for one in settings.scanners
+            {"name": one.name, "site": one.site, "path": str(settings.resolved(one.path))}
+            for one in settings.scanners
+            if not one.at_gateway
         ],
         "lims": [{"name": one.name, "host": one.host, "port": one.port} for one in settings.lims],
         "prefect": f"http://127.0.0.1:{settings.engine.port}" if settings.engine.enabled else None,
