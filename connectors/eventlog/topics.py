@@ -50,6 +50,8 @@ class Topic(_Frozen):
         """Return it as Kafka's own settings of a topic."""
         return {
             "cleanup.policy": self.cleanup,
+            # Whatever a producer chose, the broker keeps it so that a plain Python reads it.
+            "compression.type": "gzip",
             "max.message.bytes": str(self.max_message_bytes),
             "min.insync.replicas": str(min_insync),
             "retention.ms": str(self.retention_days * 86_400_000),
