@@ -54,7 +54,7 @@ class KafkaSource:
         say: Say | None = None,
     ) -> None:
         self._options = options
-        self._say = say or _said
+        self._say = say or said
         self._group = group
         self._topics = frozenset(topics)
         self._ask = positions
@@ -131,7 +131,7 @@ class KafkaSource:
         try:
             self._consumer = Consumer(self._options, self._group, self._topics, self._limits or Limits())
         except THEIR_ERRORS as error:
-            raise _away(error, self._say) from error
+            raise away(error, self._say) from error
         self._limits = self._limits or Limits()
         self._failures, self._heard_at = 0, time.monotonic()
         return self._consumer
@@ -159,12 +159,12 @@ class KafkaSource:
             self._failures += 1
             if self._failures >= _FAILURES_OF_A_CLIENT:
                 self._drop()
-            raise _away(error, self._say) from error
+            raise away(error, self._say) from error
         if consumer.is_stale():
             self._drop()
             return ()
         self._failures = 0
-        return [_record(self._partitions[where], one) for where, records in found.items() for one in records]
+        return [record_of(self._partitions[where], one) for where, records in found.items() for one in records]
 
     def _newly_assigned(self, consumer: "Consumer") -> Mapping["TopicPartition", Partition]:
         """Return the partitions that wait to be told where to go on; one that stands still does not."""
@@ -200,7 +200,7 @@ class KafkaSource:
                 consumer.place(where, resumed_at)
         except THEIR_ERRORS as error:
             self._drop()
-            raise _away(error, self._say) from error
+            raise away(error, self._say) from error
         return ()
 
     def _stood_still(self, consumer: "Consumer", unreadable: "UnreadableError") -> Sequence[Record]:
@@ -231,7 +231,7 @@ class KafkaSink:
 
     def __init__(self, options: Mapping[str, Any], within: timedelta = _SEND, say: Say | None = None) -> None:
         self._options = options
-        self._say = say or _said
+        self._say = say or said
         self._within = within.total_seconds()
         self._turn = threading.Lock()
         self._producer: KafkaProducer | None = None
@@ -265,7 +265,7 @@ class KafkaSink:
             self._drop()
             if is_unknown:
                 raise RejectedError(f"The event log has no topic {topic}: create it.") from error
-            raise _away(error, self._say) from error
+            raise away(error, self._say) from error
         return Acknowledged(placed.topic, placed.partition, placed.offset)
 
     def _connected(self) -> "KafkaProducer":
@@ -319,17 +319,20 @@ def _sink_settings(within: float) -> Mapping[str, Any]:
     }
 
 
-def _record(partition: Partition, found: Any) -> Record:  # noqa: ANN401 - kafka-python has no types
+def record_of(partition: Partition, found: Any) -> Record:  # noqa: ANN401 - kafka-python has no types
+    """Return one of their records as one of ours."""
     headers = tuple((name, value or b"") for name, value in found.headers)
     written_at = datetime.fromtimestamp(max(found.timestamp, 0) / 1_000, UTC)
     return Record(partition, found.offset, found.key, found.value, headers, written_at)
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """Return what is told of an error by whoever knows no better."""
     return f"Kafka can't be reached now ({type(error).__name__})"
 
 
-def _away(error: Exception, say: Say) -> TransientError:
+def away(error: Exception, say: Say) -> TransientError:
+    """Return one of ``THEIR_ERRORS`` as what to tell: ask again later."""
     from kafka.errors import KafkaError  # noqa: PLC0415 - see the module
 
-    return TransientError(say(error) if isinstance(error, KafkaError) else _said(error))
+    return TransientError(say(error) if isinstance(error, KafkaError) else said(error))

@@ -25,7 +25,17 @@ from kafka.errors import (
 )
 from kafka.net.compat import KafkaNetClient
 
-__all__ = ["THEIR_ERRORS", "Consumer", "Limits", "LostPositionsError", "UnreadableError", "connected", "quieten"]
+__all__ = [
+    "THEIR_ERRORS",
+    "Consumer",
+    "Limits",
+    "LostPositionsError",
+    "UnreadableError",
+    "connected",
+    "consumer_settings",
+    "quieten",
+    "topic_id_of",
+]
 
 # A record may be larger: the first of a partition is always sent whole.
 _FETCH_BYTES: Final = 16 << 20
@@ -106,7 +116,7 @@ class Consumer:
         self._limits = limits
         self._is_held_back = False
         self._ids: dict[str, str] = {}
-        self._consumer = connected(KafkaConsumer, {**_settings(limits), **options, "group_id": group})
+        self._consumer = connected(KafkaConsumer, {**consumer_settings(limits), **options, "group_id": group})
         self._cluster = self._consumer._cluster  # noqa: SLF001 - the only place that knows topic ids
         self._consumer.subscribe(topics=self._topics, listener=_Listener(self))
         try:
@@ -126,11 +136,9 @@ class Consumer:
 
     def topic_id(self, topic: str) -> str | None:
         """Return the id of a topic as Kafka's own tools write it; nothing while the topic is unknown."""
-        found = self._cluster.topic_id(topic)
-        if found is None:
-            return None
-        name = base64.urlsafe_b64encode(found.bytes).decode().rstrip("=")
-        self._ids.setdefault(topic, name)
+        name = topic_id_of(self._cluster, topic)
+        if name is not None:
+            self._ids.setdefault(topic, name)
         return name
 
     def is_stale(self) -> bool:
@@ -257,7 +265,14 @@ def connected(make: Callable[..., Any], settings: Mapping[str, Any]) -> Any:  # 
         raise
 
 
-def _settings(limits: Limits) -> Mapping[str, Any]:
+def topic_id_of(cluster: Any, topic: str) -> str | None:  # noqa: ANN401 - kafka-python has no types
+    """Return the id of a topic as Kafka's own tools write it; nothing while the topic is unknown."""
+    found = cluster.topic_id(topic)
+    return None if found is None else base64.urlsafe_b64encode(found.bytes).decode().rstrip("=")
+
+
+def consumer_settings(limits: Limits) -> Mapping[str, Any]:
+    """Return what keeps a consumer from losing anything, and from waiting without end."""
     return {
         "enable_auto_commit": False,
         "auto_offset_reset": "none",  # an offset that is not there is told, never passed over

@@ -3,13 +3,13 @@
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 from uuid import uuid4
 
-from connectors.eventlog.protocol import Acknowledged, Headers, Partition, Positions, Record, Trouble
+from connectors.eventlog.protocol import Acknowledged, Extent, Headers, Partition, Positions, Record, Trouble
 from models.errors import RejectedError, TransientError
 
 Presence = Literal["there", "away", "mute"]
@@ -125,6 +125,10 @@ class MemoryLog:
         """Return a new member of a group."""
         return MemorySource(self._shared, group, frozenset(topics), positions)
 
+    def reader(self) -> "MemoryReader":
+        """Return what reads in no group."""
+        return MemoryReader(self._shared)
+
     def sink(self) -> "MemorySink":
         """Return what writes into this log."""
         return MemorySink(self._shared)
@@ -239,6 +243,52 @@ class MemorySource:
         return topic.logs[partition.number] if topic is not None and topic.id == partition.topic_id else None
 
 
+class MemoryReader:
+    """Reads a memory log in no group; see ``EventReader``."""
+
+    def __init__(self, shared: _Shared) -> None:
+        self._shared = shared
+
+    @property
+    def cluster_id(self) -> str:
+        """The log's own name."""
+        return self._shared.cluster_id
+
+    def extents(self, topic: str, since: datetime | int, before: datetime | int | None) -> Sequence[Extent]:
+        """Return what a topic holds at this moment; see ``EventReader``."""
+        with self._shared.changed:
+            self._expect_there()
+            found = self._shared.topics.get(topic)
+            if found is None:
+                return ()
+            extents = []
+            for number, (log, first) in enumerate(zip(found.logs, found.firsts, strict=True)):
+                begin = max(first, min(_offset(log, since), len(log)))
+                end = len(log) if before is None else max(begin, min(_offset(log, before), len(log)))
+                extents.append(Extent(Partition(topic, found.id, number), begin, end))
+            return extents
+
+    def read(self, extent: Extent, most: int) -> Iterator[Sequence[Record]]:
+        """Yield its records; see ``EventReader``."""
+        at, where = extent.first, extent.partition
+        while at < extent.end:
+            with self._shared.changed:
+                self._expect_there()
+                topic = self._shared.topics.get(where.topic)
+                if topic is None or topic.id != where.topic_id or not topic.firsts[where.number] <= at:
+                    raise extent.gone()
+                found = topic.logs[where.number][at : min(at + most, extent.end)]
+            at += len(found)
+            yield found
+
+    def close(self) -> None:
+        """There is nothing to let go."""
+
+    def _expect_there(self) -> None:
+        if self._shared.presence != "there":
+            raise TransientError("The event log could not be reached: ask again.")
+
+
 class MemorySink:
     """Writes into a memory log; see ``EventSink``."""
 
@@ -266,3 +316,10 @@ class MemorySink:
 
     def close(self, within: timedelta) -> None:
         """There is nothing to let go."""
+
+
+def _offset(log: Sequence[Record], at: datetime | int) -> int:
+    """Return the offset of the first record that was written then or later, or the offset that is said."""
+    if isinstance(at, int):
+        return at
+    return next((record.offset for record in log if record.written_at >= at), len(log))

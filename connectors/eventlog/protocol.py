@@ -4,10 +4,12 @@ The real one is Apache Kafka; the small one, for tests, keeps its records in mem
 both to what is written here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, Self
+
+from models.errors import RefusedError
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -73,6 +75,25 @@ class Trouble:
         return cls(partition, wanted, first, f"{cut}. What it has is read again from offset {first}.")
 
 
+@dataclass(frozen=True)
+class Extent:
+    """What lies in a partition from the offset ``first`` on, up to ``end`` and without it."""
+
+    partition: Partition
+    first: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        """How many records it has at most: a log also counts what it deleted in between, and its own marks."""
+        return self.end - self.first
+
+    def gone(self) -> RefusedError:
+        """Return what is told when the log does not have all of it any more."""
+        where = f"{self.partition.topic}/{self.partition.number}"
+        return RefusedError(f"records of {where} were deleted while they were being read: look again at what is there")
+
+
 Positions = Callable[[Sequence[Partition]], Mapping[Partition, int]]
 """Tells where to go on reading each partition; one that it leaves out is read from its start.
 
@@ -133,6 +154,35 @@ class EventSource(Protocol):
 
     def close(self, within: timedelta) -> None:
         """Leave the group, so that others take over at once; commit nothing."""
+        ...
+
+
+class EventReader(Protocol):
+    """Reads what lies in a log once more, in no group: nobody's partitions move, and nothing is committed.
+
+    Not for two threads at once. Its errors are ``TransientError``, when the log could not be reached, and
+    ``RefusedError``, when what was to be read is not there any more.
+    """
+
+    @property
+    def cluster_id(self) -> str:
+        """The log's own name."""
+        ...
+
+    def extents(self, topic: str, since: datetime | int, before: datetime | int | None) -> Sequence[Extent]:
+        """Return what a topic holds at this moment, by partition; nothing when there is no such topic.
+
+        Both ends are times of writing, or offsets, which count in each partition; a record at ``before`` is not in it.
+        What comes later is in it neither, whatever ``before`` says.
+        """
+        ...
+
+    def read(self, extent: Extent, most: int) -> Iterator[Sequence[Record]]:
+        """Yield its records in order, at most so many at a time; none now and then, so that the reader can stop."""
+        ...
+
+    def close(self) -> None:
+        """Let the connections go."""
         ...
 
 
