@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from dashboards.cli.home import home_of
+from models.errors import RefusedError
 
 if TYPE_CHECKING:
     from connectors.settings import Settings
@@ -112,8 +113,12 @@ def _running(
 
 def _expect_kafka(screen: "Screen") -> None:
     """Fetch Kafka, if it was not before: that is no part of the demonstration's time."""
-    from dashboards.demo_kafka import expect_kafka
-
+    try:
+        from dashboards.demo_kafka import expect_kafka
+    except ModuleNotFoundError as error:
+        # What starts Kafka is not in the wheel.
+        message = "a Kafka of its own starts from a checkout of Coverslip only: there 'make demo KAFKA=1' does it"
+        raise RefusedError(message) from error
     screen.say("Looking for Apache Kafka, which Maven fetches the first time")
     expect_kafka()
 

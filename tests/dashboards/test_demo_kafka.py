@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from flows.simulate.laboratory import gateway_folder, read_back_path
 from tests import kafka_broker
-from tests.dashboards.test_demo import demo
+from tests.dashboards.test_demo import demo, wait_until_started
 
 
 def processes_below(home: Path) -> list[list[bytes]]:
@@ -51,6 +52,23 @@ def test_by_kafka_all_of_it_ends_the_same_and_what_was_said_can_be_read_there(tm
     assert kinds["case.assigned"] == kinds["case.completed"] == 6
     assert (gateway_folder(home) / "coverslip.db").exists()
     assert "Traceback" not in progress
+    assert processes_below(home) == []
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(120)
+def test_killed_it_takes_kafka_and_the_gateway_along(tmp_path: Path) -> None:
+    if missing := kafka_broker.why_not():
+        pytest.skip(missing)
+    home = tmp_path / "home"
+    with demo(home, "--kafka") as running:
+        wait_until_started(running)
+        assert any(b"kafka.Kafka" in words for words in processes_below(home))
+        running.kill()
+        running.communicate(timeout=60)
+    until = time.monotonic() + 45
+    while processes_below(home) and time.monotonic() < until:
+        time.sleep(0.2)
     assert processes_below(home) == []
 
 
