@@ -167,18 +167,23 @@ def replay(
 
 def _list_set_aside(desk: Desk, *, as_json: bool) -> None:
     with desk.database.read() as session:
-        found = actions.set_aside_messages(session)
+        found, held = actions.set_aside_messages(session), actions.quarantined_messages(session)
     if as_json:
         fields = ("id", "peer", "message_type", "received_at", "problem")
         print_json([{name: getattr(one, name) for name in fields} for one in found])
         return
-    if not found:
+    if found:
+        table = plain_table("Message", "From", "Type", "Why")
+        for one in found:
+            table.add_row(short(one.id), one.peer, plain(one.message_type), plain(one.problem))
+        console().print(table)
+    else:
         print("No message was set aside.")
-        return
-    table = plain_table("Message", "From", "Type", "Why")
-    for one in found:
-        table.add_row(short(one.id), one.peer, plain(one.message_type), plain(one.problem))
-    console().print(table)
+    for peer, count in held:
+        said = (
+            f"{count} more from {peer} wait in quarantine: they are read again when one of its messages can be applied."
+        )
+        console().print(plain(said), soft_wrap=True)
 
 
 def _named(desk: Desk, how: Callable[[Session, str], str], name: str) -> str:

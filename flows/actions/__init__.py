@@ -8,7 +8,7 @@ from flows.actions.desk import Acted, Desk, Person
 from flows.actions.matching import match
 from flows.actions.naming import case_named, message_named, scan_named, scan_or_case_named, slide_named
 from flows.actions.releasing import release
-from flows.actions.replaying import replay, set_aside_messages
+from flows.actions.replaying import quarantined_messages, replay, set_aside_messages
 from flows.actions.rerunning import Rerun, preview_rerun, rerun
 from flows.actions.reviewing import review
 from flows.actions.withdrawing import withdraw
@@ -22,6 +22,7 @@ __all__ = [
     "match",
     "message_named",
     "preview_rerun",
+    "quarantined_messages",
     "release",
     "replay",
     "rerun",

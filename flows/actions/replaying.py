@@ -1,11 +1,13 @@
 """A person has a message that was set aside read again, after what kept it from being applied was put right."""
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, defer
 
 from flows import ledger
 from flows.actions.desk import Acted, Desk, Person
-from flows.books import Subject, clear_alert, note_changes
+from flows.books import Cause, Subject, clear_alert, note_changes
 from flows.intake.inbox import first_step
 from models.database import database_now
 from models.errors import RefusedError
@@ -13,9 +15,18 @@ from models.tables.books import InboxMessage
 
 
 def set_aside_messages(session: Session) -> list[InboxMessage]:
-    """Return the messages that were set aside, the oldest first."""
-    found = select(InboxMessage).where(InboxMessage.state == "set aside")
-    return list(session.scalars(found.order_by(InboxMessage.received_at, InboxMessage.id)))
+    """Return the messages that were set aside, the oldest first, without their bytes; not those in quarantine."""
+    found = select(InboxMessage).where(InboxMessage.state == "set aside", InboxMessage.quarantined_at.is_(None))
+    without = (defer(InboxMessage.payload), defer(InboxMessage.answer))
+    return list(session.scalars(found.options(*without).order_by(InboxMessage.received_at, InboxMessage.id)))
+
+
+def quarantined_messages(session: Session) -> list[tuple[str, int]]:
+    """Return of which peers messages are in quarantine, which are read again by themselves, and how many."""
+    held = select(InboxMessage.peer, func.count()).where(InboxMessage.quarantined_at.is_not(None))
+    return [
+        (peer, count) for peer, count in session.execute(held.group_by(InboxMessage.peer).order_by(InboxMessage.peer))
+    ]
 
 
 def replay(desk: Desk, message_id: str, person: Person) -> Acted:
@@ -32,9 +43,21 @@ def replay(desk: Desk, message_id: str, person: Person) -> Acted:
         if message is None or message.state != "set aside":
             what = "there is no such message" if message is None else f"message {message_id} was {message.state}"
             raise RefusedError(f"{what}: only a message that was set aside can be replayed")
-        now = database_now(session)
-        message.state, message.problem, message.quarantined_at = "kept", None, None
-        note_changes(session, Subject("inbox", message_id), [("state", "set aside", "kept")], cause, now)
-        clear_alert(session, message_id, "set aside", now)
-        ledger.rerun(session, first_step(message_id, message.peer, now, forward=desk.settings.forwards))
+        _put_back(session, desk, message, cause, database_now(session))
     return Acted(f"message {message_id} is read again", ("'coverslip replay' lists it again if it is set aside again",))
+
+
+def put_back(session: Session, desk: Desk, message_id: str, cause: Cause, now: datetime) -> bool:
+    """Have a message applied anew within this transaction, if it is set aside; return whether it was."""
+    message = session.get(InboxMessage, message_id, with_for_update=True)
+    if message is None or message.state != "set aside":
+        return False
+    _put_back(session, desk, message, cause, now)
+    return True
+
+
+def _put_back(session: Session, desk: Desk, message: InboxMessage, cause: Cause, now: datetime) -> None:
+    message.state, message.problem, message.quarantined_at = "kept", None, None
+    note_changes(session, Subject("inbox", message.id), [("state", "set aside", "kept")], cause, now)
+    clear_alert(session, message.id, "set aside", now)
+    ledger.rerun(session, first_step(message.id, message.peer, now, forward=desk.settings.forwards))

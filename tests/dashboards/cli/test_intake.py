@@ -143,3 +143,19 @@ def test_up_reads_kafka_when_it_is_set(home: Path, *, is_set: bool) -> None:
     children = [child.name for child in Supervisor(load(home), lambda _said: None).children]
 
     assert ("intake" in children) is is_set
+
+
+def test_who_asks_what_was_set_aside_hears_of_what_is_in_quarantine(home: Path, run: Run) -> None:
+    books = sqlite3.connect(home / "coverslip.db")
+    with books:
+        books.executemany(
+            "INSERT INTO inbox (id, source, peer, sha256, payload, state, received_at, quarantined_at)"
+            " VALUES (?, 'event', 'scanner-site-a', ?, '', 'set aside', ?, ?)",
+            [(f"held-{n}", f"{n}", "2026-03-02 09:30:00.000000", "2026-03-02 09:30:00.000000") for n in range(3)],
+        )
+    books.close()
+    said = run("replay")
+
+    assert said.out.splitlines()[-1] == (
+        "3 more from scanner-site-a wait in quarantine: they are read again when one of its messages can be applied."
+    )

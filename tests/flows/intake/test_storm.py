@@ -64,6 +64,9 @@ def test_a_storm_raises_one_alert_and_what_comes_later_waits_without_a_step(lab:
 
     assert states(lab) == {"set aside": MOST, "quarantined": 2 * MOST}
     assert alerts(lab).count("set aside") == MOST
+    with lab.database.read() as session:
+        assert len(actions.set_aside_messages(session)) == MOST
+        assert actions.quarantined_messages(session) == [("lims-a", 2 * MOST)]
     assert "20 messages from lims-a in a row were set aside" in sentences(lab, storm.STORM)[0]
     with lab.database.read() as session:
         assert session.scalar(select(func.count()).select_from(Step).where(Step.kind == "apply")) == MOST

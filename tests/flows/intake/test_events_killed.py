@@ -1,0 +1,120 @@
+"""Kill -9 at every failpoint of the event log's door: each record is in the inbox once, and none is missing."""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+from sqlalchemy import func, select
+
+from connectors.eventlog.memory import MemoryLog
+from connectors.wiring import Lab
+from flows.intake import storm
+from models.database import database_now
+from models.events.kinds import ScannerStatus
+from models.events.parts import split
+from models.tables.books import Alert
+from models.tables.intake import ConsumerPosition, MessagePart
+from tests.faults.survey import ROOT, survey
+from tests.flows.intake.eventing import LIMS, NOW, SCANNER, a_log, event, hl7, rows, take_all, written
+from tests.flows.looking import A, books_balance
+from tests.small_lab import order, run_until_calm, small_lab
+
+pytestmark = pytest.mark.faults
+
+EVENTS: Final = 700
+WHOLE: Final = order("26H1", A, stain="H" * 3_000)
+READING: Final = """
+import sys
+from pathlib import Path
+from tests.flows.intake.test_events_killed import full_log
+from tests.flows.intake.eventing import take_all
+from tests.small_lab import run_until_calm, small_lab
+
+lab = small_lab(Path(sys.argv[1]), sys.argv[2])
+if sys.argv[3] == "read":
+    take_all(lab, full_log(sys.argv[4]))
+else:
+    run_until_calm(lab)
+"""
+AT_THE_DOOR: Final = [
+    *(f"{name}:{hit}" for name in survey().names if name.startswith("events.") for hit in (1, 2)),
+    *(f"{name}:1" for name in survey().names if name.startswith(("events_", "consumer_"))),
+]
+
+
+def full_log(generation: str) -> MemoryLog:
+    """Return a log that is the same in every process: what was made anew is of another generation."""
+    log = a_log(1)
+    for topic, one in log._shared.topics.items():
+        one.id = f"{topic} {generation}"
+    said = [ScannerStatus(state="idle", stated_at=NOW + timedelta(seconds=number)) for number in range(EVENTS)]
+    written(log, SCANNER, *(event(f"s{number}", one) for number, one in enumerate(said)), b"poison")
+    written(log, LIMS, *(event(f"p{part.number}", part) for part in split(hl7(WHOLE), 700)), key=b"lims-a")
+    return log
+
+
+def started(home: Path, url: str, what: str, failpoint: str = "", generation: str = "first") -> int:
+    environment = os.environ | {"COVERSLIP_FAILPOINT": failpoint}
+    command = [sys.executable, "-c", READING, str(home), url, what, generation]
+    return subprocess.run(command, cwd=ROOT, env=environment, timeout=60, check=False).returncode
+
+
+@pytest.fixture
+def url(lab: Lab) -> str:
+    return lab.database.url.render_as_string(hide_password=False)
+
+
+@pytest.mark.parametrize("failpoint", AT_THE_DOOR)
+def test_each_record_is_kept_once_wherever_its_reader_is_killed(
+    lab: Lab, url: str, tmp_path: Path, failpoint: str
+) -> None:
+    is_anew = failpoint.startswith("events_anew")
+    if is_anew:
+        assert started(tmp_path, url, "read", generation="older") == 0
+    assert started(tmp_path, url, "read", failpoint) == -signal.SIGKILL
+    assert started(tmp_path, url, "read") == 0
+
+    found = rows(lab)
+    assert sorted(row.event_id for row in found if row.event_id) == sorted(f"s{number}" for number in range(EVENTS))
+    assert sorted((row.source, row.payload) for row in found if not row.event_id) == [
+        ("event", b"poison"),
+        ("hl7", WHOLE),
+    ]
+    with lab.database.read() as session:
+        ends = select(func.sum(ConsumerPosition.position)).where(ConsumerPosition.topic_id.endswith("first"))
+        assert session.scalar(ends) == EVENTS + 1 + len(split(hl7(WHOLE), 700))
+        assert session.scalars(select(MessagePart)).all() == []
+        raised = session.scalar(select(func.count()).select_from(Alert).where(Alert.kind == "topic made anew"))
+    assert raised == (2 if is_anew else 0)
+
+
+@pytest.mark.parametrize("when", ["before_commit", "after_commit"])
+def test_a_storms_messages_are_let_out_once_wherever_a_worker_is_killed(
+    lab: Lab, url: str, tmp_path: Path, when: str
+) -> None:
+    log = a_log(1)
+    written(log, SCANNER, *(b"nonsense %d" % number for number in range(storm.MOST_IN_A_ROW)))
+    take_all(lab, log)
+    run_until_calm(lab)
+    written(log, SCANNER, *(event(f"s{n}", ScannerStatus(state="idle", stated_at=NOW)) for n in range(9)))
+    take_all(lab, log)
+    with lab.database.write("over") as session:
+        storm.message_applied(session, lab.ids, "scanner-site-a", database_now(session))
+
+    assert started(tmp_path, url, "work", f"sweep_storms.{when}") == -signal.SIGKILL
+    assert started(tmp_path, url, "work") == 0
+    assert [row.state for row in rows(lab) if row.event_id] == ["applied"] * 9
+    books_balance(lab)
+
+
+def test_the_log_of_these_tests_is_the_same_in_every_process(tmp_path: Path) -> None:
+    lab = small_lab(tmp_path, f"sqlite:///{tmp_path / 'coverslip.db'}")
+    take_all(lab, full_log("first"))
+    take_all(lab, full_log("first"))
+    lab.database.close()
+    assert len(rows(lab)) == EVENTS + 2
