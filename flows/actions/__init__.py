@@ -9,22 +9,28 @@ from flows.actions.matching import match
 from flows.actions.naming import case_named, message_named, scan_named, scan_or_case_named, slide_named
 from flows.actions.releasing import release
 from flows.actions.replaying import quarantined_messages, replay, set_aside_messages
+from flows.actions.rereading import KINDS, Reread, Stretch, preview_reread, reread
 from flows.actions.rerunning import Rerun, preview_rerun, rerun
 from flows.actions.reviewing import review
 from flows.actions.withdrawing import withdraw
 
 __all__ = [
+    "KINDS",
     "Acted",
     "Desk",
     "Person",
+    "Reread",
     "Rerun",
+    "Stretch",
     "case_named",
     "match",
     "message_named",
+    "preview_reread",
     "preview_rerun",
     "quarantined_messages",
     "release",
     "replay",
+    "reread",
     "rerun",
     "review",
     "scan_named",

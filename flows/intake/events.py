@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, TypeAlias
+
+from sqlalchemy.orm import Session
 
 from connectors.eventlog.protocol import EventSource, Partition, Positions, Record, Trouble
 from connectors.settings import Settings
@@ -148,12 +150,9 @@ class _Reader:
         settings, ids = self._doorway.settings, self._doorway.ids
         read = {record.partition: record.offset + 1 for record in records}
         found = [reading(settings, cluster_id, record) for record in records]
-        parts = [one for one in found if isinstance(one, PartArrived)]
-        arrivals = [one for one in found if isinstance(one, Arrival)]
         with self._doorway.database.write("events") as session:
             now = database_now(session)
-            arrivals += take_parts(session, settings, ids, parts, now)
-            keep_all(session, ids, arrivals, now)
+            keep_records(session, settings, ids, found, now)
             positions.note_troubles(session, ids, cluster_id, troubles, now)
             positions.advance(session, cluster_id, read, now)
         return read
@@ -185,6 +184,16 @@ class _Reader:
         self._house_at = time.monotonic() + _HOUSE_SECONDS
         with self._doorway.database.write("events_house") as session:
             raise_missing(session, self._doorway.ids, database_now(session))
+
+
+def keep_records(
+    session: Session, settings: Settings, ids: OpaqueIds, found: Sequence[Arrival | PartArrived], now: datetime
+) -> frozenset[str]:
+    """Put what records are to the inbox into it, and each message whose last part came; return the ids of new rows."""
+    parts = [one for one in found if isinstance(one, PartArrived)]
+    arrivals = [one for one in found if isinstance(one, Arrival)]
+    arrivals += take_parts(session, settings, ids, parts, now)
+    return keep_all(session, ids, arrivals, now)
 
 
 def _expect_topics(source: EventSource) -> None:

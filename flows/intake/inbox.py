@@ -85,8 +85,8 @@ def keep(
     return Kept(inbox_id, arrival.answer, is_new=True)
 
 
-def keep_all(session: Session, ids: OpaqueIds, arrivals: Iterable[Arrival], now: datetime) -> int:
-    """Put many arrivals into the inbox at once, as ``keep`` does with one; return how many were new."""
+def keep_all(session: Session, ids: OpaqueIds, arrivals: Iterable[Arrival], now: datetime) -> frozenset[str]:
+    """Put many arrivals into the inbox at once, as ``keep`` does with one; return the ids of the rows that are new."""
     quarantined = quarantined_peers(session)
     rows: dict[str, dict[str, Any]] = {}
     otherwise: dict[str, Arrival] = {}
@@ -105,14 +105,19 @@ def keep_all(session: Session, ids: OpaqueIds, arrivals: Iterable[Arrival], now:
         new |= _insert(session, list(added.values()))
         rows |= added
     ledger.add(session, _steps([row for row in rows.values() if row["id"] in new], now))
-    return len(new)
+    return frozenset(new)
+
+
+def row_id(ids: OpaqueIds, peer: str, sha256: str) -> str:
+    """Return the id of the row that holds bytes of this peer with this hash."""
+    return ids.of("inbox", peer, sha256)
 
 
 def _row(ids: OpaqueIds, arrival: Arrival, now: datetime, quarantined: frozenset[str]) -> dict[str, Any]:
     digest = hashlib.sha256(arrival.payload).hexdigest()
     waits = arrival.peer in quarantined
     return {
-        "id": ids.of("inbox", arrival.peer, digest),
+        "id": row_id(ids, arrival.peer, digest),
         "source": arrival.source,
         "peer": arrival.peer,
         "sha256": digest,

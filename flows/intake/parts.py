@@ -74,6 +74,13 @@ def take_parts(
         yield message_of(settings, replace(one.record, event_id=None), payload, part.received_at)
 
 
+def is_kept(session: Session, arrived: PartArrived) -> bool:
+    """Return whether this very part waits for the others of its message."""
+    part = arrived.part
+    named = {"of_peer": arrived.peer, "whole": part.sha256, "of_parts": part.count, "nth": part.number}
+    return session.scalar(_CONTENT, named) == part.payload
+
+
 def raise_missing(session: Session, ids: OpaqueIds, now: datetime) -> None:
     """Raise messages whose parts did not all come: nothing of them is read before."""
     for peer, sha256, parts, count, last_at in session.execute(_WAITING, {"before": now - _LONGEST_WAIT}):
