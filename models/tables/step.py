@@ -11,6 +11,7 @@ from models.base import Base, OpaqueId
 _READY = text("state = 'ready'")
 _WAITING = text("state = 'waiting'")
 _RUNNING = text("state = 'running'")
+_UNTOLD = text("state = 'set aside' AND NOT alerted")
 _OPEN = text("state IN ('ready', 'running', 'waiting')")
 
 
@@ -40,6 +41,7 @@ class Step(Base):
         Index("ix_step_until", "waiting_until", sqlite_where=_WAITING, postgresql_where=_WAITING),
         Index("ix_step_waiting", "waiting_for", "waiting_key", sqlite_where=_WAITING, postgresql_where=_WAITING),
         Index("ix_step_worker", "worker_id", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
+        Index("ix_step_untold", "id", sqlite_where=_UNTOLD, postgresql_where=_UNTOLD),
         Index("ix_step_order", "order_key", "id", sqlite_where=_OPEN, postgresql_where=_OPEN),
     )
 
