@@ -1,4 +1,4 @@
-"""The commands ``kafka topics apply`` and ``kafka topics check``: the cluster as the file of topics asks for it."""
+"""The commands of Kafka: ``replay``, and ``topics`` for the cluster as the file of topics asks for it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from connectors.settings import load
+from dashboards.cli import kafka_replay
 from dashboards.cli.desk import AsJson, console, plain, plain_table, print_json
 from dashboards.cli.home import home_of
 
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
     topics_group.command(name="check")(check)
     group = typer.Typer(help="The events between sites.", no_args_is_help=True)
     group.add_typer(topics_group, name="topics")
+    group.command(name="replay")(kafka_replay.replay)
     app.add_typer(group, name="kafka")
 
 

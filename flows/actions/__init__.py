@@ -9,7 +9,7 @@ from flows.actions.matching import match
 from flows.actions.naming import case_named, message_named, scan_named, scan_or_case_named, slide_named
 from flows.actions.releasing import release
 from flows.actions.replaying import quarantined_messages, replay, set_aside_messages
-from flows.actions.rereading import KINDS, Reread, Stretch, preview_reread, reread
+from flows.actions.rereading import KINDS, Passed, Reread, Stretch, preview_reread, reread
 from flows.actions.rerunning import Rerun, preview_rerun, rerun
 from flows.actions.reviewing import review
 from flows.actions.withdrawing import withdraw
@@ -18,6 +18,7 @@ __all__ = [
     "KINDS",
     "Acted",
     "Desk",
+    "Passed",
     "Person",
     "Reread",
     "Rerun",

@@ -66,9 +66,13 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Reread:
-    """How many records of each kind were found, or taken; with why it ended before its end, if it did."""
+    """How many records of each kind there were, and how many of them change something, or did.
+
+    ``ended_by`` says why it ended before its end, if it did.
+    """
 
     counts: Mapping[Kind, int]
+    changes: int
     ended_by: str | None = None
 
 
@@ -101,7 +105,7 @@ def preview_reread(desk: Desk, reader: EventReader, stretch: Stretch, passed: Pa
     changing: set[tuple[str, int]] = set()
     for records in _batches(desk.settings, reader, stretch, passed):
         if stop.is_set():
-            return Reread(counts, "it was stopped")
+            return Reread(counts, len(changing), "it was stopped")
         with desk.database.read() as session:
             found = _sorted(session, desk, reader.cluster_id, records)
         counts += _counted(found, changing)
@@ -110,7 +114,7 @@ def preview_reread(desk: Desk, reader: EventReader, stretch: Stretch, passed: Pa
                 f"of {stretch.size} records more than {stretch.most} would change something: choose a shorter stretch, "
                 "or allow more with --at-most"
             )
-    return Reread(counts)
+    return Reread(counts, len(changing))
 
 
 def reread(
@@ -121,20 +125,22 @@ def reread(
     Each transaction keeps who wanted it, and why, with every row that it adds or puts back.
     """
     counts: Counter[Kind] = Counter()
+    changes = 0
     pace = _Pace(stretch.per_second)
     try:
         for records in _batches(desk.settings, reader, stretch, passed):
             if stop.is_set():
-                return Reread(counts, "it was stopped")
+                return Reread(counts, changes, "it was stopped")
             if not records:
                 continue
             changed: set[tuple[str, int]] = set()
             found = _take(desk, reader.cluster_id, stretch, records, person.cause("kafka replay"))
             counts += _counted(found, changed)
+            changes += len(changed)
             pace.wait(len(changed), stop)
     except CoverslipError as error:
-        return Reread(counts, str(error).removesuffix(": tried again later").rstrip("."))
-    return Reread(counts)
+        return Reread(counts, changes, str(error).removesuffix(": tried again later").rstrip("."))
+    return Reread(counts, changes)
 
 
 class _Pace:

@@ -205,7 +205,7 @@ def test_a_stop_leaves_what_was_done_and_the_same_again_does_the_rest(lab: Lab, 
     stop = threading.Event()
     wanted = stretch(log, per_second=3)
     done = actions.reread(desk, log.reader(), wanted, ANN, lambda _count: stop.set(), stop)
-    assert done == Reread({"new": 3}, "it was stopped")
+    assert done == Reread({"new": 3}, 3, "it was stopped")
     assert len(rows(lab)) == 3
     assert taken(desk, log, stretch(log)) == {"duplicate": 3, "new": 6}
 

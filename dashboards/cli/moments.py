@@ -1,0 +1,57 @@
+"""Where in a topic a person means: an offset, or a time of some zone that is always said back."""
+
+from datetime import datetime
+from typing import TypeAlias
+from zoneinfo import ZoneInfo
+
+from connectors.settings import Settings
+from models.errors import RefusedError
+
+Place: TypeAlias = datetime | int
+"""A time of writing, or an offset."""
+
+
+def place_said(said: str, option: str, settings: Settings, site: str | None) -> Place:
+    """Return what somebody typed: only digits are an offset, all else a time of ISO 8601.
+
+    A time without offset is one of the site, or of all sites where they share a zone.
+
+    Raises
+    ------
+    RefusedError
+        It is neither, or it is not clear which time it is.
+    """
+    if said.isdecimal():
+        return int(said)
+    try:
+        at = datetime.fromisoformat(said)
+    except ValueError as error:
+        message = f"{option} takes an offset, or a time as in 2026-03-02T09:30+00:00"
+        raise RefusedError(message) from error
+    if at.tzinfo is not None:
+        return at
+    return _local(at, option, _zone(option, settings, site))
+
+
+def place_in_words(place: Place) -> str:
+    """Return it for people: with the zone's name, where it was not said."""
+    if isinstance(place, int):
+        return f"offset {place}"
+    said = place.isoformat(sep=" ", timespec="seconds")
+    return f"{said} ({place.tzinfo.key})" if isinstance(place.tzinfo, ZoneInfo) else said
+
+
+def _zone(option: str, settings: Settings, site: str | None) -> ZoneInfo:
+    zones = {one.zone for one in settings.sites if site in (None, one.id)}
+    if len(zones) != 1:
+        message = f"{option}: the sites are in several zones, so say the time's offset, as in 09:30+00:00, or --site"
+        raise RefusedError(message)
+    return ZoneInfo(zones.pop())
+
+
+def _local(at: datetime, option: str, zone: ZoneInfo) -> datetime:
+    local = at.replace(tzinfo=zone)
+    if local.utcoffset() != local.replace(fold=1).utcoffset():
+        message = f"{option}: the clocks change then in {zone.key}, so say the time's offset, as in 01:30+00:00"
+        raise RefusedError(message)
+    return local
