@@ -150,6 +150,7 @@ KNOWN_BAD: list[tuple[str, Break, str]] = [
     ("inbox", changed(InboxMessage, InboxMessage.state == "applied", state="kept"), "no step will apply it"),
     ("inbox", changed(InboxMessage, InboxMessage.state == "set aside", state="applied"), "no step applied it"),
     ("inbox", changed(InboxMessage, InboxMessage.state == "applied", state="set aside"), "no step set it aside"),
+    ("inbox", changed(InboxMessage, InboxMessage.state == "set aside", quarantined_at=LONG_AGO), "and there is none"),
     ("archive", changed(Instance, Instance.state == "proven", sop_instance_uid="1.2.3"), "which the books do not know"),
     ("archive", changed(Instance, Instance.state == "proven", sop_instance_uid="1.2.3"), "does not offer object 1.2.3"),
     ("archive", changed(Instance, Instance.state == "proven", state="rejected"), "still offers object"),
