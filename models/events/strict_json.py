@@ -30,16 +30,16 @@ def read_object(raw: bytes, most_bytes: int) -> dict[str, Any]:
     if text.startswith("\ufeff"):
         raise RejectedError("The event begins with a byte order mark, which JSON must not have.")
     try:
-        value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_float, parse_int=_integer
-        )
+        value = _DECODER.decode(text)
     except RecursionError:
         raise RejectedError(f"The event is nested too deep; at most {_DEEPEST} levels are read.") from None
     except json.JSONDecodeError as error:
         raise RejectedError(f"The event is not JSON: {error.msg} at character {error.pos}.") from None
     if not isinstance(value, dict):
         raise RejectedError("The event is not a JSON object.")
-    _check(value)
+    # Only an escape can stand for half a pair, and nothing lies deeper than there are brackets: most need no look.
+    if "\\u" in text or text.count("{") + text.count("[") >= _DEEPEST:
+        _check(value)
     return value
 
 
@@ -71,6 +71,11 @@ def _integer(text: str) -> int:
     if len(text) > _LONGEST_NUMBER:
         raise RejectedError("The event holds a number beyond reason.")
     return int(text)
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_float, parse_int=_integer
+)
 
 
 def _check(value: dict[str, Any]) -> None:
