@@ -32,6 +32,7 @@ ELSEWHERE: Final = {
     "first_lab.": "only at the first start",
     "migrate.": "only at set-up",
     "people.": "only at set-up, or when a person acts",
+    "rereading.": "only when a person acts: tests/flows/actions/test_rereading.py kills there",
     "reject.": "only when an edition is withdrawn",
     "replay.": "only when a person acts",
     "spool.after_remove": "only when a file is refused or delivered twice",

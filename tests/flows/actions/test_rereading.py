@@ -1,10 +1,16 @@
 """What lies in the event log is read again when a person asks: shown by kind, and what is there already stays."""
 
+import os
 import secrets
+import signal
+import subprocess
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -23,10 +29,30 @@ from models.tables.books import Alert, History, InboxMessage
 from models.tables.intake import Circuit, ConsumerPosition, MessagePart
 from tests.flows.actions.life import ANN, ON_BOTH
 from tests.flows.intake.eventing import LIMS, NOW, SCANNER, a_log, event, hl7, rows, take_all, written
+from tests.flows.intake.test_events_killed import EVENTS, WHOLE
 from tests.flows.looking import A
 from tests.small_lab import order, run_until_calm
 
+ROOT = Path(__file__).resolve().parents[3]
 NOT_ACTED_ON = b"MSH|^~\\&|LIMS|A|COVERSLIP|NET|20261122091500+0000||ZZZ^Z01|U1|P|2.5.1\r"
+
+
+REREADING = """
+import sys
+from pathlib import Path
+from threading import Event
+from flows.actions import Desk, reread
+from tests.flows.actions.life import ANN
+from tests.flows.actions.test_rereading import stretch
+from tests.flows.intake.eventing import LIMS, SCANNER
+from tests.flows.intake.test_events_killed import full_log
+from tests.small_lab import small_lab
+
+lab, log = small_lab(Path(sys.argv[1]), sys.argv[2]), full_log("first")
+for topic in (SCANNER, LIMS):
+    wanted = stretch(log, topic)
+    reread(Desk(lab.database, lab.settings, lab.ids), log.reader(), wanted, ANN, lambda _: None, Event())
+"""
 
 
 @pytest.fixture
@@ -231,6 +257,22 @@ def test_a_log_that_goes_away_ends_it_with_what_was_done(desk: Desk, lab: Lab, g
     done = actions.reread(desk, log.reader(), stretch(log, per_second=2), ANN, passed, go)
     assert (done.counts, done.ended_by) == ({"new": 2}, "The event log could not be reached: ask again")
     assert len(rows(lab)) == 2
+
+
+@pytest.mark.parametrize("failpoint", ["rereading.before_commit:2", "rereading.after_commit:1"])
+def test_whoever_was_killed_does_the_rest_when_told_the_same_again(
+    lab: Lab, database_url: str, tmp_path: Path, failpoint: str
+) -> None:
+    for where, code in ((failpoint, -signal.SIGKILL), ("", 0)):
+        environment = os.environ | {"COVERSLIP_FAILPOINT": where}
+        command = [sys.executable, "-c", REREADING, str(tmp_path), database_url]
+        assert subprocess.run(command, cwd=ROOT, env=environment, timeout=60, check=False).returncode == code
+
+    found = rows(lab)
+    assert sorted(row.event_id for row in found if row.event_id) == sorted(f"s{number}" for number in range(EVENTS))
+    others = [(row.source, row.payload) for row in found if not row.event_id]
+    assert sorted(others) == [("event", b"poison"), ("hl7", WHOLE)]
+    assert Counter(said[:2] for said in history(lab))["inbox", "replayed"] == len(found)
 
 
 @pytest.fixture(autouse=True)
