@@ -22,19 +22,28 @@ from tests.faults.events.producers import Feeding
 SEED: Final = int(os.environ.get("COVERSLIP_CHAOS_SEED") or secrets.randbelow(1 << 32))
 EVENTS: Final = int(os.environ.get("COVERSLIP_CHAOS_EVENTS") or 20_000)
 _FEED_S: Final = 90.0
-_DRAIN_S: Final = 200.0
+_DRAIN_S: Final = float(os.environ.get("COVERSLIP_CHAOS_DRAIN_SECONDS") or 420)
 _KEPT: Final = "SELECT count(*) FROM inbox WHERE state = 'kept'"
+_HELD_UP: Final = (
+    "SELECT inbox.peer, step.state, step.waiting_for, step.attempt, step.lost, count(*) FROM inbox LEFT JOIN step"
+    " ON step.subject_id = inbox.id WHERE inbox.state = 'kept' GROUP BY 1, 2, 3, 4, 5"
+)
 
 
+# PostgreSQL ends each step in a transaction of its own: the same number would take three times as long.
 @pytest.mark.faults
-@pytest.mark.postgres
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(720)
+@pytest.mark.parametrize(
+    ("database_url", "events"),
+    [("sqlite", EVENTS), pytest.param("postgresql", EVENTS // 5, marks=pytest.mark.postgres)],
+    indirect=["database_url"],
+)
 def test_each_event_has_one_effect_whoever_is_killed_and_frozen(
-    own_kafka_broker: Broker, postgres_database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    own_kafka_broker: Broker, database_url: str, events: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sent = feed(SEED, EVENTS, PREFIX)
+    sent = feed(SEED, events, PREFIX)
     begun = time.monotonic()
-    with event_lab(tmp_path / "lab", own_kafka_broker, postgres_database) as lab:
+    with event_lab(tmp_path / "lab", own_kafka_broker, database_url) as lab:
         chaos = Chaos(lab, random.Random(SEED))
         feeding = _begin(lab, Feeding(own_kafka_broker.bootstrap, sent, EVENTS / _FEED_S), console=0.3)
         try:
@@ -50,7 +59,7 @@ def test_each_event_has_one_effect_whoever_is_killed_and_frozen(
         drained = _drain(lab, chaos)
         ended = lab.stop()
         found = breaches(lab, sent)
-        sizes = f"{EVENTS} events, {feeding.by_console} by the console producer, {sum(lab.ends().values())} records"
+        sizes = f"{events} events, {feeding.by_console} by the console producer, {sum(lab.ends().values())} records"
         times = f"{left} when all was sent, {drained:.0f} s later all done, {time.monotonic() - begun:.0f} s in all"
         report = f"seed {SEED}: {sizes}; {dict(chaos.done)}; {times}; {growth(lab) / (1 << 20):.1f} MiB of growth"
         with capsys.disabled():
@@ -90,7 +99,7 @@ def _drain(lab: EventLab, chaos: Chaos) -> float:
     begun = time.monotonic()
     while lab.positions() != lab.ends() or lab.rows(_KEPT) != [(0,)]:
         chaos.pause(0.5, 0.5)
-        left = f"{lab.positions()} of {lab.ends()} read, {lab.rows(_KEPT)} to apply"
+        left = f"{lab.positions()} of {lab.ends()} read, to apply: {lab.rows(_HELD_UP)}"
         said = "\n".join(f"--- {name}\n{lab.said(name)}" for name in lab.running)
         assert time.monotonic() < begun + _DRAIN_S, f"seed {SEED}: {left}\n{said}"
     return time.monotonic() - begun
