@@ -73,7 +73,7 @@ class KafkaReader:
             at, moved_at = extent.first, time.monotonic()
             while at < extent.end:
                 found = self._consumer.poll(_SLICE.total_seconds() * 1_000, max_records=most).get(where, ())
-                if self._partition(where) != extent.partition:
+                if topic_id_of(self._cluster, where.topic) not in {None, extent.partition.topic_id}:
                     raise extent.gone()
                 # Beyond the last record: what a transaction took back and its marks have offsets too.
                 was, at = at, self._consumer.position(where, timeout_ms=self._answer_ms)
