@@ -43,8 +43,10 @@ else:
 """
 AT_THE_DOOR: Final = [
     *(f"{name}:{hit}" for name in survey().names if name.startswith("events.") for hit in (1, 2)),
-    *(f"{name}:1" for name in survey().names if name.startswith(("events_", "consumer_"))),
+    *(f"{name}:1" for name in survey().names if name.startswith("events_anew.")),
 ]
+# Each of these is one statement about nobody's message: SQLite is enough.
+BESIDE_IT: Final = [f"{name}:1" for name in survey().names if name.startswith(("events_house.", "consumer_"))]
 
 
 def full_log(generation: str) -> MemoryLog:
@@ -69,7 +71,17 @@ def url(lab: Lab) -> str:
     return lab.database.url.render_as_string(hide_password=False)
 
 
-@pytest.mark.parametrize("failpoint", AT_THE_DOOR)
+@pytest.mark.parametrize(
+    ("database_url", "failpoint"),
+    [
+        *(pytest.param("sqlite", name, id=f"sqlite-{name}") for name in (*AT_THE_DOOR, *BESIDE_IT)),
+        *(
+            pytest.param("postgresql", name, id=f"postgresql-{name}", marks=pytest.mark.postgres)
+            for name in AT_THE_DOOR
+        ),
+    ],
+    indirect=["database_url"],
+)
 def test_each_record_is_kept_once_wherever_its_reader_is_killed(
     lab: Lab, url: str, tmp_path: Path, failpoint: str
 ) -> None:
