@@ -39,8 +39,9 @@ up: setup
 kafka: setup-kafka
 	@$(BIN)/python -m infra.kafka.broker $(if $(PORT),--port $(PORT)) $(if $(FRESH),--fresh)
 
+# In two processes, a file of tests in one of them: most tests wait for something.
 test: setup-tests
-	@$(BIN)/pytest -m 'not faults and not benchmark'
+	@$(BIN)/pytest -n 2 --dist loadfile -m 'not faults and not benchmark'
 
 faults: setup-tests
 	@$(BIN)/pytest -m faults
