@@ -41,6 +41,7 @@ ELSEWHERE: Final = {
     "sweep_lost.": "only after a worker died",
     "sweep_storms.": "only when a peer's storm is over: tests/flows/intake/test_events_killed.py kills there",
     "sweep_set_aside.": "only when a step stopped its worker three times",
+    "topics.": "only when topics of Kafka are made: tests/dashboards/cli/test_kafka.py kills there",
     "worker.end.": "only when a worker is told to end",
     **{f"{stage.name}.{verb}.": why for stage in STAGES for verb, why in _ANY_STAGE.items()},
 }

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,10 @@ from tests.connectors.eventlog.laboratory import by_password, laboratory
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def coverslip(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `coverslip kafka topics`, as a person would."""
+def coverslip(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run `coverslip kafka topics`, as a person would; ``more`` goes into its environment."""
     command = [sys.executable, "-m", "dashboards.cli.main", "--home", str(home), "kafka", "topics", *arguments]
-    wide = os.environ | {"COLUMNS": "160"}
+    wide = os.environ | {"COLUMNS": "160"} | more
     return subprocess.run(command, cwd=ROOT, env=wide, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -41,6 +42,18 @@ def test_topics_are_looked_at_shown_made_and_looked_at_again(
     good = coverslip(tmp_path, "check", "--replication", "1")
     assert (good.returncode, good.stderr) == (0, "")
     assert good.stdout.startswith("Kafka is as the file asks for.")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("place", ["topics.before_apply:1", "topics.after_apply:1", "topics.after_apply:3"])
+def test_killed_on_the_way_the_same_again_does_the_rest(
+    kafka_broker: Broker, kafka_prefix: str, tmp_path: Path, place: str
+) -> None:
+    laboratory(tmp_path, kafka_broker.bootstrap, prefix=kafka_prefix)
+    killed = coverslip(tmp_path, "apply", "--replication", "1", COVERSLIP_FAILPOINT=place)
+    assert killed.returncode == -signal.SIGKILL
+    assert coverslip(tmp_path, "apply", "--replication", "1").returncode == 0
+    assert coverslip(tmp_path, "check", "--replication", "1").stdout.startswith("Kafka is as the file asks for.")
 
 
 @pytest.mark.parametrize("fault", ["host", "password", "certificate", "right"])
