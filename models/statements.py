@@ -28,6 +28,9 @@ Control = Literal["register", "change", "cancel"]
 Priority = Literal["intra-operative", "urgent", "routine"]
 """The three lanes of the laboratory, most urgent first."""
 
+ReportStatus = Literal["preliminary", "final", "supplementary", "corrected", "cancelled"]
+"""Where a result stands (HL7 table 0123, ORC-25 of DPOW)."""
+
 Route = Literal["scan", "glass only"]
 """SAC-48: WSI is scanned, OTH is read under a microscope."""
 
@@ -127,8 +130,8 @@ class OrderStated(Frozen):
 
     ``control`` is the message's own. ``cancelled`` names the containers whose own order is cancelled; they
     are not among specimens, blocks and slides. ``cancel`` with nothing in ``cancelled`` cancels the whole case;
-    otherwise it cancels what is named. A field that is ``None`` is not stated, so it must not erase what an
-    earlier message said.
+    otherwise it cancels what is named. ``visit`` is PV1-19. A field that is ``None`` is not stated, so it
+    must not erase what an earlier message said.
     """
 
     control: Control
@@ -142,10 +145,94 @@ class OrderStated(Frozen):
     subspecialty: str | None = None
     study_instance_uid: str | None = None
     reader_stated: str | None = None
+    visit: Identifier | None = None
     specimens: tuple[SpecimenStated, ...] = ()
     blocks: tuple[BlockStated, ...] = ()
     slides: tuple[SlideStated, ...] = ()
     cancelled: tuple[str, ...] = Field(default=(), repr=False)
+
+
+class PatientMerged(Frozen):
+    """Two records are of one patient (ADT^A40, A34, A18): what names the one that stays, and the one that goes."""
+
+    survivor: tuple[Identifier, ...]
+    merged: tuple[Identifier, ...]
+
+
+class VisitMoved(Frozen):
+    """A visit, with every case requested in it, belongs to another patient (ADT^A45)."""
+
+    visit: Identifier
+    from_patient: tuple[Identifier, ...]
+    to_patient: tuple[Identifier, ...]
+
+
+class CaseMeant(Frozen):
+    """Which case a message speaks of, when it orders nothing."""
+
+    accession_number: str = Field(repr=False)
+    issuer: str
+    site: str
+    placer_order_numbers: tuple[str, ...] = Field(default=(), repr=False)
+    filler_order_numbers: tuple[str, ...] = Field(default=(), repr=False)
+
+
+class ReportPart(Frozen):
+    """One result of a report (OBR-25): its status, and the specimens it covers; none named means all of the case."""
+
+    status: ReportStatus
+    specimens: tuple[str, ...] = Field(default=(), repr=False)
+
+
+class ReportStated(Frozen):
+    """Where a case's report stands (ORU^R01)."""
+
+    case: CaseMeant
+    parts: tuple[ReportPart, ...]
+
+
+class ReaderStated(Frozen):
+    """Somebody whom the sender says reads a case: the id is the sender's."""
+
+    id: str
+    family_name: str = Field(default="", repr=False)
+    given_name: str = Field(default="", repr=False)
+
+
+class CaseUpdateStated(Frozen):
+    """What became of a case elsewhere (DPOW LAB-101); a part that is ``None`` or false is not stated.
+
+    ``grossed`` says that dissection is done, ``set_closed`` that no more slides are cut, ``ended`` that nobody
+    will work on the case any more.
+    """
+
+    case: CaseMeant
+    report: ReportStatus | None = None
+    reader: ReaderStated | None = None
+    grossed: bool = False
+    set_closed: bool = False
+    ended: bool = False
+
+
+class ImagesStated(Frozen):
+    """Whether an image manager has images of a slide (DPOW LAB-104, SPM-20): not that they are any good."""
+
+    case: CaseMeant
+    container_identifier: str = Field(repr=False)
+    issuer: str
+    available: bool
+    study_instance_uid: str | None = None
+    series_instance_uid: str | None = None
+    scanned_at: Stamp | None = None
+
+
+class WorkDone(Frozen):
+    """A work order of ours was fulfilled (DPOW LAB-103): our number for it, and the asset that came of it."""
+
+    case: CaseMeant
+    work_order_number: str
+    container_identifier: str | None = Field(default=None, repr=False)
+    issuer: str = ""
 
 
 class MessageStated(Frozen):
@@ -161,4 +248,10 @@ class MessageStated(Frozen):
     sequence_number: int | None = None
     patient: PatientStated | None = None
     order: OrderStated | None = None
+    merges: tuple[PatientMerged, ...] = ()
+    moves: tuple[VisitMoved, ...] = ()
+    report: ReportStated | None = None
+    case_update: CaseUpdateStated | None = None
+    images: ImagesStated | None = None
+    work_done: WorkDone | None = None
     problems: tuple[str, ...] = ()
