@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from connectors.settings_wire import DoorWire, FrozenSettings, PeerWire, Port, Seconds
 from models.errors import RefusedError
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Title = Annotated[str, Field(min_length=1, max_length=200)]
 Subspecialty = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,62}$")]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[timedelta, Field(gt=timedelta(0))]
 
 
 def _zone(name: str) -> str:
@@ -77,39 +76,28 @@ def _address(text: str) -> str:
     return text
 
 
-class _Frozen(BaseModel):
-    # What was said may be a secret, so no error repeats it.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class LimsPeer(_Frozen):
+class LimsPeer(PeerWire):
     """A LIMS that we tell what happened."""
 
     # Short enough for the names that are made with it, such as that of its slot.
     name: Annotated[Name, Field(max_length=48)]
-    host: str = "127.0.0.1"
-    port: Port = 2576
     application: str = "LIMS"
     facility: str = ""
     answer_within: Seconds = timedelta(seconds=10)
 
 
-class Listener(_Frozen):
+class Listener(DoorWire):
     """A port on which HL7 comes in, for one peer in one dialect."""
 
     peer: Name
     site: Name
     issuer: str
     """The issuer of container and accession numbers that a message gives without one."""
-    host: str = "127.0.0.1"
-    port: Port = 2575
-    subspecialties: dict[str, Subspecialty] = {}
+    subspecialties: dict[str, Subspecialty] = Field(default_factory=dict)
     """Code of OBR-4 or SPM-8 to our subspecialty; the shipped table covers the usual words."""
-    at_gateway: bool = False
-    """A gateway opens this port; here is only said how what it hands on is to be read."""
 
 
-class ScannerFolder(_Frozen):
+class ScannerFolder(FrozenSettings):
     """A folder that a scanner writes into."""
 
     name: Name
@@ -122,7 +110,7 @@ class ScannerFolder(_Frozen):
     """A gateway watches this folder; here is only said of which site it is."""
 
 
-class SiteRules(_Frozen):
+class SiteRules(FrozenSettings):
     """A site and the rules that differ from site to site."""
 
     id: Name
@@ -143,7 +131,7 @@ class SiteRules(_Frozen):
     """A wait for a person is raised after so long."""
 
 
-class Hours(_Frozen):
+class Hours(FrozenSettings):
     """Weekly reading hours in the site's civil time.
 
     They end on the next day when ``ends`` is not after ``starts``: 22:00 to 06:00 is a night, 00:00 to 00:00 a
@@ -155,7 +143,7 @@ class Hours(_Frozen):
     ends: Annotated[time, AfterValidator(_civil)]
 
 
-class Reader(_Frozen):
+class Reader(FrozenSettings):
     """A pathologist: what they lead in, what else they may read, and when."""
 
     id: Name
@@ -167,28 +155,28 @@ class Reader(_Frozen):
     hours: tuple[Hours, ...] = ()
 
 
-class Engine(_Frozen):
+class Engine(FrozenSettings):
     """Prefect, which runs and shows the flows; the ledger decides without it too."""
 
     enabled: bool = True
     port: Port = 4200
 
 
-class Page(_Frozen):
+class Page(FrozenSettings):
     """The web page; without sign-in it is served on loopback only."""
 
     host: Literal["127.0.0.1", "::1"] = "127.0.0.1"
     port: Port = 8080
 
 
-class Telemetry(_Frozen):
+class Telemetry(FrozenSettings):
     """Traces and metrics: off, appended to a file as JSON lines, or sent to an OTLP/HTTP endpoint."""
 
     to: Literal["off", "file", "otlp"] = "off"
     endpoint: str = "http://127.0.0.1:4318"
 
 
-class Work(_Frozen):
+class Work(FrozenSettings):
     """How much runs side by side in one worker, and how patient it is."""
 
     slide_qc: Annotated[int, Field(ge=1, le=64)] = 1
@@ -203,7 +191,7 @@ class Work(_Frozen):
     """Where the spool lies; a gateway and the worker at its site share one."""
 
 
-class Kafka(_Frozen):
+class Kafka(FrozenSettings):
     """Where events are read from and written to, and who we are there. Secrets stay in files until they are used."""
 
     bootstrap: Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], Field(min_length=1)]
@@ -255,13 +243,13 @@ _KAFKA_IDENTITY = (
 )
 
 
-class Gateway(_Frozen):
+class Gateway(FrozenSettings):
     """What a gateway is for: what its doors take in is handed on to Kafka, and applied where that is read."""
 
     forward: bool = True
 
 
-class Settings(_Frozen):
+class Settings(FrozenSettings):
     """Everything that a laboratory may set."""
 
     home: Path

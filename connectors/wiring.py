@@ -1,5 +1,6 @@
 """Everything a step may use, built from the settings: the only place that names real classes."""
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from connectors.archive.folder import FolderArchive
 from connectors.archive.protocol import Archive
 from connectors.eventlog.protocol import EventSink
 from connectors.lims.sender import Answer, MllpSender, SenderLimits
+from connectors.lims.tls import Credentials, door_context, peer_context
 from connectors.scanners.spool import Spool
-from connectors.settings import Settings
+from connectors.settings import LimsPeer, Listener, Settings
+from connectors.settings_wire import Wire
 from connectors.slides.bounded import Decoder, Limits
 from connectors.telemetry import Telemetry
 from models.database import Database
@@ -92,6 +95,41 @@ def open_sink(settings: Settings) -> EventSink | None:
     return KafkaSink(client_options(settings), say=lambda error: sentence(error, kafka))
 
 
+def door_tls(settings: Settings, listener: Listener) -> ssl.SSLContext | None:
+    """Return what a door speaks TLS with, nothing when it speaks plain text.
+
+    Raises
+    ------
+    RefusedError
+        A certificate or a key can't be used: one sentence says which.
+    """
+    return door_context(door_credentials(settings, listener)) if listener.secure else None
+
+
+def door_credentials(settings: Settings, listener: Listener) -> Credentials:
+    """Return the files of a listener's certificates."""
+    return _credentials(settings, f"listeners {listener.peer}", listener)
+
+
+def peer_credentials(settings: Settings, peer: LimsPeer) -> Credentials:
+    """Return the files of a LIMS's certificates."""
+    return _credentials(settings, f"lims {peer.name}", peer)
+
+
+def _credentials(settings: Settings, what: str, wire: Wire) -> Credentials:
+    ca, certificate, key = (
+        settings.resolved(file) if file is not None else None
+        for file in (wire.ca_file, wire.certificate_file, wire.key_file)
+    )
+    return Credentials(what, ca, certificate, key)
+
+
+def _sender(settings: Settings, peer: LimsPeer) -> MllpSender:
+    limits = SenderLimits(answer_seconds=peer.answer_within.total_seconds())
+    tls = peer_context(peer_credentials(settings, peer)) if peer.secure else None
+    return MllpSender(peer.host, peer.port, limits, tls, peer.certificate_name)
+
+
 @contextmanager
 def open_lab(settings: Settings, process: str, jobs: tuple[str, ...]) -> Iterator[Lab]:
     """Build everything that a worker's steps use, and let it go at the end.
@@ -113,12 +151,7 @@ def open_lab(settings: Settings, process: str, jobs: tuple[str, ...]) -> Iterato
             spool=open_spool(settings),
             decoder=stack.enter_context(Decoder(jobs)),
             archive=open_archive(settings),
-            senders={
-                peer.name: MllpSender(
-                    peer.host, peer.port, SenderLimits(answer_seconds=peer.answer_within.total_seconds())
-                )
-                for peer in settings.lims
-            },
+            senders={peer.name: _sender(settings, peer) for peer in settings.lims},
             telemetry=telemetry,
             events=events,
         )

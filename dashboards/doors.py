@@ -11,7 +11,7 @@ from connectors.lims.listener import MllpListener
 from connectors.scanners.folder import FolderWatcher, WatchedFolder
 from connectors.settings import ScannerFolder, Settings
 from connectors.telemetry import Telemetry
-from connectors.wiring import open_database, open_ids, open_spool
+from connectors.wiring import door_tls, open_database, open_ids, open_spool
 from dashboards.web.app import create_app
 from flows.intake.doors import hl7_door, refusal_door, scanner_door
 from flows.intake.inbox import InboxWriter
@@ -30,6 +30,8 @@ async def run_doors(settings: Settings, stop: asyncio.Event) -> None:
     ------
     OSError
         A port is taken.
+    RefusedError
+        A listener's certificate can't be used.
     """
     database = open_database(settings)
     inbox = InboxWriter(database, open_ids(settings), forward=settings.forwards)
@@ -46,7 +48,7 @@ async def run_doors(settings: Settings, stop: asyncio.Event) -> None:
             if listener.at_gateway:
                 continue
             door = MllpListener(hl7_door(settings, listener, inbox, telemetry), refusal_door(settings, listener))
-            await door.start(listener.host, listener.port)
+            await door.start(listener.host, listener.port, door_tls(settings, listener))
             listeners.append(door)
         for watcher in watchers:
             watcher.start()

@@ -5,6 +5,7 @@ stores a message durably and returns the answer, and whoever crashes in between 
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections import Counter
@@ -13,8 +14,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from connectors.lims.framing import FRAME_BYTES, Deframer, FrameRefused, frame
+from connectors.lims.tls import tell_handshake_faults
 from models.errors import CoverslipError
 from models.failpoint import failpoint
+
+_log = logging.getLogger(__name__)
 
 Keep = Callable[[bytes], Awaitable[bytes | None]]
 """Store one message durably and return its answer: empty for none, ``None`` when it could not be stored."""
@@ -104,6 +108,7 @@ class MllpListener:
         self._server: asyncio.Server | None = None
         self._paused_until = 0.0
         self._stopping = False
+        self._fault = ""
 
     @property
     def open_connections(self) -> int:
@@ -113,6 +118,8 @@ class MllpListener:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         """Listen; port 0 takes a free one. ``OSError`` when the port is taken or not ours to open."""
         handshake = self._limits.handshake_seconds if tls else None
+        if tls is not None:
+            tell_handshake_faults(tls, self._handshake_failed)
         self._server = await asyncio.start_server(
             self._serve, host, port, ssl=tls, limit=_READ_BYTES, backlog=128, ssl_handshake_timeout=handshake
         )
@@ -155,6 +162,13 @@ class MllpListener:
             self.counts["frames torn"] += connection.deframer.torn + connection.deframer.partial
             await _close(writer)
             del self._connections[task]
+
+    def _handshake_failed(self, fault: str) -> None:
+        """Count it, and say it once until something else is wrong: a peer that can't come in tries again and again."""
+        self.counts["handshakes failed"] += 1
+        if fault != self._fault:
+            self._fault = fault
+            _log.warning("MLLP port %d: TLS with a peer failed: %s", self.port, fault)
 
     def _admits(self, host: str) -> bool:
         """Whether one more connection may be served, making room for it where one is idle."""

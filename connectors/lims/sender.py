@@ -13,6 +13,7 @@ from typing import Self
 
 from connectors.lims.framing import Deframer, FrameRefused, frame
 from connectors.lims.message import Message, Segment
+from connectors.lims.tls import handshake_fault
 from models.errors import TransientError
 from models.failpoint import failpoint
 
@@ -51,13 +52,20 @@ class MllpSender:
     """Send over one connection, opened when it is needed and kept; not for two threads at once."""
 
     def __init__(
-        self, host: str, port: int, limits: SenderLimits | None = None, tls: ssl.SSLContext | None = None
+        self,
+        host: str,
+        port: int,
+        limits: SenderLimits | None = None,
+        tls: ssl.SSLContext | None = None,
+        certificate_name: str | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._limits = limits or SenderLimits()
         self._tls = tls
+        self._certificate_name = certificate_name or host
         self._socket: socket.socket | None = None
+        self._answered = False
 
     def send(self, payload: bytes, control_id: str) -> Answer:
         """Send one message and return the answer whose MSA-2 is ``control_id``, whatever it says.
@@ -79,9 +87,14 @@ class MllpSender:
             connection.sendall(framed)
             failpoint("sender.after_send")
             answer = self._answer(connection, control_id, deadline)
+            self._answered = True
         except TimeoutError as error:
             self.close()
             raise TransientError(f"{self._peer} did not answer within {self._limits.answer_seconds:g} s.") from error
+        except ssl.SSLError as error:
+            # In TLS 1.3 a peer's verdict on our certificate comes after our side of the handshake has ended.
+            self.close()
+            raise TransientError(f"TLS with {self._peer} failed: {handshake_fault(error)}.") from error
         except OSError as error:
             self.close()
             reason = error.strerror or type(error).__name__
@@ -107,12 +120,17 @@ class MllpSender:
     def _peer(self) -> str:
         return f"{self._host}:{self._port}"
 
+    @property
+    def _perhaps(self) -> str:
+        """What may be behind a close without a word: many peers do not say that they refuse our certificate."""
+        return ": it may not accept our certificate" if self._tls is not None and not self._answered else ""
+
     def _connection(self) -> socket.socket:
         """Return the kept connection, or a new one when it ended or holds bytes that nobody asked for."""
         if self._socket is not None and not _still_ours(self._socket):
             self.close()
         if self._socket is None:
-            self._socket = self._connect()
+            self._socket, self._answered = self._connect(), False
         return self._socket
 
     def _connect(self) -> socket.socket:
@@ -125,13 +143,19 @@ class MllpSender:
         except OSError as error:
             raise TransientError(f"Nobody can be reached at {self._peer}: {error.strerror or error}.") from error
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._tls is None:
-            return connection
+        return connection if self._tls is None else self._secured(connection, self._tls)
+
+    def _secured(self, connection: socket.socket, tls: ssl.SSLContext) -> socket.socket:
+        """Agree on TLS, and let nobody in whose certificate holds another name."""
         try:
-            return self._tls.wrap_socket(connection, server_hostname=self._host)
-        except OSError:
+            return tls.wrap_socket(connection, server_hostname=self._certificate_name)
+        except TimeoutError as error:
             connection.close()
-            raise
+            seconds = self._limits.connect_seconds
+            raise TransientError(f"TLS with {self._peer} was not agreed on within {seconds:g} s.") from error
+        except OSError as error:
+            connection.close()
+            raise TransientError(f"TLS with {self._peer} failed: {handshake_fault(error)}.") from error
 
     def _answer(self, connection: socket.socket, control_id: str, deadline: float) -> Answer:
         """Return the first frame that comes, if it answers ``control_id``."""
@@ -140,7 +164,7 @@ class MllpSender:
             connection.settimeout(max(0.001, deadline - monotonic()))
             data = connection.recv(_READ_BYTES)
             if not data:
-                raise TransientError(f"{self._peer} closed the connection instead of answering.")
+                raise TransientError(f"{self._peer} closed the connection instead of answering{self._perhaps}.")
             if monotonic() > deadline:
                 raise TimeoutError
             found = deframer.feed(data)

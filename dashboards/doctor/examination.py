@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.first_lab import write_first_lab
 from connectors.settings import Settings, load
-from dashboards.doctor import books, machine, neighbours, places
+from dashboards.doctor import books, machine, neighbours, places, wires
 from dashboards.doctor.finding import Finding, Findings, Installation
 from models.errors import CoverslipError, RefusedError
 
@@ -33,6 +33,7 @@ _OF_THE_INSTALLATION: Final[tuple[Check, ...]] = (
     neighbours.processes,
     neighbours.ports,
     neighbours.lims,
+    wires.wires,
     neighbours.prefect,
     neighbours.telemetry,
 )

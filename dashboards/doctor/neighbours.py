@@ -1,6 +1,5 @@
 """Who can be reached, and whether our own doors are free to be opened or are open already."""
 
-import ipaddress
 import os
 import socket
 from collections.abc import Iterator
@@ -48,11 +47,6 @@ def ports(installation: Installation) -> Findings:
             yield Finding(what, "ok", f"{host}, on a port that is chosen at each start")
             continue
         yield _port(installation, what, host, port)
-    for listener in (one for one in installation.settings.listeners if not one.at_gateway):
-        if not is_loopback(listener.host):
-            sentence = f"{listener.host}:{listener.port} takes orders from the network, without TLS or sign-in"
-            fix = "let only the LIMS reach it, by a tunnel or a firewall"
-            yield Finding(f"MLLP {listener.peer}", "note", sentence, fix)
 
 
 def lims(installation: Installation) -> Findings:
@@ -63,11 +57,8 @@ def lims(installation: Installation) -> Findings:
         if trouble:
             fix = f"messages to it wait; start it, or correct [[lims]] {peer.name}"
             yield Finding(what, "note", f"{peer.host}:{peer.port} does not answer ({trouble})", fix)
-        elif is_loopback(peer.host):
-            yield Finding(what, "ok", f"{peer.host}:{peer.port} accepts connections")
         else:
-            sentence = f"{peer.host}:{peer.port} accepts connections, and messages go to it without TLS"
-            yield Finding(what, "note", sentence, "let them pass through a tunnel")
+            yield Finding(what, "ok", f"{peer.host}:{peer.port} accepts connections")
 
 
 def prefect(installation: Installation) -> Findings:
@@ -117,14 +108,6 @@ def connecting(host: str, port: int) -> str:
     except OSError as error:
         return error.strerror or type(error).__name__
     return ""
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine and nobody else's."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _is_locked(path: Path) -> bool:

@@ -15,6 +15,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 
 from connectors.settings import Settings
+from dashboards.doctor.wires import exposed
 from dashboards.web import questions
 from dashboards.web.guard import Guard
 from dashboards.web.health import readiness
@@ -67,7 +68,7 @@ def create_app(database: Database, settings: Settings, pictures: Path) -> FastAP
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan, telemetry=_NO_TELEMETRY)
     app.state.watch = watch
-    renderer = Renderer(database, settings.work.heartbeat_grace)
+    renderer = Renderer(database, settings.work.heartbeat_grace, exposed(settings))
 
     def refused(_request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 422

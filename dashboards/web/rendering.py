@@ -25,9 +25,15 @@ Question = Callable[[Session], dict[str, Any] | None]
 
 
 class Renderer:
-    """Turns questions to the books into pages."""
+    """Turns questions to the books into pages.
 
-    def __init__(self, database: Database, heartbeat_grace: timedelta) -> None:
+    Parameters
+    ----------
+    exposed
+        The wires on which patient data crosses the network in plain text: every page says so.
+    """
+
+    def __init__(self, database: Database, heartbeat_grace: timedelta, exposed: tuple[str, ...] = ()) -> None:
         self._database = database
         self._heartbeat_grace = heartbeat_grace
         self._templates = Environment(
@@ -37,6 +43,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._templates.globals["exposed"] = exposed
         self._templates.filters.update(
             moment=_moment,
             in_words=in_words,

@@ -58,10 +58,10 @@ class Authority:
         """The authority's own certificate."""
         return self.folder / f"{self.name}.pem"
 
-    def issue(self, name: str) -> tuple[Path, Path]:
+    def issue(self, name: str, valid_for: timedelta = VALID_FOR) -> tuple[Path, Path]:
         """Write a certificate for 127.0.0.1 with this common name and its key; return both files."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(_named(name), self.certificate.subject, key.public_key())
+        builder = _builder(_named(name), self.certificate.subject, key.public_key(), valid_for)
         # The address and no host name, so that a client that asks for "localhost" sees a certificate of somebody else.
         address = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
@@ -116,7 +116,9 @@ def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, valid_for: timedelta = VALID_FOR
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -125,7 +127,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + VALID_FOR)
+        .not_valid_after(now + valid_for)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 

@@ -63,6 +63,32 @@ def laboratory(home: Path, said: str, instead: str) -> Path:
         ("points_a_week = 100", "points_a_week = 0", "readers.0.points_a_week: Input should be greater than 0"),
         ("points_a_week = 100", "points_a_week = inf", "readers.0.points_a_week: Input should be a finite number"),
         ('leads = ["breast"', 'leads = ["Head & neck"', "readers.0.leads.0: String should match pattern"),
+        (
+            "port = 2575",
+            'port = 2575\nkey_file = "k.pem"',
+            "listeners.0: certificate_file and key_file belong together",
+        ),
+        (
+            "port = 2575",
+            'port = 2575\nca_file = "ca.pem"',
+            "listeners.0: ca_file can't be used without certificate_file",
+        ),
+        (
+            "port = 2576",
+            'port = 2576\ncertificate_name = "x"',
+            "lims.0: certificate_name can't be used without ca_file",
+        ),
+        (
+            "port = 2576",
+            'port = 2576\ncertificate_file = "c.pem"\nkey_file = "k.pem"',
+            "lims.0: ca_file must be set beside certificate_file",
+        ),
+        (
+            'host = "127.0.0.1"\nport = 2575',
+            'host = "0.0.0.0"',
+            "listeners.0: host 0.0.0.0 is not this machine, and HL7",
+        ),
+        ('host = "127.0.0.1"\nport = 2576', 'host = "lims.example"', "lims.0: host lims.example is not this machine"),
         ("port = 2575", "port = 65536", "listeners.0.port: Input should be less than or equal to 65535"),
         ("port = 2575", 'port = "HL7"', "listeners.0.port: Input should be a valid integer"),
         (

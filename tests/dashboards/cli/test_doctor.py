@@ -13,11 +13,13 @@ from typer.testing import CliRunner
 
 from connectors.first_lab import FirstPorts, write_first_lab
 from connectors.settings import Gateway, Kafka, Settings, load
+from connectors.settings_wire import is_loopback
 from connectors.wiring import open_archive, open_database
 from dashboards.cli.main import app
-from dashboards.doctor import books, machine, neighbours, places
+from dashboards.doctor import books, machine, neighbours, places, wires
 from dashboards.doctor.examination import examine
 from dashboards.doctor.finding import Finding, Findings, Installation
+from infra.kafka.credentials import Authority
 from models.database import Database, database_now
 from models.migrate import migrate
 from models.tables.intake import Consumer
@@ -181,15 +183,37 @@ def test_a_port_that_a_process_of_this_state_folder_holds_is_right(
     assert f"open, by our process {os.getpid()}" in found.sentence
 
 
-def test_a_listener_beyond_this_machine_is_said_to_be_open_to_the_network(settings: Settings) -> None:
-    listener = settings.listeners[0].model_copy(update={"host": "0.0.0.0"})  # noqa: S104 - what is to be warned of
-    found = list(neighbours.ports(Installation(settings.model_copy(update={"listeners": (listener,)}))))
-    assert any("without TLS" in one.sentence and one.level == "note" for one in found)
+def test_hl7_in_plain_text_beyond_this_machine_is_noted_for_as_long_as_it_is_allowed(settings: Settings) -> None:
+    open_to_all = {"host": "0.0.0.0", "insecure_allow": True}  # noqa: S104 - what is to be warned of
+    listener = settings.listeners[0].model_copy(update=open_to_all)
+    peer = settings.lims[0].model_copy(update={"host": "lims.example", "insecure_allow": True})
+    found = list(wires.wires(Installation(settings.model_copy(update={"listeners": (listener,), "lims": (peer,)}))))
+    assert [(one.what, one.level) for one in found] == [
+        (f"MLLP {listener.peer}", "note"),
+        (f"LIMS {peer.name}", "note"),
+    ]
+    assert all("in plain text" in one.sentence for one in found)
+
+
+def test_the_doctor_looks_at_each_certificate(settings: Settings, tmp_path: Path) -> None:
+    authority = Authority.make(tmp_path, "hospital")
+
+    def told(valid_for: timedelta, ca: Path | None = authority.file) -> list[tuple[str, str]]:
+        certificate, key = authority.issue("ours", valid_for)
+        files = {"ca_file": ca, "certificate_file": certificate, "key_file": key}
+        listener, peer = (one.model_copy(update=files) for one in (settings.listeners[0], settings.lims[0]))
+        changed = settings.model_copy(update={"listeners": (listener,), "lims": (peer,)})
+        return [(one.level, one.sentence.split()[0]) for one in wires.wires(Installation(changed))]
+
+    assert told(timedelta(days=90)) == [("ok", "TLS;"), ("ok", "TLS;")]
+    assert told(timedelta(days=9)) == [("note", "TLS;"), ("note", "TLS;")]
+    assert told(timedelta(minutes=-1)) == [("missing", "listeners"), ("missing", "our")]
+    assert told(timedelta(days=90), tmp_path / "gone") == [("missing", "listeners"), ("missing", "lims")]
 
 
 def test_only_this_machine_is_loopback() -> None:
-    assert all(map(neighbours.is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
-    assert not any(map(neighbours.is_loopback, ("10.1.2.3", "0.0.0.0", "::", "lims")))  # noqa: S104 - no address to open
+    assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
+    assert not any(map(is_loopback, ("10.1.2.3", "0.0.0.0", "::", "lims")))  # noqa: S104 - no address to open
 
 
 def test_a_lims_that_nobody_plays_is_a_note_since_messages_wait(settings: Settings, listening: socket.socket) -> None:

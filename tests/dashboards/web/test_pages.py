@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from connectors.settings import Gateway, Kafka
+from connectors.settings import Gateway, Kafka, LimsPeer
 from dashboards.web.app import create_app
 from models.database import utc_now
 from models.tables.case import Case, Identifier, Slide
@@ -266,3 +266,22 @@ def test_the_page_says_how_reading_kafka_stands_where_it_is_read(laboratory: Lab
     assert "<strong>Kafka:</strong> 1 process reads the event log: 12 partitions, 7 records to come" in asyncio.run(
         front()
     )
+
+
+def test_every_page_says_that_hl7_crosses_the_network_in_plain_text(laboratory: Laboratory, tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, str(laboratory.database.url), SITES)
+    exposed = settings.lims[0].model_copy(update={"host": "lims.example", "insecure_allow": True})
+
+    def said(lims: LimsPeer) -> bool:
+        app = create_app(laboratory.database, settings.model_copy(update={"lims": (lims,)}), tmp_path / "pictures")
+
+        async def ask() -> bool:
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
+                pages = [(await client.get(path)).text for path in ("/", "/slides", "/cases", "/nowhere")]
+            return all("Not encrypted:" in page and "lims-a" in page for page in pages)
+
+        return asyncio.run(ask())
+
+    assert said(exposed)
+    assert not said(settings.lims[0])

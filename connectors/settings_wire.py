@@ -1,0 +1,100 @@
+"""Settings of one MLLP wire: its address, its certificates, how much a peer may ask of it and how it is answered."""
+
+import ipaddress
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[timedelta, Field(gt=timedelta(0))]
+
+
+class FrozenSettings(BaseModel):
+    """A part of the settings: read once, never changed, and nothing that it does not know."""
+
+    # What was said may be a secret, so no error repeats it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Wire(FrozenSettings):
+    """Where HL7 goes over TCP, and who is believed there; plain text stays on this machine unless it is asked for."""
+
+    host: str = "127.0.0.1"
+    ca_file: Path | None = None
+    """Whose certificates are believed, and nobody else's."""
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    insecure_allow: bool = False
+    """Whether patient data may cross the network in plain text: the page and ``doctor`` say so all the time."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken."""
+        return self.ca_file is not None or self.certificate_file is not None
+
+    @property
+    def exposed(self) -> bool:
+        """Whether plain text leaves this machine."""
+        return not self.secure and not is_loopback(self.host)
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> "Wire":
+        if (self.certificate_file is None) != (self.key_file is None):
+            message = "certificate_file and key_file belong together: set both or none"
+            raise ValueError(message)
+        return self
+
+
+class PeerWire(Wire):
+    """How a LIMS is reached that we tell something."""
+
+    port: Port = 2576
+    certificate_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """The name that its certificate must hold, where that is not ``host``."""
+
+    @model_validator(mode="after")
+    def _is_believed_by_somebody(self) -> "PeerWire":
+        if self.certificate_file is not None and self.ca_file is None:
+            message = "ca_file must be set beside certificate_file: it says whose word for the LIMS is believed"
+            raise ValueError(message)
+        if self.certificate_name is not None and self.ca_file is None:
+            message = "certificate_name can't be used without ca_file: nobody shows a certificate"
+            raise ValueError(message)
+        _exposed_on_purpose(self)
+        return self
+
+
+class DoorWire(Wire):
+    """How a door for HL7 is opened."""
+
+    port: Port = 2575
+    at_gateway: bool = False
+    """A gateway opens this port; here is only said how what it hands on is to be read."""
+
+    @model_validator(mode="after")
+    def _shows_a_certificate(self) -> "DoorWire":
+        if self.ca_file is not None and self.certificate_file is None:
+            message = "ca_file can't be used without certificate_file and key_file: a door with TLS shows its own first"
+            raise ValueError(message)
+        if not self.at_gateway:
+            _exposed_on_purpose(self)
+        return self
+
+
+def _exposed_on_purpose(wire: Wire) -> None:
+    if wire.exposed and not wire.insecure_allow:
+        message = (
+            f"host {wire.host} is not this machine, and HL7 in plain text shows patients to the network: set "
+            "certificate_file, key_file and ca_file, or insecure_allow = true"
+        )
+        raise ValueError(message)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine and nobody else's."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
