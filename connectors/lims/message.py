@@ -68,15 +68,7 @@ class Field:
 
         ``None`` when nothing is said, ``DELETED`` when the sender wrote ``""`` for it or the whole field.
         """
-        delimiters, one = self.notation.delimiters, self.raw
-        for separator, number in ((delimiters.component, component), (delimiters.subcomponent, subcomponent)):
-            if one.strip() == _EXPLICIT_NULL:
-                return DELETED
-            parts = one.split(separator, number)
-            one = parts[number - 1] if number <= len(parts) else ""
-        if one.strip() == _EXPLICIT_NULL:
-            return DELETED
-        return unescape(one, self.notation).strip() or None
+        return _said(self.raw, self.notation, component, subcomponent)
 
     def stated(self, component: int = 1, subcomponent: int = 1) -> str:
         """Return the value where not saying it and deleting it come to the same: an empty text."""
@@ -113,11 +105,14 @@ class Segment:
 
     def value(self, number: int, component: int = 1, subcomponent: int = 1) -> str | None:
         """Return one subcomponent of the field's first repetition; see ``Field.value``."""
-        return self.field(number).value(component, subcomponent)
+        text = self.raw(number)
+        if not text:
+            return None
+        return _said(_part(text, self.notation.delimiters.repetition, 1), self.notation, component, subcomponent)
 
     def stated(self, number: int, component: int = 1, subcomponent: int = 1) -> str:
         """Return one subcomponent of the field's first repetition; see ``Field.stated``."""
-        return self.field(number).stated(component, subcomponent)
+        return self.value(number, component, subcomponent) or ""
 
 
 @dataclass(frozen=True)
@@ -179,6 +174,8 @@ class Message:
 
     def _beyond_limits(self) -> str:
         """Return a sentence when the message has more parts than anything a laboratory sends."""
+        if self._surely_within_limits():
+            return ""
         lines, used = _lines(self.raw.decode("latin-1")), self.header.delimiters
         if len(lines) > self.limits.segments:
             return f"The message has {len(lines)} segments; {self.limits.segments} are allowed."
@@ -196,6 +193,45 @@ class Message:
                     f"{self.limits.parts_a_segment} are allowed."
                 )
         return ""
+
+    def _surely_within_limits(self) -> bool:
+        """Whether the whole message has no more of anything than one segment may have: most do not."""
+        used, limits, count = self.header.delimiters, self.limits, self.raw.count
+        parts = (used.repetition, used.component, used.subcomponent)
+        return (
+            count(b"\r") + count(b"\n") < limits.segments
+            and count(_byte(used.field)) <= limits.fields_a_segment
+            and sum(count(_byte(mark)) for mark in parts) <= limits.parts_a_segment
+            and count(b"MSH" + _byte(used.field)) == 1
+        )
+
+
+def _byte(delimiter: str) -> bytes:
+    # MSH-2 is read as Latin-1, one byte a character.
+    return delimiter.encode("latin-1")
+
+
+def _said(text: str, notation: Notation, component: int, subcomponent: int) -> str | None:
+    """Return what ``Field.value`` promises of one repetition; most fields of most messages are empty."""
+    quoted = '"' in text
+    if quoted and text.strip() == _EXPLICIT_NULL:
+        return DELETED
+    for separator, number in (
+        (notation.delimiters.component, component),
+        (notation.delimiters.subcomponent, subcomponent),
+    ):
+        text = _part(text, separator, number)
+        if quoted and text.strip() == _EXPLICIT_NULL:
+            return DELETED
+    return unescape(text, notation).strip() or None
+
+
+def _part(text: str, separator: str, number: int) -> str:
+    """Return one of the parts that the separator makes, counted from one."""
+    if separator not in text:
+        return text if number == 1 else ""
+    parts = text.split(separator, number)
+    return parts[number - 1] if number <= len(parts) else ""
 
 
 def unescape(text: str, notation: Notation) -> str:
