@@ -53,11 +53,23 @@ class SimulatedLims:
     ----------
     port
         The port it listens on, from the start on.
+
+    Parameters
+    ----------
+    answer
+        Returns the answer to a message that is to be accepted, empty for none; a plain ACK where this is not given.
     """
 
-    def __init__(self, *behaviours: Behaviour, port: int = 0, slow_seconds: float = 2.0) -> None:
+    def __init__(
+        self,
+        *behaviours: Behaviour,
+        port: int = 0,
+        slow_seconds: float = 2.0,
+        answer: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         self.port = port
         self._behaviours: Sequence[Behaviour] = behaviours or ("AA",)
+        self._answer = answer
         self._slow_seconds = slow_seconds
         self._heard: list[bytes] = []
         self._lock = threading.Condition()
@@ -140,8 +152,13 @@ class SimulatedLims:
             self._stopping.wait(self._slow_seconds)
         if behaviour in {"silent", "close"}:
             return behaviour == "silent"
-        connection.sendall(frame(_answer(found, "AA" if behaviour == "slow" else behaviour)))
+        answer = self._answer_to(found, "AA" if behaviour == "slow" else behaviour)
+        if answer:
+            connection.sendall(frame(answer))
         return True
+
+    def _answer_to(self, message: bytes, code: str) -> bytes:
+        return self._answer(message) if self._answer and code == "AA" else _answer(message, code)
 
 
 def _answer(message: bytes, code: str) -> bytes:
