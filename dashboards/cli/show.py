@@ -1,6 +1,6 @@
 """The command ``show``: one scan's story, or where one case stands."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias
@@ -14,6 +14,7 @@ from dashboards.cli.rows import print_rows, row_as_json
 from dashboards.web.words import took, zone_name
 from flows.actions import Desk, scan_or_case_named
 from flows.standing import case_page, timeline
+from flows.standing.assets import Asset, assets_of_case
 from flows.standing.cases import CasePage
 from flows.standing.timeline import Timeline
 from models.tables.books import History
@@ -43,12 +44,13 @@ def show(
             kind, subject_id = scan_or_case_named(session, name)
             story = timeline(session, subject_id) if kind == "scan" else None
             page = case_page(session, subject_id) if kind == "case" else None
+            assets = assets_of_case(session, subject_id) if kind == "case" else ()
         if story is not None and as_json:
             print_json(_story_as_json(story))
         elif story is not None:
             _print_story(story, _zone(desk, story.row.site))
         elif page is not None and as_json:
-            print_json(_page_as_json(page))
+            print_json(page_as_json(page, assets))
         elif page is not None:
             _print_page(page, _zone(desk, page.line.site))
 
@@ -144,7 +146,13 @@ def _story_as_json(story: Timeline) -> dict[str, Any]:
     }
 
 
-def _page_as_json(page: CasePage) -> dict[str, Any]:
+def page_as_json(page: CasePage, assets: Sequence[Asset]) -> dict[str, Any]:
+    """Return where a case stands, as machines read it."""
     changes = [{name: getattr(one, name) for name in _OF_A_CHANGE} for one in page.changes]
-    line = asdict(page.line)
-    return {**line, "rows": [row_as_json(row) for row in page.rows], "changes": changes, "released": page.released}
+    return {
+        **asdict(page.line),
+        "rows": [row_as_json(row) for row in page.rows],
+        "assets": [asdict(one) for one in assets],
+        "changes": changes,
+        "released": page.released,
+    }

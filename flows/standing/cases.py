@@ -59,6 +59,8 @@ class CaseLine:
     completeness: str
     is_closed: bool
     reader: Reader | None
+    report: str = "none"
+    round: int = 1
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,8 @@ def _lines(session: Session, cases: Sequence[Case]) -> list[CaseLine]:
             ),
             is_closed=case.expected_closed_at is not None,
             reader=readers.get(case.id),
+            report=case.report,
+            round=case.round,
         )
         for case in cases
     ]
