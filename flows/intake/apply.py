@@ -12,7 +12,7 @@ from connectors.lims.message import Message
 from connectors.lims.reading import read
 from connectors.wiring import Lab
 from flows import cases, ledger
-from flows.archive_upload.step import reject_edition
+from flows.archive_upload.correcting import correct_archived
 from flows.barcode_matching.step import order_key
 from flows.books import Cause, Subject, clear_alert, raise_alert, record
 from flows.changes import CANCELLED_WITH_ITS_SLIDE, change_scan, is_leaving, lock_scan
@@ -32,8 +32,8 @@ from models.database import database_now
 from models.errors import RejectedError
 from models.events.envelope import Event, parse
 from models.events.kinds import Hl7Part, Hl7Received
-from models.facets import Outcome, Quality, Storage
-from models.scan_fold import EditionRaised, Ended, QualityJudged, Resumed, fold
+from models.facets import Outcome, Quality
+from models.scan_fold import Ended, QualityJudged, Resumed, fold
 from models.statements import MessageStated, OrderStated
 from models.tables.books import Fact, InboxMessage
 from models.tables.case import Block, Slide, Specimen
@@ -238,7 +238,7 @@ def _consequences(lab: Lab, session: Session, projected: cases.Projected, was: _
     for key in sorted({order_key(slide.container_identifier) for slide in new}):
         ledger.wake(session, THE_LIMS, key)
     if was.identity_digest not in ("", case.identity_digest):
-        _correct_archived(lab, session, case.id, cause)
+        correct_archived(lab, session, case.id, cause)
     if (case.lane, case.due_at) != (was.lane, was.due_at):
         theirs = session.scalars(_SCANS_AND_READS_OF_CASE, {"of_case": case.id}).all()
         ledger.reprioritise(session, theirs, case.lane, case.due_at)
@@ -280,18 +280,6 @@ def _why_of_quality(session: Session, scan: Scan) -> str | None:
     )
     judged = [QualityJudged.model_validate(body) for body in bodies]
     return fold(judged).reason if scan.quality != Quality.PASS else None
-
-
-def _correct_archived(lab: Lab, session: Session, case_id: str, cause: Cause) -> None:
-    """Have archived objects that name another patient or case hidden, and made again under the next edition.
-
-    What is on its way is compared when it is proven.
-    """
-    proven = (Scan.case_id == case_id, Scan.outcome == Outcome.ACTIVE, Scan.storage == Storage.PROVEN)
-    for scan_id in session.scalars(select(Scan.id).where(*proven).order_by(Scan.id)).all():
-        scan = lock_scan(session, scan_id)
-        reject_edition(session, scan, scan.edition)
-        change_scan(session, lab.settings, scan, [EditionRaised()], cause)
 
 
 def _active_scans(session: Session, slide_id: str) -> list[str]:
