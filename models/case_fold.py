@@ -1,21 +1,69 @@
 """A case is a fold of what was said about it: any order of arrival ends the same.
 
-Facts are sorted by (effective time, MSH-13, register before change before cancel, digest); a field that a
-message does not state leaves what an earlier one stated. A person's word outranks every machine's.
+Facts are sorted by (effective time, MSH-13, register before change before cancel before what is said of the report,
+digest); a field that a message does not state leaves what an earlier one stated. A person's word outranks every
+machine's.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
-from models.facets import LANE_OF_PRIORITY, Lane, Route
-from models.statements import BlockStated, Coded, Frozen, OrderStated, PatientStated, SlideStated, SpecimenStated
+from models.case_containers import (
+    BlockState,
+    Container,
+    Containers,
+    SlideState,
+    SpecimenState,
+    meant,
+    stated,
+    with_stubs,
+)
+from models.facets import LANE_OF_PRIORITY, Lane
+from models.round_fold import Round, came_late, ended, reported, settled
+from models.statements import (
+    CaseUpdateStated,
+    Frozen,
+    Identifier,
+    ImagesStated,
+    OrderStated,
+    PatientStated,
+    ReaderStated,
+    ReportPart,
+    ReportStated,
+)
+from models.work_fold import (
+    WorkAnswered,
+    WorkCancelled,
+    WorkDoneFact,
+    WorkFact,
+    WorkOrdered,
+    WorkOrderState,
+    number_of,
+    worked,
+)
 
-RANK_OF_CONTROL = {"register": 0, "change": 1, "cancel": 2}
+__all__ = [
+    "BlockState",
+    "CaseReleased",
+    "CaseState",
+    "Container",
+    "ImagesFact",
+    "OrderFact",
+    "PatientFact",
+    "ReportFact",
+    "SlideState",
+    "SpecimenState",
+    "Told",
+    "UpdateFact",
+    "fold",
+]
 
-Container = tuple[str, str]
-"""Issuer and container identifier: only the two together name a container."""
+RANK_OF_CONTROL = {"register": 0, "change": 1, "replace": 1, "cancel": 2}
+# A slide that is ordered at the very moment of a report belongs to what was reported.
+_AFTER_ORDERS = 3
 
 
 class OrderFact(Frozen):
@@ -35,11 +83,32 @@ class CaseReleased(Frozen):
     """A person lets the case be read although slides are missing."""
 
 
+class ReportFact(Frozen):
+    """What one message says about the case's report."""
+
+    report: ReportStated
+
+
+class UpdateFact(Frozen):
+    """What one message says became of the case elsewhere."""
+
+    update: CaseUpdateStated
+
+
+class ImagesFact(Frozen):
+    """What an image manager says about the images of one slide of the case."""
+
+    images: ImagesStated
+
+
+CaseFact = OrderFact | CaseReleased | ReportFact | UpdateFact | ImagesFact | WorkFact
+
+
 @dataclass(frozen=True)
 class Told:
     """A case fact with what decides its place in the order of telling."""
 
-    fact: OrderFact | CaseReleased
+    fact: CaseFact
     effective_at: datetime
     received_at: datetime
     digest: str
@@ -52,45 +121,21 @@ class Told:
         return (self.effective_at, -1 if self.sequence_number is None else self.sequence_number, rank, self.digest)
 
 
-def _rank(fact: OrderFact | CaseReleased) -> int:
+def _rank(fact: CaseFact) -> int:
     if isinstance(fact, CaseReleased):
         return 0
-    return RANK_OF_CONTROL["cancel" if fact.order.cancelled else fact.order.control]
-
-
-@dataclass(frozen=True)
-class SpecimenState:
-    """A specimen as last stated."""
-
-    specimen_type: Coded | None = None
-    anatomic_site: Coded | None = None
-    laterality: Coded | None = None
-    received_at: datetime | None = None
-    cancelled: bool = False
-
-
-@dataclass(frozen=True)
-class BlockState:
-    """A block as last stated, and what it was taken from."""
-
-    parents: tuple[str, ...] = ()
-    cancelled: bool = False
-
-
-@dataclass(frozen=True)
-class SlideState:
-    """A slide as last stated, and what it was cut from."""
-
-    parents: tuple[str, ...] = ()
-    stains: tuple[Coded, ...] = ()
-    stain_text: str | None = None
-    route: str = Route.SCAN
-    cancelled: bool = False
+    if isinstance(fact, OrderFact):
+        return RANK_OF_CONTROL["cancel" if fact.order.cancelled else fact.order.control]
+    return _AFTER_ORDERS
 
 
 @dataclass(frozen=True)
 class CaseState:
-    """Everything that the facts say about a case."""
+    """Everything that the facts say about a case; ``patient_id`` is whom its orders name, merges and moves aside.
+
+    ``set_closed`` is the laboratory's word that no more slides come, as long as none came after it. ``images`` are what
+    image managers said of slides, whether an order names them or not.
+    """
 
     accession_number: str = ""
     issuer: str = ""
@@ -98,6 +143,7 @@ class CaseState:
     patient_id: str | None = None
     placer_order_numbers: frozenset[str] = frozenset()
     filler_order_numbers: frozenset[str] = frozenset()
+    visits: frozenset[Identifier] = frozenset()
     subspecialty: str | None = None
     study_instance_uid: str | None = None
     lane: int = Lane.ROUTINE
@@ -106,9 +152,32 @@ class CaseState:
     released: bool = False
     registered_at: datetime | None = None
     orders_changed_at: datetime | None = None
-    specimens: dict[Container, SpecimenState] = field(default_factory=dict)
-    blocks: dict[Container, BlockState] = field(default_factory=dict)
-    slides: dict[Container, SlideState] = field(default_factory=dict)
+    set_closed: bool = False
+    reader: ReaderStated | None = None
+    round: Round = field(default_factory=Round)
+    below: Containers = field(default_factory=Containers)
+    images: dict[Container, ImagesStated] = field(default_factory=dict)
+    work_orders: dict[str, WorkOrderState] = field(default_factory=dict)
+
+    @property
+    def specimens(self) -> dict[Container, SpecimenState]:
+        """The specimens of the case."""
+        return self.below.specimens
+
+    @property
+    def blocks(self) -> dict[Container, BlockState]:
+        """The blocks of the case."""
+        return self.below.blocks
+
+    @property
+    def slides(self) -> dict[Container, SlideState]:
+        """The slides of the case."""
+        return self.below.slides
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether any order has named the case: before that, what was said of it only waits."""
+        return self.registered_at is not None
 
     @property
     def identity_digest(self) -> str:
@@ -121,12 +190,52 @@ def fold(told: Iterable[Told]) -> CaseState:
     """Return what these facts make of a case, in whatever order they are given."""
     state = CaseState()
     for one in sorted(told, key=lambda one: one.place):
-        if isinstance(one.fact, CaseReleased):
-            state = replace(state, released=True)
-            continue
-        state = _ordered(_stamped(state, one), one.fact)
+        state = _RULES[type(one.fact)](state, one)
+        if state.is_ordered:
+            count = frozenset(name for (_, name), known in state.specimens.items() if not known.cancelled)
+            state = replace(state, round=settled(state.round, count, one.effective_at))
+    return _finished(state)
+
+
+def _finished(state: CaseState) -> CaseState:
+    """Return the state with what only the whole story decides."""
+    below = with_stubs(state.below)
+    images = {meant(below.slides, *key): said for key, said in state.images.items()}
     # Who released a case did not mean one that the LIMS cancels; ordered again, it is as they left it.
-    return _with_stubs(replace(state, released=state.released and not state.cancelled))
+    return replace(state, below=below, images=images, released=state.released and not state.cancelled)
+
+
+def _released(state: CaseState, _told: Told) -> CaseState:
+    return replace(state, released=True)
+
+
+def _ordered(state: CaseState, told: Told) -> CaseState:
+    fact = told.fact
+    assert isinstance(fact, OrderFact)  # noqa: S101 - the table of rules gives it no other
+    order = fact.order
+    state = replace(
+        _stamped(state, told),
+        accession_number=order.accession_number,
+        issuer=order.issuer,
+        site_id=order.site,
+        patient_id=fact.patient_id or state.patient_id,
+        placer_order_numbers=state.placer_order_numbers | set(order.placer_order_numbers),
+        filler_order_numbers=state.filler_order_numbers | set(order.filler_order_numbers),
+        visits=state.visits | ({order.visit} if order.visit else frozenset()),
+        subspecialty=order.subspecialty or state.subspecialty,
+        study_instance_uid=order.study_instance_uid or state.study_instance_uid,
+        lane=LANE_OF_PRIORITY[order.priority] if order.priority else state.lane,
+        due_at=order.due.at if order.due else state.due_at,
+        reader=ReaderStated(id=order.reader_stated) if order.reader_stated else state.reader,
+    )
+    if order.control == "cancel" and not order.cancelled:
+        return replace(state, cancelled=True)
+    cancelled = state.cancelled and order.control not in ("register", "replace")
+    below = stated(state.below, order)
+    came = below.to_report - state.below.to_report
+    if not came:
+        return replace(state, cancelled=cancelled, below=below)
+    return replace(state, cancelled=cancelled, below=below, set_closed=False, round=came_late(state.round))
 
 
 def _stamped(state: CaseState, told: Told) -> CaseState:
@@ -136,92 +245,46 @@ def _stamped(state: CaseState, told: Told) -> CaseState:
     return replace(state, registered_at=first, orders_changed_at=last)
 
 
-def _ordered(state: CaseState, fact: OrderFact) -> CaseState:
-    order = fact.order
-    state = replace(
+def _reported(state: CaseState, told: Told) -> CaseState:
+    assert isinstance(told.fact, ReportFact)  # noqa: S101 - as above
+    return replace(state, round=reported(state.round, told.fact.report.parts))
+
+
+def _updated(state: CaseState, told: Told) -> CaseState:
+    assert isinstance(told.fact, UpdateFact)  # noqa: S101 - as above
+    update = told.fact.update
+    round_ = reported(state.round, (ReportPart(status=update.report),)) if update.report else state.round
+    # Dissection is done before anything is cut: it closes a set that there is.
+    closes = update.set_closed or (update.grossed and bool(state.slides))
+    return replace(
         state,
-        accession_number=order.accession_number,
-        issuer=order.issuer,
-        site_id=order.site,
-        patient_id=fact.patient_id or state.patient_id,
-        placer_order_numbers=state.placer_order_numbers | set(order.placer_order_numbers),
-        filler_order_numbers=state.filler_order_numbers | set(order.filler_order_numbers),
-        subspecialty=order.subspecialty or state.subspecialty,
-        study_instance_uid=order.study_instance_uid or state.study_instance_uid,
-        lane=LANE_OF_PRIORITY[order.priority] if order.priority else state.lane,
-        due_at=order.due.at if order.due else state.due_at,
-    )
-    if order.control == "cancel" and not order.cancelled:
-        return replace(state, cancelled=True)
-    if order.control == "register":
-        state = replace(state, cancelled=False)
-    return _containers(state, order)
-
-
-def _containers(state: CaseState, order: OrderStated) -> CaseState:
-    specimens, blocks, slides = dict(state.specimens), dict(state.blocks), dict(state.slides)
-    back = order.control == "register"
-    for specimen in order.specimens:
-        key = (specimen.issuer, specimen.container_identifier)
-        specimens[key] = _specimen(specimens.get(key, SpecimenState()), specimen, back=back)
-    for block in order.blocks:
-        key = (block.issuer, block.container_identifier)
-        blocks[key] = _block(blocks.get(key, BlockState()), block, back=back)
-    for slide in order.slides:
-        key = (slide.issuer, slide.container_identifier)
-        slides[key] = _slide(slides.get(key, SlideState()), slide, back=back)
-    for identifier in order.cancelled:
-        key = _meant((*specimens, *blocks, *slides), order.issuer, identifier)
-        if key in specimens:
-            specimens[key] = replace(specimens[key], cancelled=True)
-        elif key in blocks:
-            blocks[key] = replace(blocks[key], cancelled=True)
-        else:
-            # A cancel may come before the order it cancels: it makes the slide, cancelled.
-            slides[key] = replace(slides.get(key, SlideState()), cancelled=True)
-    return replace(state, specimens=specimens, blocks=blocks, slides=slides)
-
-
-def _meant(known: Iterable[Container], issuer: str, identifier: str) -> Container:
-    """Return which container a cancel names: the message's issuer's, else the case's only one that is called so."""
-    called_so = {key for key in known if key[1] == identifier}
-    if (issuer, identifier) in called_so or len(called_so) != 1:
-        return issuer, identifier
-    return called_so.pop()
-
-
-def _specimen(known: SpecimenState, stated: SpecimenStated, *, back: bool) -> SpecimenState:
-    return SpecimenState(
-        specimen_type=stated.specimen_type or known.specimen_type,
-        anatomic_site=stated.anatomic_site or known.anatomic_site,
-        laterality=stated.laterality or known.laterality,
-        received_at=stated.received_at.at if stated.received_at else known.received_at,
-        cancelled=known.cancelled and not back,
+        round=ended(round_) if update.ended else round_,
+        reader=update.reader or state.reader,
+        set_closed=state.set_closed or closes,
     )
 
 
-def _block(known: BlockState, stated: BlockStated, *, back: bool) -> BlockState:
-    return BlockState(parents=stated.parents or known.parents, cancelled=known.cancelled and not back)
+def _imaged(state: CaseState, told: Told) -> CaseState:
+    assert isinstance(told.fact, ImagesFact)  # noqa: S101 - as above
+    images = told.fact.images
+    return replace(state, images={**state.images, (images.issuer, images.container_identifier): images})
 
 
-def _slide(known: SlideState, stated: SlideStated, *, back: bool) -> SlideState:
-    return SlideState(
-        parents=stated.parents or known.parents,
-        stains=stated.stains or known.stains,
-        stain_text=stated.stain_text or known.stain_text,
-        route=stated.route or known.route,
-        cancelled=known.cancelled and not back,
-    )
+def _worked(state: CaseState, told: Told) -> CaseState:
+    fact: Any = told.fact
+    number = number_of(fact)
+    known = state.work_orders.get(number, WorkOrderState())
+    return replace(state, work_orders={**state.work_orders, number: worked(known, fact)})
 
 
-def _with_stubs(state: CaseState) -> CaseState:
-    """Give every named but never registered parent a stub, as DPOW expects of a workflow manager."""
-    specimens, blocks = dict(state.specimens), dict(state.blocks)
-    for (issuer, _), slide in state.slides.items():
-        for parent in slide.parents:
-            if (issuer, parent) not in specimens:
-                blocks.setdefault((issuer, parent), BlockState())
-    for (issuer, _), block in blocks.items():
-        for parent in block.parents:
-            specimens.setdefault((issuer, parent), SpecimenState())
-    return replace(state, specimens=specimens, blocks=blocks)
+_RULES: dict[type, Callable[[CaseState, Told], CaseState]] = {
+    OrderFact: _ordered,
+    CaseReleased: _released,
+    ReportFact: _reported,
+    UpdateFact: _updated,
+    ImagesFact: _imaged,
+    WorkOrdered: _worked,
+    WorkAnswered: _worked,
+    WorkCancelled: _worked,
+    WorkDoneFact: _worked,
+}

@@ -22,8 +22,8 @@ def _in_utc(at: datetime) -> datetime:
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
 """An aware moment, held in UTC."""
 
-Control = Literal["register", "change", "cancel"]
-"""ORC-1 as Coverslip understands it: NW, XO and CA."""
+Control = Literal["register", "change", "replace", "cancel"]
+"""ORC-1 as Coverslip understands it: NW, XO, RP (with RU, RQ and RO) and CA."""
 
 Priority = Literal["intra-operative", "urgent", "routine"]
 """The three lanes of the laboratory, most urgent first."""
@@ -255,3 +255,9 @@ class MessageStated(Frozen):
     images: ImagesStated | None = None
     work_done: WorkDone | None = None
     problems: tuple[str, ...] = ()
+
+    @property
+    def acts(self) -> bool:
+        """Whether the message states anything that Coverslip acts on."""
+        said = (self.patient, self.order, self.report, self.case_update, self.images, self.work_done)
+        return bool(self.merges or self.moves) or any(part is not None for part in said)
