@@ -20,6 +20,7 @@ from flows.claims import Claim, LostClaimError, NewStep, Wait, Wanted
 from models.base import table_of
 from models.database import database_now, insert_unless_there
 from models.facets import OPEN_STEP_STATES, StepState
+from models.many_rows import insert_many
 from models.tables.step import Slot, Step
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Wait",
     "Wanted",
     "add",
+    "add_for_each",
     "claim",
     "end_open",
     "finish",
@@ -312,6 +314,12 @@ def add(session: Session, steps: Iterable[NewStep]) -> None:
     now = database_now(session)
     rows = [_row(step, now, step.generation) for step in steps]
     insert_unless_there(session, Step, rows)
+
+
+def add_for_each(session: Session, step: NewStep, subject_ids: Iterable[str]) -> None:
+    """Add a step like this one for each of many subjects, in this order, as ``add`` does with one."""
+    alike = _row(step, database_now(session), step.generation)
+    insert_many(session, _STEP, alike, [{"subject_id": subject_id} for subject_id in subject_ids])
 
 
 def end_open(session: Session, subject_id: str, kinds: Sequence[str], state: StepState) -> int:

@@ -1,11 +1,10 @@
 """Our own ids: the same for the same thing, and telling nobody anything about it."""
 
-import hashlib
 import hmac
 from collections.abc import Iterable
 from typing import Final
 
-from models.uid import framed, uuid_of
+from models.uid import framed, uuid_text
 
 _SHORTEST_KEY: Final = 16
 """128 bits: below that the numbers of a laboratory could be tried out one by one."""
@@ -45,4 +44,4 @@ class OpaqueIds:
         return self._named("scan", site, *ordered)
 
     def _named(self, *parts: str) -> str:
-        return str(uuid_of(hmac.digest(self._key, framed(parts), hashlib.sha256)))
+        return uuid_text(hmac.digest(self._key, framed(parts), "sha256"))

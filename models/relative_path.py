@@ -30,7 +30,8 @@ def name_fault(raw: bytes) -> str | None:
         return f"lies {len(parts)} folders deep, at most {MOST_PARTS} are taken"
     if _DRIVE_OR_SHARE.match(path) or any(part in {"", ".", ".."} for part in parts):
         return "leads out of the folder"
-    if not all(is_visible(letter) for letter in path):
+    # Whatever of ASCII can be printed can be seen: most paths need no look at each letter.
+    if not (path.isascii() and path.isprintable()) and not all(is_visible(letter) for letter in path):
         return "holds characters that can't be seen"
     return None
 

@@ -27,15 +27,21 @@ def framed(parts: tuple[str, ...]) -> bytes:
     Each part is preceded by its length in bytes (8, big-endian), so ``("ab", "c")`` is not ``("a", "bc")``.
     """
     encoded = [part.encode() for part in parts]
-    return b"".join(len(part).to_bytes(8, "big") + part for part in encoded)
+    return b"".join([len(part).to_bytes(8, "big") + part for part in encoded])
+
+
+def uuid_text(digest: bytes) -> str:
+    """Return the first 128 bits of a digest as a version 8 UUID (RFC 9562 5.8: bits of our own making), with dashes."""
+    marked = bytearray(digest[:16])
+    marked[6] = marked[6] & 0x0F | 0x80  # the version
+    marked[8] = marked[8] & 0x3F | 0x80  # the variant
+    digits = marked.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def uuid_of(digest: bytes) -> UUID:
-    """Return the first 128 bits of a digest as a version 8 UUID (RFC 9562 5.8: bits of our own making)."""
-    number = int.from_bytes(digest[:16], "big")
-    number = (number & ~(0xF << 76)) | (0x8 << 76)
-    number = (number & ~(0x3 << 62)) | (0x2 << 62)
-    return UUID(int=number)
+    """Return the same as a value."""
+    return UUID(uuid_text(digest))
 
 
 def derive_uid(*parts: str) -> str:

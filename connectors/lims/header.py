@@ -5,6 +5,7 @@ Nothing here raises: whatever came can be kept, and ``problem`` says what is wro
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 BOM = b"\xef\xbb\xbf"
 
@@ -28,7 +29,12 @@ class Delimiters:
     subcomponent: str = "&"
 
 
-@dataclass(frozen=True, slots=True)
+# What nearly every sender uses.
+_USUAL = b"|^~\\&"
+_DEFAULTS = Delimiters()
+
+
+@dataclass(frozen=True)
 class Header:
     """MSH as bytes, and what is wrong with it.
 
@@ -43,7 +49,7 @@ class Header:
     """
 
     fields: tuple[bytes, ...] = ()
-    delimiters: Delimiters = Delimiters()
+    delimiters: Delimiters = _DEFAULTS
     problem: str = ""
     problem_field: int | None = None
 
@@ -57,7 +63,7 @@ class Header:
         parts = first.split(self.delimiters.component)
         return parts[component - 1].strip() if component <= len(parts) else ""
 
-    @property
+    @cached_property
     def message_type(self) -> str:
         """MSH-9 as ``OML^O33``; empty when it is not a message type at all.
 
@@ -89,15 +95,22 @@ def read_header(raw: bytes) -> Header:
 def _split(line: bytes) -> Header:
     """Return the header in one line that begins with MSH."""
     separator, characters = line[3:4], line[4:].split(line[3:4])[0] if line[3:4] else b""
+    delimiters = _delimiters(separator, characters)
+    if delimiters is None:
+        return Header(problem="MSH-1 and MSH-2 name no usable delimiters.", problem_field=2)
+    fields = (b"MSH", separator, *line[4:].split(separator))
+    return Header(fields, delimiters, *_problem(fields))
+
+
+def _delimiters(separator: bytes, characters: bytes) -> Delimiters | None:
+    if separator + characters == _USUAL:
+        return _DEFAULTS
     used = (separator + characters).decode("latin-1")
     if not separator or used[0].isalnum() or len(set(used)) < len(used) or len(characters) > len("^~\\&#"):
-        return Header(problem="MSH-1 and MSH-2 name no usable delimiters.", problem_field=2)
+        return None
     names = ("field", "component", "repetition", "escape", "subcomponent")
     # strict=False: a truncation character (#, HL7 2.7) may follow, and a short MSH-2 keeps the defaults.
-    delimiters = Delimiters(**dict(zip(names, used, strict=False)))
-    fields = (b"MSH", separator, *line[4:].split(separator))
-    problem, field = _problem(fields)
-    return Header(fields, delimiters, problem, field)
+    return Delimiters(**dict(zip(names, used, strict=False)))
 
 
 def _problem(fields: tuple[bytes, ...]) -> tuple[str, int | None]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -58,7 +59,10 @@ class Event:
     @property
     def origin(self) -> Origin:
         """Whom ``source`` names."""
-        return _origin(self.source)
+        return _origin(self.source) or _OUR_ORIGIN
+
+
+_OUR_ORIGIN: Final = Origin("coverslip")
 
 
 def source_of(site: str, kind: Literal["scanners", "lims"], name: str) -> str:
@@ -116,7 +120,7 @@ def parse(raw: bytes) -> Event:
     try:
         data = kind.model_validate(envelope.data)
     except ValidationError as error:
-        raise RejectedError(f"The event {kind.TYPE} is not as agreed: data.{_first(error)}.") from None
+        raise RejectedError(f"The event {kind.TYPE} is not as agreed: {_first(error, 'data')}.") from None
     return Event(id=envelope.id, source=envelope.source, time=envelope.time, data=data, subject=envelope.subject)
 
 
@@ -130,7 +134,7 @@ class _Envelope(BaseModel):
     time: At
     datacontenttype: Literal["application/json"]
     dataschema: str
-    data: dict[str, Any]
+    data: Any  # looked at by its own kind
     subject: OpaqueId | None = None
 
 
@@ -158,9 +162,10 @@ def _check(stated: Mapping[str, Any], kind: type[EventData]) -> _Envelope:
         envelope = _Envelope.model_validate(stated)
     except ValidationError as error:
         raise RejectedError(f"The event {kind.TYPE} is not as agreed: {_first(error)}.") from None
-    if not all(_is_extension(name, value) for name, value in (envelope.model_extra or {}).items()):
+    if envelope.model_extra and not all(_is_extension(name, value) for name, value in envelope.model_extra.items()):
         raise RejectedError(f"The event {kind.TYPE} has an attribute that CloudEvents does not allow.")
-    if not _SOURCE.fullmatch(envelope.source) or _origin(envelope.source).kind != kind.FROM:
+    origin = _origin(envelope.source)
+    if origin is None or origin.kind != kind.FROM:
         form = OURS if kind.FROM == "coverslip" else f"/SITE/{kind.FROM}/NAME"
         raise RejectedError(f"The event {kind.TYPE} must have the source {form}.")
     if kind.FROM == "coverslip" and envelope.subject is None:
@@ -168,10 +173,13 @@ def _check(stated: Mapping[str, Any], kind: type[EventData]) -> _Envelope:
     return envelope
 
 
-def _origin(source: str) -> Origin:
+@lru_cache(maxsize=1_024)  # a network's scanners and peers, again and again
+def _origin(source: str) -> Origin | None:
     found = _SOURCE.fullmatch(source)
-    if found is None or found["kind"] is None:
-        return Origin("coverslip")
+    if found is None:
+        return None
+    if found["kind"] is None:
+        return _OUR_ORIGIN
     return Origin("scanners" if found["kind"] == "scanners" else "lims", found["site"], found["name"])
 
 
@@ -181,11 +189,11 @@ def _is_extension(name: str, value: object) -> bool:
     return _EXTENSION.fullmatch(name) is not None and isinstance(value, bool | int)
 
 
-def _first(error: ValidationError) -> str:
+def _first(error: ValidationError, *within: str) -> str:
     """Return where an event is wrong, and how, without what it says there."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where} {first['msg'].removeprefix('Value error, ')}".strip()
+    where = ".".join(str(part) for part in (*within, *first["loc"]))
+    return f"{where} {first['msg'].removeprefix('Value error, ')}"
 
 
 def _too_large(kind: type[EventData], size: int) -> str:
