@@ -17,7 +17,7 @@ from connectors.lims.message import Message
 from connectors.lims.profile import Profile
 from connectors.lims.reading import read
 from connectors.settings import Settings
-from dashboards.cli.main import app
+from dashboards.cli.commands import application
 from flows.journey import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,7 +39,7 @@ def typed() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
         for line in re.findall(r"(?:^|[\s/'])coverslip ((?:--home \S+ )?[a-z].*)", code):
             words = re.sub(r"\"[^\"]*\"", "TEXT", line).split()
             words = words[2:] if words[0] == "--home" else words
-            command = tuple(words[: 2 if words[0] in {"audit", "kafka"} else 1])
+            command = tuple(words[: 2 if words[0] in {"audit", "hl7", "kafka"} else 1])
             yield command, tuple(word for word in words if word.startswith("--"))
 
 
@@ -49,7 +49,8 @@ def test_every_command_and_option_that_is_typed_exists() -> None:
         words[0] for words, _ in commands
     }
     for words, options in commands:
-        said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+        plain = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+        said = CliRunner().invoke(application(), [*words, "--help"], env=plain)
         assert said.exit_code == 0, words
         assert [option for option in options if option not in said.output] == [], words
 

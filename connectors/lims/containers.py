@@ -55,6 +55,12 @@ def checked(identifier: str, what: str, profile: Profile) -> str:
     return identifier
 
 
+def kind_by_shape(identifier: str, profile: Profile) -> ContainerKind:
+    """Return what a container is by how it is called: a slide unless a shape of the profile fits."""
+    fits = (kind for shape, kind in profile.identifier_shapes if re.search(shape, identifier))
+    return next(fits, "slide")
+
+
 def asset_of(container: Container, name: Named, profile: Profile, problems: list[str]) -> Asset:
     """Return the specimen, block or slide that the group describes."""
     read: dict[ContainerKind, Callable[[Container, Named, Profile, list[str]], Asset]] = {
@@ -80,8 +86,7 @@ def _kind(spm: Segment, name: Named, profile: Profile, problems: list[str]) -> C
         return profile.container_kinds[said]
     if said:
         problems.append("SPM-27 (container type) is a code we do not know: the shape of the identifier decided.")
-    fits = (kind for shape, kind in profile.identifier_shapes if re.search(shape, name.identifier))
-    return next(fits, "slide")
+    return kind_by_shape(name.identifier, profile)
 
 
 def _specimen(container: Container, name: Named, profile: Profile, problems: list[str]) -> SpecimenStated:

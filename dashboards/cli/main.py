@@ -4,45 +4,11 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated
 
-import typer
-from rich.console import Console
-from sqlalchemy.exc import OperationalError as DatabaseAwayError
-from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
-
-from dashboards.cli import audit, demo, doctor, kafka, people, processes, show
+from dashboards.cli.commands import application
 from models.errors import CoverslipError, TransientError
 
 _log = logging.getLogger(__name__)
-
-app = typer.Typer(
-    name="coverslip",
-    help="From a scanned slide and an HL7 order to an archived series and a case on the right pathologist's worklist.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-@app.callback()
-def coverslip(
-    home: Annotated[
-        Path | None, typer.Option(help="The state folder: settings, database, spool. [env: COVERSLIP_HOME; else var]")
-    ] = None,
-) -> None:
-    """Take the options of all commands; ``home_of`` reads them."""
-
-
-people.register(app)
-show.register(app)
-audit.register(app)
-kafka.register(app)
-processes.register(app)
-demo.register(app)
-doctor.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,25 +19,55 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # What is written holds patients' data: only its owner and their group may read it.
     os.umask(0o027)
     try:
-        app(arguments)
-    except TransientError as error:
-        # Processes try again by themselves; a command leaves that to the person.
-        sentence = str(error).removesuffix(": tried again later").rstrip(".")
-        _end(f"{sentence}; nothing was changed, so try again")
-    except CoverslipError as error:
-        _end(str(error))
-    except (ProgrammingError, DatabaseAwayError):
-        _end("the database has no tables, or older ones, or can't be reached: 'coverslip migrate' brings it up to date")
-    except SQLAlchemyError as error:
-        _end(f"the database could not do that ({type(error).__name__}): nothing was changed")
-    except OSError as error:
-        _end(f"a file can't be used ({error.strerror or type(error).__name__}): see 'coverslip doctor'")
+        application(_first_word(sys.argv[1:] if arguments is None else arguments))(arguments)
     except Exception as error:  # noqa: BLE001 - a person gets a sentence, whatever it was; the log has the place
         _log.debug("a command failed", exc_info=error)
-        _end(f"this failed by a fault of Coverslip's own ({type(error).__name__}): please report it")
+        _end(_sentence(error))
+
+
+def _first_word(arguments: Sequence[str]) -> str:
+    """Return the first word that is neither an option nor the folder that ``--home`` names."""
+    before = ("", *arguments)
+    return next((word for word, last in zip(arguments, before, strict=False) if _is_word(word, last)), "")
+
+
+def _is_word(word: str, last: str) -> bool:
+    return not word.startswith("-") and last != "--home"
+
+
+def _sentence(error: Exception) -> str:
+    match error:
+        case TransientError():
+            # Processes try again by themselves; a command leaves that to the person.
+            sentence = str(error).removesuffix(": tried again later").rstrip(".")
+            return f"{sentence}; nothing was changed, so try again"
+        case CoverslipError():
+            return str(error)
+        case OSError():
+            return f"a file can't be used ({error.strerror or type(error).__name__}): see 'coverslip doctor'"
+        case _:
+            return _of_the_database(error) or (
+                f"this failed by a fault of Coverslip's own ({type(error).__name__}): please report it"
+            )
+
+
+def _of_the_database(error: Exception) -> str:
+    """Return what a fault of the database means; empty for any other."""
+    # Takes a tenth of a second to import, which only who fails waits for.
+    from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
+
+    if isinstance(error, (ProgrammingError, OperationalError)):
+        return (
+            "the database has no tables, or older ones, or can't be reached: 'coverslip migrate' brings it up to date"
+        )
+    if isinstance(error, SQLAlchemyError):
+        return f"the database could not do that ({type(error).__name__}): nothing was changed"
+    return ""
 
 
 def _end(sentence: str) -> None:
+    from rich.console import Console
+
     # Not parsed as markup: a sentence may hold square brackets.
     Console(stderr=True, soft_wrap=True).print(f"coverslip: {sentence}", markup=False, highlight=False)
     sys.exit(1)

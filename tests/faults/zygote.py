@@ -158,8 +158,10 @@ def _be(asked: dict[str, Any]) -> NoReturn:
 
 def _load() -> None:
     """Load what the processes load when they start, the doors' page too."""
-    import dashboards.cli.main  # noqa: PLC0415 - only in the zygote itself
     import dashboards.doors  # noqa: F401, PLC0415 - as above
+    from dashboards.cli.commands import application  # noqa: PLC0415 - only in the zygote itself
+
+    application()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,43 @@
+"""All commands, as one application; and one group alone, for whoever is called often by scripts."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_ALONE = ("hl7",)
+"""Groups that wait for the imports of no other: these start in a fifth of the time."""
+
+
+def application(first_word: str = "") -> typer.Typer:
+    """Return what understands a command line that begins with this word; without one, all of them."""
+    app = typer.Typer(
+        name="coverslip",
+        help="From a scanned slide and an HL7 order to an archived series and a case on the right pathologist's "
+        "worklist.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(coverslip)
+    from dashboards.cli import hl7
+
+    if first_word not in _ALONE:
+        from dashboards.cli import audit, demo, doctor, kafka, people, processes, show
+
+        for group in (people, show, audit, kafka):
+            group.register(app)
+    hl7.register(app)
+    if first_word not in _ALONE:
+        for group in (processes, demo, doctor):
+            group.register(app)
+    return app
+
+
+def coverslip(
+    home: Annotated[
+        Path | None, typer.Option(help="The state folder: settings, database, spool. [env: COVERSLIP_HOME; else var]")
+    ] = None,
+) -> None:
+    """Take the options of all commands; ``home_of`` reads them."""

@@ -1,0 +1,13 @@
+"""The commands of HL7, for who connects a LIMS."""
+
+import typer
+
+from dashboards.cli import hl7_check, hl7_conformance
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group of commands."""
+    group = typer.Typer(help="Messages of a LIMS: check, send, hear, hand on.", no_args_is_help=True)
+    group.command(name="check")(hl7_check.check_command)
+    hl7_conformance.register(group)
+    app.add_typer(group, name="hl7")

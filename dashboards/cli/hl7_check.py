@@ -1,0 +1,125 @@
+"""The command ``hl7 check``: what would become of messages here, without storing or asking anything."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, BinaryIO, TypeAlias
+
+import typer
+
+from connectors.lims.check import Checked, Problem, check
+from connectors.lims.message_file import Piece, pieces
+from connectors.lims.profile import Profile
+from dashboards.cli.home import home_of
+
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for machines: one object a line.")]
+Files: TypeAlias = Annotated[
+    list[Path], typer.Argument(metavar="FILE", help="Files or folders of HL7; - for what comes in.")
+]
+WhichProfile: TypeAlias = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME|FILE", help="How messages are read.", show_default="plain")
+]
+OfPeer: TypeAlias = Annotated[
+    str | None, typer.Option("--peer", metavar="NAME", help="Read as the settings say for this peer's listener.")
+]
+
+# A door's settings name the site of its messages; here there are none, and no message is to blame for it.
+_SOME_SITE = "some-site"
+
+
+def check_command(
+    context: typer.Context, files: Files, profile: WhichProfile = None, peer: OfPeer = None, as_json: AsJson = False
+) -> None:
+    """Say what would become of messages here, and why; nothing is stored. 0 when all are accepted, else 1."""
+    if profile is not None and peer is not None:
+        raise typer.BadParameter("a peer's listener names its profile: give --profile or --peer", param_hint="--peer")
+    by = profile_for(context, profile, peer)
+    verdicts = []
+    for name, piece in _pieces_of(walked(files)):
+        checked = check(piece, by, datetime.now(UTC))
+        verdicts.append(checked.accepted)
+        if as_json:
+            print(json.dumps({"file": name, **asdict(checked)}, ensure_ascii=True))
+        else:
+            _print(name, checked)
+    refused = verdicts.count(False)
+    if not as_json:
+        print(f"{len(verdicts)} messages: {len(verdicts) - refused} accepted, {refused} not.")
+    if refused:
+        raise typer.Exit(1)
+
+
+def profile_for(context: typer.Context, profile: str | None, peer: str | None) -> Profile:
+    """Return the profile that a command was asked to read by."""
+    if peer is not None:
+        # Only who wants a listener's needs settings.
+        from connectors.settings import load
+        from flows.intake.profiles import profile_of
+
+        return profile_of(load(home_of(context)), peer)
+    if profile not in (None, "plain"):
+        raise typer.BadParameter("there is no such profile", param_hint="--profile")
+    return Profile(site=_SOME_SITE)
+
+
+@contextmanager
+def opened_file(file: Path) -> Iterator[BinaryIO]:
+    """Open what a person named; ``-`` is what comes in."""
+    if str(file) == "-":
+        yield sys.stdin.buffer
+        return
+    with file.open("rb") as stream:
+        yield stream
+
+
+def walked(files: Iterable[Path]) -> list[Path]:
+    """Return the files that a person named, and all those in and below the folders that they named."""
+    found: list[Path] = []
+    for file in files:
+        if str(file) != "-" and not file.exists():
+            raise typer.BadParameter(f"there is no file {file}", param_hint="FILE")
+        found += [one for one in sorted(file.rglob("*")) if one.is_file()] if file.is_dir() else [file]
+    return found
+
+
+def _pieces_of(files: Iterable[Path]) -> Iterator[tuple[str, Piece]]:
+    """Yield the messages of all files."""
+    for file in files:
+        try:
+            with opened_file(file) as stream:
+                for piece in pieces(stream):
+                    yield str(file), piece
+        except OSError as error:
+            yield str(file), Piece(b"", fault=f"The file can't be read ({error.strerror or type(error).__name__}).")
+
+
+def _print(name: str, checked: Checked) -> None:
+    # What needs drawing is imported only by who sees it.
+    from dashboards.cli.hl7_words import clean
+
+    verdict = "accepted" if checked.accepted else "NOT ACCEPTED"
+    answer = f"answered {checked.ack_code}" if checked.ack_code else "not answered"
+    print(clean(f"{name}: {verdict}, {answer}"))
+    known = (checked.type or "no type", f"version {checked.version or 'not said'}", checked.charset)
+    if checked.control_id or checked.type:
+        kept = f"{checked.segments_kept} of {checked.segments_in} segments kept"
+        print(clean(f"  {', '.join(filter(None, known))}; MSH-10 {checked.control_id or 'not said'}; {kept}"))
+    if checked.accession_numbers or checked.patient_id:
+        accession = ", ".join(checked.accession_numbers) or "none"
+        print(clean(f"  accession {accession}; patient {checked.patient_id or 'not said'}"))
+    for slide in checked.slides:
+        above = "".join(
+            f", {what} {value}" for what, value in (("block", slide.block), ("specimen", slide.specimen)) if value
+        )
+        stain = f", {' + '.join(slide.stain_meaning)}" if slide.stain_meaning else ""
+        print(clean(f"  slide {slide.container_identifier}{above}{stain}"))
+    for problem in checked.problems:
+        print(clean(f"  {_sentence(problem)}"))
+
+
+def _sentence(problem: Problem) -> str:
+    return f"{problem.severity} at {problem.place}: {problem.what} {problem.what_to_do}"

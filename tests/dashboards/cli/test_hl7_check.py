@@ -1,0 +1,81 @@
+"""``coverslip hl7 check``: one line for each message, an exit code, no settings, nothing stored."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dashboards.cli.main import main
+from tests.connectors.lims.hl7_files import ORDER, framed
+
+KEYS = {
+    *("file", "accepted", "ack_code", "type", "version", "charset", "control_id", "segments_in", "segments_kept"),
+    *("accession_numbers", "slides", "patient_id", "problems"),
+}
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(("hl7", *arguments))
+    written = capsys.readouterr()
+    return int(ended.value.code or 0), written.out, written.err
+
+
+def test_one_line_of_json_for_each_message_of_each_file_and_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "two.hl7").write_bytes(framed(ORDER, ORDER))
+    one = tmp_path / "one.hl7"
+    one.write_bytes(ORDER)
+    code, out, err = run(capsys, "check", "--json", str(one), str(tmp_path / "below"))
+    said = [json.loads(line) for line in out.splitlines()]
+    assert (code, err, len(said)) == (0, "", 3)
+    assert all(set(line) >= KEYS and line["accepted"] is True for line in said)
+    assert [line["file"] for line in said] == [str(one), *[str(tmp_path / "below" / "two.hl7")] * 2]
+    assert said[0]["slides"][0]["container_identifier"] == "26B0001-A1-1"
+
+
+def test_one_message_that_is_refused_ends_it_with_1_and_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mixed.hl7"
+    file.write_bytes(ORDER + ORDER.replace(b"|MSG1|", b"||"))
+    code, out, _ = run(capsys, "check", "--json", str(file))
+    first, second = map(json.loads, out.splitlines())
+    assert (code, first["accepted"], second["accepted"], second["ack_code"]) == (1, True, False, "AE")
+    assert [set(problem) for problem in second["problems"]] == [{"severity", "place", "what", "what_to_do"}]
+    code, out, _ = run(capsys, "check", str(file))
+    assert code == 1
+    assert "NOT ACCEPTED" in out
+    assert "MSH-10" in out
+    assert out.endswith("2 messages: 1 accepted, 1 not.\n")
+
+
+def test_wrong_usage_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "check")[0] == 2
+    assert run(capsys, "check", str(tmp_path / "nothing.hl7"))[0] == 2
+    file = tmp_path / "one.hl7"
+    file.write_bytes(ORDER)
+    assert run(capsys, "check", "--profile", "no-such-profile", str(file))[0] == 2
+
+
+def test_what_a_terminal_would_act_on_is_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "esc.hl7"
+    file.write_bytes(ORDER.replace(b"MSG1", b"MSG\x1b[2J1").replace(b"HE^", b"H\x1b]0;E^"))
+    _, out, _ = run(capsys, "check", str(file))
+    assert "\x1b" not in out
+
+
+def test_it_starts_without_the_engine_the_database_and_hl7apy_and_reads_what_comes_in() -> None:
+    program = (
+        "import sys\nfrom dashboards.cli.main import main\n"
+        "try:\n    main(['hl7', 'check', '--json', '-'])\nexcept SystemExit as ended:\n    code = ended.code\n"
+        "loaded = {'prefect', 'sqlalchemy', 'hl7apy', 'httpx', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(code or f'loaded: {loaded}' if loaded else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], input=ORDER, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)["file"] == "-"
