@@ -10,7 +10,10 @@ from models.base import Base, Digest, OpaqueId
 
 
 class Patient(Base):
-    """One patient as their identifiers say; two rows are never merged by a likeness."""
+    """One patient as their identifiers say; two rows are never merged by a likeness.
+
+    ``merged_into_id`` is whom a message last said that they are; both rows stay, and the alias is resolved on reading.
+    """
 
     __tablename__ = "patient"
 
@@ -20,6 +23,7 @@ class Patient(Base):
     birth_date: Mapped[date | None]
     sex: Mapped[str | None] = mapped_column(String(16))
     nhs_number_status: Mapped[str] = mapped_column(String(32), default="")
+    merged_into_id: Mapped[str | None] = mapped_column(OpaqueId, index=True)
 
 
 class Identifier(Base):
@@ -42,7 +46,11 @@ class Identifier(Base):
 
 
 class Case(Base):
-    """One laboratory request. Its row is the lock for everything below it."""
+    """One laboratory request. Its row is the lock for everything below it.
+
+    ``patient_id`` is the patient that stays when merges and moves are followed from ``named_patient_id``, whom its
+    orders name. ``reader_stated`` is who reads it as others say. A round is closed when ``round_closed_at`` is set.
+    """
 
     __tablename__ = "case"
     __table_args__ = (
@@ -58,6 +66,7 @@ class Case(Base):
     id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
     site_id: Mapped[str] = mapped_column(ForeignKey("site.id"))
     patient_id: Mapped[str | None] = mapped_column(ForeignKey("patient.id"), index=True)
+    named_patient_id: Mapped[str | None] = mapped_column(OpaqueId, index=True)
     subspecialty: Mapped[str | None] = mapped_column(String(64))
     study_instance_uid: Mapped[str | None] = mapped_column(String(64))
     lane: Mapped[int] = mapped_column(default=2)
@@ -68,6 +77,8 @@ class Case(Base):
     reading: Mapped[str] = mapped_column(String(16), default="none")
     report: Mapped[str] = mapped_column(String(16), default="none")
     round: Mapped[int] = mapped_column(default=1)
+    round_closed_at: Mapped[datetime | None]
+    reader_stated: Mapped[dict[str, Any] | None]
     registered_at: Mapped[datetime]
     orders_changed_at: Mapped[datetime]
     expected_closed_at: Mapped[datetime | None]
@@ -83,6 +94,24 @@ class CaseSite(Base):
     case_id: Mapped[str] = mapped_column(ForeignKey("case.id"), primary_key=True)
     role: Mapped[str] = mapped_column(String(16), primary_key=True)
     site_id: Mapped[str] = mapped_column(ForeignKey("site.id"), primary_key=True)
+
+
+class CaseVisit(Base):
+    """A visit that a case was requested in (PV1-19): when it moves to another patient, the case does."""
+
+    __tablename__ = "case_visit"
+
+    case_id: Mapped[str] = mapped_column(ForeignKey("case.id"), primary_key=True)
+    visit_id: Mapped[str] = mapped_column(OpaqueId, primary_key=True, index=True)
+
+
+class CasePatient(Base):
+    """A patient whom the move of a case's visit speaks of: when they are merged, the case is looked at again."""
+
+    __tablename__ = "case_patient"
+
+    case_id: Mapped[str] = mapped_column(ForeignKey("case.id"), primary_key=True)
+    patient_id: Mapped[str] = mapped_column(OpaqueId, primary_key=True, index=True)
 
 
 class Specimen(Base):
@@ -116,7 +145,10 @@ class Block(Base):
 
 
 class Slide(Base):
-    """One piece of glass, as the LIMS registered it."""
+    """One piece of glass, as the LIMS registered it.
+
+    ``images_elsewhere`` is what an image manager last said, if it did: it has images of the slide, or none are left.
+    """
 
     __tablename__ = "slide"
     __table_args__ = (
@@ -135,6 +167,10 @@ class Slide(Base):
     preferred_scan_id: Mapped[str | None] = mapped_column(
         ForeignKey("scan.id", use_alter=True, name="fk_slide_preferred_scan_id")
     )
+    images_elsewhere: Mapped[bool | None]
+    elsewhere_study_uid: Mapped[str | None] = mapped_column(String(64))
+    elsewhere_series_uid: Mapped[str | None] = mapped_column(String(64))
+    elsewhere_at: Mapped[datetime | None]
 
 
 class Derivation(Base):
