@@ -21,6 +21,8 @@ from models.errors import RefusedError
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Title = Annotated[str, Field(min_length=1, max_length=200)]
 Subspecialty = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,62}$")]
+Authority = Literal["coverslip", "lims", "pacs"]
+"""Who may say who reads a case."""
 
 
 def _zone(name: str) -> str:
@@ -84,6 +86,14 @@ class LimsPeer(PeerWire):
     application: str = "LIMS"
     facility: str = ""
     answer_within: Seconds = timedelta(seconds=10)
+    slides_as: Literal["OUL^R22", "OUL^R21"] = "OUL^R22"
+    """How it hears of slides: by specimen, or by the older result of an order."""
+    quality_as: Literal["OBX", "NTE"] = "OBX"
+    """Where it finds the verdict on a scan's quality, which has no home in DPOW."""
+    rescans_as_work: bool = False
+    """A scan that is to be made again is a work order (LAB-102) too."""
+    hears_reports: bool = False
+    """It is told where a report stands that others stated to us."""
 
 
 class Listener(DoorWire):
@@ -129,6 +139,16 @@ class SiteRules(FrozenSettings):
     """A slide without a scan is raised after so long."""
     person_wait: Seconds = timedelta(hours=4)
     """A wait for a person is raised after so long."""
+    work_wait: Seconds = timedelta(hours=72)
+    """Work that the laboratory was asked for is raised after so long."""
+    allocation: Authority = "coverslip"
+    """Who says who reads a case; what others say is recorded and checked, and never overwritten where it is theirs."""
+    allocation_of: dict[Subspecialty, Authority] = Field(default_factory=dict)
+    """The subspecialties in which somebody else says so."""
+
+    def who_allocates(self, subspecialty: str | None) -> Authority:
+        """Return who says who reads a case of this subspecialty."""
+        return self.allocation_of.get(subspecialty or "general", self.allocation)
 
 
 class Hours(FrozenSettings):
@@ -153,6 +173,8 @@ class Reader(FrozenSettings):
     leads: tuple[Subspecialty, ...] = ()
     may_read: tuple[Subspecialty, ...] = ()
     hours: tuple[Hours, ...] = ()
+    known_as: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = ()
+    """What the LIMS and the PACS call them, the first being what we tell them; without any, it is the id."""
 
 
 class Engine(FrozenSettings):
@@ -297,6 +319,7 @@ class Settings(FrozenSettings):
             ("scanners.name", [scanner.name for scanner in self.scanners]),
             ("scanners.path", [str(self.resolved(scanner.path)) for scanner in self.scanners]),
             ("readers.id", [reader.id for reader in self.readers]),
+            ("readers.known_as", [name.casefold() for reader in self.readers for name in {*reader.known_as}]),
             ("readers.hours", hours),
         ):
             if twice := sorted({one for one in said if said.count(one) > 1}):
