@@ -3,7 +3,7 @@
 import ipaddress
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -67,11 +67,37 @@ class PeerWire(Wire):
 
 
 class DoorWire(Wire):
-    """How a door for HL7 is opened."""
+    """How a door for HL7 is opened, how much a peer may ask of it, and how it answers.
+
+    What is not said about answers is what the peer's profile says.
+    """
 
     port: Port = 2575
     at_gateway: bool = False
     """A gateway opens this port; here is only said how what it hands on is to be read."""
+
+    acknowledgement: Literal["original", "enhanced"] | None = None
+    """``original``: one application answer whatever MSH-15 and MSH-16 say; ``enhanced`` obeys them."""
+    answer_with: Literal["by type", "ACK"] | None = None
+    unknown_type_answer: Literal["AA", "AE", "AR"] | None = None
+    processing_id: Literal["P", "T", "D", "any"] | None = None
+    """The MSH-11 that is acted on; what says another is kept aside."""
+    processing_id_answer: Literal["AE", "AR"] | None = None
+    charset: Annotated[str, Field(pattern=r"^[A-Za-z0-9 /_-]{1,40}$")] | None = None
+    """What the text is in when MSH-18 says nothing, spelt as there."""
+    when_the_store_is_away: Literal["close", "AE", "AR"] = "close"
+    """Most senders keep a message that was not answered, and many take AE as the last word."""
+
+    frame_bytes: Annotated[int, Field(ge=1024, le=64 << 20)] = 32 << 20
+    segments: Annotated[int, Field(ge=1)] = 20_000
+    repetitions: Annotated[int, Field(ge=1)] = 10_000
+    """In one segment."""
+    idle_time: Seconds = timedelta(hours=1)
+    """A connection that says nothing for so long is closed."""
+    read_time: Seconds = timedelta(minutes=1)
+    """From the first byte of a message to its last."""
+    connections: Annotated[int, Field(ge=1, le=10_000)] = 256
+    connections_a_host: Annotated[int, Field(ge=1, le=10_000)] = 128
 
     @model_validator(mode="after")
     def _shows_a_certificate(self) -> "DoorWire":

@@ -13,7 +13,7 @@ from connectors.settings import ScannerFolder, Settings
 from connectors.telemetry import Telemetry
 from connectors.wiring import door_tls, open_database, open_ids, open_spool
 from dashboards.web.app import create_app
-from flows.intake.doors import hl7_door, refusal_door, scanner_door
+from flows.intake.doors import away_door, hl7_door, limits_of, refusal_door, scanner_door
 from flows.intake.inbox import InboxWriter
 from models.database import Database
 
@@ -47,7 +47,12 @@ async def run_doors(settings: Settings, stop: asyncio.Event) -> None:
         for listener in settings.listeners:
             if listener.at_gateway:
                 continue
-            door = MllpListener(hl7_door(settings, listener, inbox, telemetry), refusal_door(settings, listener))
+            door = MllpListener(
+                hl7_door(settings, listener, inbox, telemetry),
+                refusal_door(settings, listener),
+                limits_of(listener),
+                away_door(settings, listener),
+            )
             await door.start(listener.host, listener.port, door_tls(settings, listener))
             listeners.append(door)
         for watcher in watchers:

@@ -3,15 +3,21 @@
 An answer says that the message is stored, not that it was understood: what cannot be read is set
 aside later. An answer has its own MSH-10 and time from the request and its receipt, so building it twice gives
 the same bytes.
+
+In enhanced mode (2.9.3) there may be two: the commit answer, and right behind it on the same connection the application
+answer. That is what nearly every sender waits for that asks for both, it needs no way back into the sender's network,
+and both are stored with the message, so that a repeat gets both again. None of our answers asks for an answer.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from connectors.lims.framing import FrameRefused
 from connectors.lims.header import Header, read_header
+from connectors.lims.processing import why_not_for_us
 from connectors.lims.profile import KNOWN_CODES, Profile
 
 Verdict = Literal["accept", "error", "reject"]
@@ -26,6 +32,7 @@ _ANSWERS = frozenset({"ACK", "ORL", "ORR"})
 # MSA-1 (table 0008) in both modes.
 _APPLICATION_CODES: dict[Verdict, str] = {"accept": "AA", "error": "AE", "reject": "AR"}
 _COMMIT_CODES: dict[Verdict, str] = {"accept": "CA", "error": "CE", "reject": "CR"}
+_VERDICTS: dict[str, Verdict] = {code: verdict for verdict, code in _APPLICATION_CODES.items()}
 # MSH-15 and MSH-16 (table 0155): for which verdicts an answer is wanted.
 _WANTED: dict[str, frozenset[Verdict]] = {
     "AL": frozenset({"accept", "error", "reject"}),
@@ -37,14 +44,19 @@ _WANTED: dict[str, frozenset[Verdict]] = {
 _MISSING_FIELD = ("101", "Required field missing")
 _SEGMENT_ORDER = ("100", "Segment sequence error")
 _UNKNOWN_TYPE = ("200", "Unsupported message type")
-_TOO_LARGE = ("207", "Application internal error")
+_PROCESSING_ID = ("202", "Unsupported processing id")
+_INTERNAL_ERROR = ("207", "Application internal error")
 # ERR has code and text in fields of their own from this version on.
 _NEW_ERR_FROM = "2.5"
+_ANSWER_STARTS = re.compile(rb"(?:\A|(?<=\r))MSH")
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What the peer is told; ``payload`` is empty when it wants to hear nothing."""
+    """What the peer is told: one message or two, each from its MSH on; none when it wants to hear nothing.
+
+    ``code`` is MSA-1 of the first.
+    """
 
     code: str
     payload: bytes
@@ -73,9 +85,12 @@ def acknowledge(raw: bytes, profile: Profile, received_at: datetime) -> Acknowle
     fault = _fault(header)
     if fault is not None:
         return _answer(raw, header, profile, received_at, "error", fault)
+    if elsewhere := why_not_for_us(header, profile):
+        verdict = _VERDICTS[profile.processing_id_answer]
+        return _answer(raw, header, profile, received_at, verdict, _Fault(_PROCESSING_ID, elsewhere, 11))
     if header.message_type[:3] in KNOWN_CODES or profile.unknown_type_answer == "AA":
         return _answer(raw, header, profile, received_at, "accept", None)
-    verdict: Verdict = "error" if profile.unknown_type_answer == "AE" else "reject"
+    verdict = _VERDICTS[profile.unknown_type_answer]
     unknown = _Fault(_UNKNOWN_TYPE, "The message type in MSH-9 is none that Coverslip knows; it was kept.", 9)
     return _answer(raw, header, profile, received_at, verdict, unknown)
 
@@ -84,7 +99,25 @@ def refuse(refused: FrameRefused, profile: Profile, received_at: datetime) -> Ac
     """Return the answer to a message that was too large to be stored: AE, since sending it again is no use."""
     text = f"The message has {refused.size} bytes; {refused.limit} are allowed. It was not kept."
     header = read_header(refused.opening)
-    return _answer(refused.opening, header, profile, received_at, "error", _Fault(_TOO_LARGE, text))
+    return _answer(refused.opening, header, profile, received_at, "error", _Fault(_INTERNAL_ERROR, text))
+
+
+def unavailable(raw: bytes, profile: Profile, received_at: datetime, code: Literal["AE", "AR"]) -> Acknowledgement:
+    """Return the answer to a message that could not be stored now, for a peer that wants to hear it."""
+    header = read_header(raw)
+    if header.message_type[:3] in _ANSWERS:
+        return Acknowledgement("", b"")
+    fault = _Fault(_INTERNAL_ERROR, "The message could not be stored now and was not kept: send it again later.")
+    return _answer(raw, header, profile, received_at, _VERDICTS[code], fault)
+
+
+def separate(payload: bytes) -> tuple[bytes, ...]:
+    """Return each message of an acknowledgement, as it goes into a frame of its own.
+
+    Our answers take fields from one line of the request, so that only our own MSH begins a line.
+    """
+    starts = [found.start() for found in _ANSWER_STARTS.finditer(payload)] or [0]
+    return tuple(payload[a:b] for a, b in zip(starts, [*starts[1:], len(payload)], strict=True) if b > a)
 
 
 def _fault(header: Header) -> _Fault | None:
@@ -96,34 +129,34 @@ def _fault(header: Header) -> _Fault | None:
 def _answer(
     raw: bytes, header: Header, profile: Profile, received_at: datetime, verdict: Verdict, fault: _Fault | None
 ) -> Acknowledgement:
-    """Return the answer in the mode that the peer's profile says."""
-    codes = _codes(header, profile, verdict)
-    if codes is None:
-        return Acknowledgement("", b"")
-    # A commit answer is a plain ACK; only an application answer has the type of its request.
-    plain = codes is _COMMIT_CODES or profile.answer_with == "ACK"
-    segments = [_msh(raw, header, received_at, plain=plain), _msa(header, codes[verdict], fault)]
-    if fault is not None:
-        segments.append(_err(header, fault))
-    return Acknowledgement(codes[verdict], b"".join(segment + b"\r" for segment in segments))
+    """Return what is wanted in the mode that the peer's profile says: one answer, two or none."""
+    wanted = _wanted(header, profile, verdict)
+    parts = []
+    for codes in wanted:
+        # A commit answer is a plain ACK; only an application answer has the type of its request.
+        plain = codes is _COMMIT_CODES or profile.answer_with == "ACK"
+        parts += [_msh(raw, header, received_at, second=bool(parts), plain=plain), _msa(header, codes[verdict], fault)]
+        if fault is not None:
+            parts.append(_err(header, fault))
+    return Acknowledgement(wanted[0][verdict] if wanted else "", b"".join(part + b"\r" for part in parts))
 
 
-def _codes(header: Header, profile: Profile, verdict: Verdict) -> dict[Verdict, str] | None:
-    """Return the codes of the kind of answer that is wanted now, ``None`` when none is.
+def _wanted(header: Header, profile: Profile, verdict: Verdict) -> tuple[dict[Verdict, str], ...]:
+    """Return the codes of each answer that is wanted, in their order.
 
-    A peer in enhanced mode that wants only an application answer gets it at once: stored is all that
-    an answer ever says.
+    What is refused is refused once: no application ever sees it. An application answer that is all a peer wants comes
+    at once: stored is all that an answer ever says.
     """
     commit, application = header.text(15), header.text(16)
     # HL7 2.5.1, 2.9.3: with both empty the original mode holds.
     if profile.acknowledgement == "original" or not (commit or application):
-        return _APPLICATION_CODES
-    if verdict in _WANTED.get(commit or "NE", _WANTED["AL"]):
-        return _COMMIT_CODES
-    return _APPLICATION_CODES if verdict in _WANTED.get(application or "NE", _WANTED["AL"]) else None
+        return (_APPLICATION_CODES,)
+    is_wanted = (verdict in _WANTED.get(said or "NE", _WANTED["AL"]) for said in (commit, application))
+    wanted = tuple(codes for codes, asked in zip((_COMMIT_CODES, _APPLICATION_CODES), is_wanted, strict=True) if asked)
+    return wanted if verdict == "accept" else wanted[:1]
 
 
-def _msh(raw: bytes, header: Header, received_at: datetime, *, plain: bool) -> bytes:
+def _msh(raw: bytes, header: Header, received_at: datetime, *, second: bool, plain: bool) -> bytes:
     """Return MSH with the peers swapped and the request's own delimiters, version and character set."""
     component = header.delimiters.component.encode("latin-1")
     message_code = header.message_type.partition("^")[2]
@@ -137,7 +170,7 @@ def _msh(raw: bytes, header: Header, received_at: datetime, *, plain: bool) -> b
         received_at.astimezone(UTC).strftime("%Y%m%d%H%M%S+0000").encode(),
         b"",
         component.join(part.encode() for part in parts),
-        b"A" + hashlib.sha256(raw).hexdigest()[:19].upper().encode(),
+        (b"B" if second else b"A") + hashlib.sha256(raw).hexdigest()[:19].upper().encode(),
         header.raw(11) or b"P",
         header.raw(12) or b"2.5.1",
         *([b""] * 5),

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
+from connectors.lims.answers import separate
 from connectors.lims.framing import FRAME_BYTES, Deframer, FrameRefused, frame
 from connectors.lims.tls import tell_handshake_faults
 from models.errors import CoverslipError
@@ -25,6 +26,9 @@ Keep = Callable[[bytes], Awaitable[bytes | None]]
 
 Refuse = Callable[[FrameRefused], bytes]
 """Return the answer to a message that was too large to keep, empty for none."""
+
+Away = Callable[[bytes], bytes]
+"""Return the answer to a message that could not be stored, for a peer that is to hear it."""
 
 _READ_BYTES = 65_536
 # A browser or a port scanner, not a laboratory's system.
@@ -98,11 +102,14 @@ class MllpListener:
         The port listened on, once started.
     """
 
-    def __init__(self, keep: Keep, refuse: Refuse, limits: ListenerLimits | None = None) -> None:
+    def __init__(
+        self, keep: Keep, refuse: Refuse, limits: ListenerLimits | None = None, away: Away | None = None
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self.port = 0
         self._keep = keep
         self._refuse = refuse
+        self._away = away
         self._limits = limits or ListenerLimits()
         self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._server: asyncio.Server | None = None
@@ -246,26 +253,28 @@ class MllpListener:
         """Keep one message and answer it; return why to stop, or an empty text."""
         if isinstance(ended, FrameRefused):
             self.counts["frames refused: too large"] += 1
-            answer = self._refuse(ended)
+            answer: bytes | None = self._refuse(ended)
         else:
             self.counts["frames received"] += 1
-            kept = await self._kept(ended)
-            if kept is None:
-                self.counts["frames not stored"] += 1
-                self._paused_until = monotonic() + self._limits.pause_seconds
-                return "store away"
-            answer = kept
-        if not answer:
-            return ""
-        return await self._send(connection.writer, frame(answer))
+            answer = await self._kept(ended)
+        if answer is None:
+            return "store away"
+        return await self._send(connection.writer, b"".join(map(frame, separate(answer)))) if answer else ""
 
     async def _kept(self, payload: bytes) -> bytes | None:
-        """Return the answer to a message that is stored by now, ``None`` when it is not."""
+        """Return the answer to a message that is stored by now, or what its peer is to hear when it is not."""
         try:
             async with asyncio.timeout(self._limits.keep_seconds):
-                return await self._keep(payload)
+                answer = await self._keep(payload)
         except (TimeoutError, CoverslipError):
-            return None
+            answer = None
+        if answer is not None:
+            return answer
+        self.counts["frames not stored"] += 1
+        if self._away is not None:
+            return self._away(payload)
+        self._paused_until = monotonic() + self._limits.pause_seconds
+        return None
 
     async def _send(self, writer: asyncio.StreamWriter, answer: bytes) -> str:
         """Write one answer until the network has it; return why it could not be, or an empty text."""

@@ -46,6 +46,7 @@ class MessageLimits:
     segments: int = 20_000
     fields_a_segment: int = 2_000
     parts_a_segment: int = 100_000
+    repetitions_a_segment: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,10 @@ class Field:
         ``None`` when nothing is said, ``DELETED`` when the sender wrote ``""`` for it or the whole field.
         """
         return _said(self.raw, self.notation, component, subcomponent)
+
+    def text(self) -> str:
+        """Return the whole of it, unescaped: of a text that may hold delimiters nobody escaped."""
+        return unescape(self.raw, self.notation)
 
     def stated(self, component: int = 1, subcomponent: int = 1) -> str:
         """Return the value where not saying it and deleting it come to the same: an empty text."""
@@ -120,11 +125,12 @@ class Message:
     """A message over its stored bytes; every part is found when it is first asked for.
 
     Making one never fails. ``problem`` is the sentence for a message that can only be kept; its
-    segments must not be read when there is one.
+    segments must not be read when there is one. ``charset`` is what its sender writes when MSH-18 is empty.
     """
 
     raw: bytes = dataclass_field(repr=False)
     limits: MessageLimits = MessageLimits()
+    charset: str = ""
 
     @cached_property
     def header(self) -> Header:
@@ -164,7 +170,7 @@ class Message:
     @cached_property
     def _decoded(self) -> tuple[str, str]:
         """The text, and the character set that it turned out to be in; U+0000 is no text."""
-        declared = _codec(self.header.text(18))
+        declared = _codec(self.header.text(18) or self.charset)
         for charset in (declared or "utf-8", "utf-8", "cp1252"):
             try:
                 return self.raw.removeprefix(BOM).decode(charset).replace("\0", ""), charset
@@ -183,15 +189,14 @@ class Message:
         if headers > 1:
             return f"The frame holds {headers} messages: send each in a frame of its own."
         for number, line in enumerate(lines, start=1):
-            fields = line.count(used.field)
-            if fields > self.limits.fields_a_segment:
-                return f"Segment {number} has {fields} fields; {self.limits.fields_a_segment} are allowed."
-            parts = sum(map(line.count, (used.repetition, used.component, used.subcomponent)))
-            if parts > self.limits.parts_a_segment:
-                return (
-                    f"Segment {number} has {parts} repetitions and components; "
-                    f"{self.limits.parts_a_segment} are allowed."
-                )
+            repeated, split = line.count(used.repetition), line.count(used.component) + line.count(used.subcomponent)
+            for what, count, most in (
+                ("fields", line.count(used.field), self.limits.fields_a_segment),
+                ("repetitions", repeated, self.limits.repetitions_a_segment),
+                ("repetitions and components", repeated + split, self.limits.parts_a_segment),
+            ):
+                if count > most:
+                    return f"Segment {number} has {count} {what}; {most} are allowed."
         return ""
 
     def _surely_within_limits(self) -> bool:
@@ -201,6 +206,7 @@ class Message:
         return (
             count(b"\r") + count(b"\n") < limits.segments
             and count(_byte(used.field)) <= limits.fields_a_segment
+            and count(_byte(used.repetition)) <= limits.repetitions_a_segment
             and sum(count(_byte(mark)) for mark in parts) <= limits.parts_a_segment
             and count(b"MSH" + _byte(used.field)) == 1
         )

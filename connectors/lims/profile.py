@@ -103,6 +103,12 @@ class Profile(Frozen):
         ``by type`` answers OML^O33 with ORL^O34 and so on; ``ACK`` always with a plain ACK.
     unknown_type_answer
         MSA-1 for a well-formed message of a type that HL7 does not know; it is kept and set aside anyhow.
+    processing_id
+        The MSH-11 that is acted on; a message with another is kept aside. ``None`` takes any.
+    processing_id_answer
+        MSA-1 for a message with another.
+    charset
+        What the text is in when MSH-18 says nothing, spelt as there; UTF-8, else Windows-1252, when it is empty.
     """
 
     peer: str = "lims"
@@ -132,4 +138,7 @@ class Profile(Frozen):
     acknowledgement: Literal["original", "enhanced"] = "original"
     answer_with: Literal["by type", "ACK"] = "by type"
     unknown_type_answer: Literal["AA", "AE", "AR"] = "AA"
+    processing_id: Literal["P", "T", "D"] | None = "P"
+    processing_id_answer: Literal["AE", "AR"] = "AR"
+    charset: str = ""
     limits: MessageLimits = MessageLimits()

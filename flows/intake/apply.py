@@ -105,7 +105,8 @@ def apply(lab: Lab, claimed: Claim) -> End:
     if message.source == "event":
         said = parse(message.payload)
         return lambda session: _told(lab, session, claimed, message, said, cause)
-    stated = read(Message(message.payload), profile_of(lab.settings, message.peer))
+    profile = profile_of(lab.settings, message.peer)
+    stated = read(Message(message.payload, profile.limits, profile.charset), profile)
     if stated.order is None and stated.patient is None:
         raise RejectedError("; ".join(stated.problems) or "The message states nothing that Coverslip acts on.")
     return lambda session: _stated(lab, session, claimed, message, stated, cause)

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from connectors.lims.answers import acknowledge, refuse
+from connectors.lims.answers import acknowledge, refuse, unavailable
 from connectors.lims.framing import FrameRefused
 from connectors.lims.header import read_header
+from connectors.lims.listener import ListenerLimits
 from connectors.settings import Listener, Settings
 from connectors.telemetry import Exchange, Telemetry
 from flows.intake.inbox import Arrival, InboxWriter, keep
@@ -23,7 +24,7 @@ from models.tables.scan import ScanFile
 def hl7_door(
     settings: Settings, listener: Listener, inbox: InboxWriter, telemetry: Telemetry
 ) -> Callable[[bytes], Awaitable[bytes | None]]:
-    """Return what a listener calls with each message: the stored answer, or ``None`` when nothing could be stored."""
+    """Return what a listener calls with each message: its stored answer, or ``None`` when it could not be stored."""
     profile = profile_of(settings, listener.peer)
 
     async def keep_message(raw: bytes) -> bytes | None:
@@ -54,6 +55,27 @@ def refusal_door(settings: Settings, listener: Listener) -> Callable[[FrameRefus
     """Return what a listener calls with a message that was too large to be kept."""
     profile = profile_of(settings, listener.peer)
     return lambda refused: refuse(refused, profile, utc_now()).payload
+
+
+def away_door(settings: Settings, listener: Listener) -> Callable[[bytes], bytes] | None:
+    """Return what a listener calls with a message that could not be stored; nothing where no answer is wanted."""
+    code = listener.when_the_store_is_away
+    if code == "close":
+        return None
+    profile = profile_of(settings, listener.peer)
+    return lambda raw: unavailable(raw, profile, utc_now(), code).payload
+
+
+def limits_of(listener: Listener) -> ListenerLimits:
+    """Return how much the peer of a listener may ask of it."""
+    return ListenerLimits(
+        frame_bytes=listener.frame_bytes,
+        unfinished_bytes=8 * listener.frame_bytes,
+        idle_seconds=listener.idle_time.total_seconds(),
+        frame_seconds=listener.read_time.total_seconds(),
+        connections=listener.connections,
+        connections_a_host=listener.connections_a_host,
+    )
 
 
 def scanner_door(ids: OpaqueIds, *, forward: bool = False) -> Callable[[Session, ScanFile], None]:

@@ -1,13 +1,14 @@
 """What a sender is told, and in which words."""
 
 from datetime import UTC, datetime
+from typing import Literal
 
 import hl7
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.lims.answers import Acknowledgement, acknowledge, refuse
+from connectors.lims.answers import Acknowledgement, acknowledge, refuse, separate, unavailable
 from connectors.lims.framing import FrameRefused
 from connectors.lims.header import read_header
 from connectors.lims.profile import Profile
@@ -26,7 +27,7 @@ def request(
     return TEMPLATE.format(message_type, control_id, version, accept, application).encode()
 
 
-def answer(raw: bytes, **settings: str) -> Acknowledgement:
+def answer(raw: bytes, **settings: str | None) -> Acknowledgement:
     return acknowledge(raw, Profile.model_validate(settings), NOW)
 
 
@@ -168,3 +169,84 @@ def test_a_message_that_was_too_large_is_answered_with_both_sizes() -> None:
     _, msa, err = segments(found)
     assert msa[:2] == ["MSA", "AE"]
     assert "40000000 bytes; 33554432 are allowed" in err[8]
+
+
+@pytest.mark.parametrize(
+    ("accept", "application", "codes"),
+    [
+        ("AL", "AL", ["CA", "AA"]),
+        ("AL", "SU", ["CA", "AA"]),
+        ("SU", "AL", ["CA", "AA"]),
+        ("AL", "ER", ["CA"]),
+        ("AL", "NE", ["CA"]),
+        ("ER", "AL", ["AA"]),
+        ("NE", "SU", ["AA"]),
+        ("ER", "ER", []),
+    ],
+)
+def test_a_peer_that_asks_for_both_answers_gets_both_each_a_message_of_its_own(
+    accept: str, application: str, codes: list[str]
+) -> None:
+    raw = request(accept=accept, application=application)
+    found = answer(raw, acknowledgement="enhanced")
+    answers = [segments(Acknowledgement("", one)) for one in separate(found.payload)]
+    assert [msa for _, msa in answers] == [["MSA", code, "M1"] for code in codes]
+    types = {"CA": "ACK^O33^ACK", "AA": "ORL^O34^ORL_O34"}
+    assert [msh[8] for msh, _ in answers] == [types[code] for code in codes]
+    assert len({msh[9] for msh, _ in answers}) == len(codes)
+    assert found.code == (codes[0] if codes else "")
+    [original] = separate(answer(raw, acknowledgement="original").payload)
+    assert segments(Acknowledgement("", original))[1] == ["MSA", "AA", "M1"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "application", "code"), [("AL", "AL", "CE"), ("ER", "AL", "CE"), ("NE", "ER", "AE")]
+)
+def test_what_is_refused_is_refused_once(accept: str, application: str, code: str) -> None:
+    raw = request(accept=accept, application=application, control_id="")
+    [only] = separate(answer(raw, acknowledgement="enhanced").payload)
+    assert segments(Acknowledgement("", only))[1][1] == code
+
+
+def test_an_answer_with_msh_inside_a_field_is_one_answer() -> None:
+    [only] = separate(answer(request(control_id="MSH|MSH")).payload)
+    assert only == answer(request(control_id="MSH|MSH")).payload
+    assert separate(b"") == ()
+
+
+@pytest.mark.parametrize("mode", ["original", "enhanced"])
+@pytest.mark.parametrize(
+    ("said", "settings", "code"),
+    [
+        ("T", {}, "AR"),
+        ("t^T", {}, "AR"),
+        ("D", {"processing_id_answer": "AE"}, "AE"),
+        ("PROD", {}, "AR"),
+        ("P", {"processing_id": "T"}, "AR"),
+        ("P", {}, "AA"),
+        ("P^T", {}, "AA"),
+        ("", {}, "AA"),
+        ("T", {"processing_id": "T"}, "AA"),
+        ("D", {"processing_id": None}, "AA"),
+    ],
+)
+def test_a_message_for_another_purpose_is_refused_by_processing_id(
+    said: str, settings: dict[str, str], code: str, mode: str
+) -> None:
+    raw = request(accept="AL", application="NE").replace(b"|P|", f"|{said}|".encode())
+    found = answer(raw, acknowledgement=mode, **settings)
+    assert found.code == (code if mode == "original" else code.replace("A", "C", 1))
+    if code != "AA":
+        _, msa, err = segments(found)
+        assert err[2:5] == ["MSH^1^11", "202^Unsupported processing id^HL70357", "E"]
+        assert "MSH-11" in msa[3]
+
+
+@pytest.mark.parametrize("code", ["AE", "AR"])
+def test_a_peer_may_hear_that_the_store_is_away(code: Literal["AE", "AR"]) -> None:
+    found = unavailable(request(), Profile(), NOW, code)
+    assert found.code == code
+    assert segments(found)[2][3] == "207^Application internal error^HL70357"
+    enhanced = unavailable(request(accept="AL"), Profile(acknowledgement="enhanced"), NOW, code)
+    assert enhanced.code == code.replace("A", "C", 1)
+    assert unavailable(request("ACK"), Profile(), NOW, code) == Acknowledgement("", b"")
