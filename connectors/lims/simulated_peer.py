@@ -75,6 +75,44 @@ def play(role: Role, to: tuple[str, int], listen: int, commands: Iterable[str], 
         peer.close()
 
 
+class SimulatedLine:
+    """A connection to an MLLP door, opened when it is needed; not for two threads at once.
+
+    It frames by itself: what comes back is given as it came, whatever it answers.
+    """
+
+    def __init__(self, to: tuple[str, int]) -> None:
+        self._to = to
+        self._connection: socket.socket | None = None
+
+    def exchange(self, raw: bytes) -> bytes:
+        """Send one message in its frame and return the next frame that comes back; ``OSError`` when none does."""
+        try:
+            return self._exchange(raw)
+        except OSError:
+            self.hang_up()
+            raise
+
+    def hang_up(self) -> None:
+        """Close the connection; the next message opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _exchange(self, raw: bytes) -> bytes:
+        if self._connection is None:
+            self._connection = socket.create_connection(self._to, _PATIENCE_SECONDS)
+        self._connection.settimeout(_PATIENCE_SECONDS)
+        self._connection.sendall(b"\x0b" + raw + b"\x1c\r")
+        came = b""
+        while not came.endswith(b"\x1c\r"):
+            data = self._connection.recv(_READ_BYTES)
+            if not data:
+                raise ConnectionResetError("the connection was closed instead")
+            came += data
+        return came.removeprefix(b"\x0b").removesuffix(b"\x1c\r")
+
+
 class _Peer:
     """What one peer knows: how it was told to behave, and what it sent."""
 
@@ -87,7 +125,7 @@ class _Peer:
         self._numbers = count(1)
         # Messages of one process never bear the numbers of another's.
         self._prefix = f"{role[0].upper()}{datetime.now(UTC):%d%H%M%S%f}"[:14]
-        self._connection: socket.socket | None = None
+        self._line = SimulatedLine(to)
         self._lock = threading.RLock()
         self._doing: list[threading.Timer] = []
 
@@ -137,7 +175,7 @@ class _Peer:
         for timer in self._doing:
             timer.cancel()
         with self._lock:
-            self._hang_up()
+            self._line.hang_up()
 
     def _fulfil_later(self, order: str, case: str, seconds: float) -> None:
         """Tell after a while that the work was done, and register the slide that came of it."""
@@ -161,31 +199,11 @@ class _Peer:
             self._sent[called] = raw
             self.tell("sent", raw, called=called)
             try:
-                answered = self._exchange(raw)
+                answered = self._line.exchange(raw)
             except OSError as error:
-                self._hang_up()
                 self.tell("not answered", called=called, problem=str(error) or type(error).__name__)
             else:
                 self.tell("was answered", answered, called=called)
-
-    def _exchange(self, raw: bytes) -> bytes:
-        """Send one message in its frame and return the next frame that comes back, whatever it says."""
-        if self._connection is None:
-            self._connection = socket.create_connection(self._to, _PATIENCE_SECONDS)
-        self._connection.settimeout(_PATIENCE_SECONDS)
-        self._connection.sendall(b"\x0b" + raw + b"\x1c\r")
-        came = b""
-        while not came.endswith(b"\x1c\r"):
-            data = self._connection.recv(_READ_BYTES)
-            if not data:
-                raise ConnectionResetError("the connection was closed instead")
-            came += data
-        return came.removeprefix(b"\x0b").removesuffix(b"\x1c\r")
-
-    def _hang_up(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
     def _control_id(self) -> str:
         return f"{self._prefix}{next(self._numbers):05}"
