@@ -114,7 +114,8 @@ class SlideStated(Frozen):
     """A slide (SPM-27 GLASS); ``parents`` are container identifiers of blocks or a specimen.
 
     No stain means that none is stated yet: a placeholder that a later message fills, never a
-    second slide. ``stain_text`` is the stain's free text when no code is given.
+    second slide. ``stain_text`` is the stain's free text when no code is given. ``image_location`` is where the
+    sender says a file with its image lies: others' words, kept as they are and never opened.
     """
 
     container_identifier: str = Field(repr=False)
@@ -123,6 +124,7 @@ class SlideStated(Frozen):
     stains: tuple[Coded, ...] = ()
     stain_text: str | None = None
     route: Route | None = None
+    image_location: str | None = Field(default=None, repr=False)
 
 
 class OrderStated(Frozen):
@@ -168,13 +170,18 @@ class VisitMoved(Frozen):
 
 
 class CaseMeant(Frozen):
-    """Which case a message speaks of, when it orders nothing."""
+    """Which case a message speaks of, when it orders nothing.
+
+    ``patient`` is what names its patient there; what such a message says of the patient beside that is an echo of what
+    others said, and may be old.
+    """
 
     accession_number: str = Field(repr=False)
     issuer: str
     site: str
     placer_order_numbers: tuple[str, ...] = Field(default=(), repr=False)
     filler_order_numbers: tuple[str, ...] = Field(default=(), repr=False)
+    patient: tuple[Identifier, ...] = ()
 
 
 class ReportPart(Frozen):

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from connectors.lims.containers import Asset, Named, asset_of, name_of
-from connectors.lims.groups import Groups, Order
-from connectors.lims.profile import Profile
+from connectors.lims.containers import Asset, asset_of, implied_by
+from connectors.lims.groups import Container, Groups, Order
+from connectors.lims.identifiers import Named, containers_in_order, name_of
+from connectors.lims.profile import ContainerKind, ControlMeant, Profile
 from models.errors import RejectedError
 from models.statements import Control
 
@@ -21,11 +22,11 @@ class Assets:
     cancelled: tuple[str, ...]
 
 
-def assets_of(groups: Groups, profile: Profile, problems: list[str]) -> Assets:
+def assets_of(groups: Groups, profile: Profile, problems: list[str], otherwise: ContainerKind | None = None) -> Assets:
     """Return the containers of a message by their own order control (ORC-1).
 
     A container without an order of its own goes with the first order of the message; one with several
-    is cancelled when all of them are.
+    is cancelled when all of them are. ``otherwise`` is what one is that does not say it.
 
     Raises
     ------
@@ -34,25 +35,62 @@ def assets_of(groups: Groups, profile: Profile, problems: list[str]) -> Assets:
     """
     ordered: dict[Named, Asset] = {}
     cancelled: dict[Named, None] = {}
-    controls: set[Control] = set()
-    for container in groups.containers:
+    controls: set[ControlMeant] = set()
+    containers = [*groups.containers, *_containers_of_orders(groups, profile)]
+    replaced = _old_orders(groups, profile)
+    for container in containers:
         control = _control(container.orders or groups.orders[:1], profile, problems)
         if control is None:
             continue
-        name = name_of(container, profile)
         controls.add(control)
+        if any(id(order) in replaced for order in container.orders):
+            continue
+        name = name_of(container, profile)
         if control == "cancel":
             cancelled[name] = None
             continue
-        asset = asset_of(container, name, profile, problems)
+        asset = asset_of(container, name, profile, problems, otherwise)
         ordered[name] = _joined(ordered[name], asset, problems) if name in ordered else asset
     if ordered.keys() & cancelled.keys():
         raise RejectedError("The message both orders and cancels the same container: send one or the other.")
-    controls |= _bare_controls(groups, profile, problems)
-    return Assets(_whole(controls), tuple(ordered.values()), tuple(dict.fromkeys(one.identifier for one in cancelled)))
+    controls |= _bare_controls(groups, containers, profile, problems)
+    assets = _with_implied(ordered)
+    return Assets(_whole(controls), assets, tuple(dict.fromkeys(one.identifier for one in cancelled)))
 
 
-def _control(orders: list[Order], profile: Profile, problems: list[str]) -> Control | None:
+def _containers_of_orders(groups: Groups, profile: Profile) -> list[Container]:
+    """Return the containers that orders without SPM name, in the dialects where they do."""
+    return [
+        Container([segment], [order])
+        for order in groups.bare_orders()
+        for segment in containers_in_order(order.segments, profile)
+    ]
+
+
+def _old_orders(groups: Groups, profile: Profile) -> set[int]:
+    """Return the orders that others in the message take the place of: what they name is of the past."""
+    meant = {id(order): _meanings(order, profile) for order in groups.orders}
+    if not any("replacement" in one for one in meant.values()):
+        return set()
+    return {order for order, one in meant.items() if one == {"replace"}}
+
+
+def _with_implied(ordered: dict[Named, Asset]) -> tuple[Asset, ...]:
+    """Return what is ordered, and what a compound identifier names above it that the message does not."""
+    known = {(asset.issuer, asset.container_identifier) for asset in ordered.values()}
+    implied: dict[tuple[str, str], Asset] = {}
+    for name in ordered:
+        for asset in implied_by(name):
+            implied.setdefault((asset.issuer, asset.container_identifier), asset)
+    return (*ordered.values(), *(asset for key, asset in implied.items() if key not in known))
+
+
+def _meanings(order: Order, profile: Profile) -> set[ControlMeant]:
+    said = (orc.stated(1).upper() for orc in order.segments if orc.name == "ORC")
+    return {profile.controls[code] for code in said if code in profile.controls}
+
+
+def _control(orders: list[Order], profile: Profile, problems: list[str]) -> ControlMeant | None:
     """Return the control of a container's orders; ``None``, with a problem, when it is none of ours."""
     said = [orc.stated(1).upper() for order in orders for orc in order.segments if orc.name == "ORC"]
     known = {profile.controls[code] for code in said if code in profile.controls}
@@ -61,20 +99,26 @@ def _control(orders: list[Order], profile: Profile, problems: list[str]) -> Cont
     return _whole(known)
 
 
-def _whole(controls: set[Control]) -> Control | None:
+def _whole(controls: set[ControlMeant]) -> Control | None:
     """Return what several controls come to: a cancel only when nothing else is said."""
-    order: tuple[Control, ...] = ("change", "register", "cancel")
+    if "replacement" in controls:
+        return "replace"
+    order: tuple[Control, ...] = ("replace", "change", "register", "cancel")
     return next((control for control in order if control in controls), None)
 
 
-def _bare_controls(groups: Groups, profile: Profile, problems: list[str]) -> set[Control]:
+def _bare_controls(
+    groups: Groups, containers: list[Container], profile: Profile, problems: list[str]
+) -> set[ControlMeant]:
     """Return the controls of orders without a container, which speak of the case."""
-    found = {_control([order], profile, problems) for order in groups.bare_orders()} - {None}
+    owned = {id(order) for container in containers for order in container.orders}
+    bare = [order for order in groups.orders if id(order) not in owned]
+    found = {control for order in bare if (control := _control([order], profile, problems))}
     # Beside containers, or beside an order that stands, it cannot be the case that is cancelled.
-    if "cancel" in found and (groups.containers or len(found) > 1):
+    if "cancel" in found and (containers or len(found) > 1):
         problems.append("A cancelled order names no container, and others stand: it was left out.")
         found.discard("cancel")
-    return {control for control in found if control is not None}
+    return set(found)
 
 
 def _joined(first: Asset, second: Asset, problems: list[str]) -> Asset:

@@ -1,74 +1,56 @@
-"""The specimens, blocks and slides that a message names: one SPM group per container."""
+"""The specimens, blocks and slides that a message names: one SPM group per container, or an order that names one."""
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 
-from connectors.lims.groups import Container, Order
+from connectors.lims.groups import Container
+from connectors.lims.identifiers import Named, checked
 from connectors.lims.message import Field, Segment
 from connectors.lims.moments import read_stamp
+from connectors.lims.places import Place, first_said, said_in
 from connectors.lims.profile import ContainerKind, Profile
-from models.errors import RejectedError
 from models.statements import BlockStated, Coded, Route, SlideStated, SpecimenStated, Stamp
 
 Asset = SpecimenStated | BlockStated | SlideStated
 
 _TEXT_TYPES = frozenset({"ST", "TX", "FT"})
 _DELETED_OBSERVATIONS = frozenset({"D", "X"})
+_LONGEST_LOCATION = 4096
+_SEARCHED_CHARACTERS = 500
+# A drive or a server at the beginning, or nothing but backslashes: a path of Windows that nobody escaped.
+_UNESCAPED_PATH = re.compile(r"[A-Za-z]:\\|\\\\")
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
-    """What a container is called: within one issuer an identifier is one thing."""
-
-    identifier: str
-    issuer: str
-
-
-def name_of(container: Container, profile: Profile) -> Named:
-    """Return SPM-2.1, else SAC-3: the first subcomponent is the identifier, the second its issuer.
-
-    Raises
-    ------
-    RejectedError
-        When there is none, or it is no identifier.
-    """
-    spm = container.segments[0]
-    identifier, issuer = spm.stated(2, 1, 1), spm.stated(2, 1, 2)
-    for sac in _all(container.segments, "SAC"):
-        if not identifier:
-            # SAC-3 is an EI: its issuer is a component of its own.
-            identifier, issuer = sac.stated(3, 1, 1), sac.stated(3, 1, 2) or sac.stated(3, 2)
-    return Named(checked(identifier, "container identifier (SPM-2, SAC-3)", profile), issuer or profile.issuer)
+def asset_of(
+    container: Container, name: Named, profile: Profile, problems: list[str], otherwise: ContainerKind | None = None
+) -> Asset:
+    """Return the specimen, block or slide that the group describes; ``otherwise`` what it is if it does not say."""
+    kind = _kind(container, name, profile, problems, otherwise)
+    return _READERS[kind](container, name, profile, problems)
 
 
-def checked(identifier: str, what: str, profile: Profile) -> str:
-    """Return an identifier that can be printed, indexed and put into a DICOM header; ``RejectedError`` if not."""
-    if not identifier:
-        raise RejectedError(f"A group has no {what}.")
-    if len(identifier) > profile.identifier_characters:
-        raise RejectedError(
-            f"The {what} of a group has {len(identifier)} characters; {profile.identifier_characters} are allowed."
-        )
-    if not identifier.isprintable():
-        raise RejectedError(f"The {what} of a group holds characters that cannot be printed.")
-    return identifier
+def implied_by(name: Named) -> tuple[Asset, ...]:
+    """Return the block and the specimen that a compound identifier names above its container."""
+    above = name.parts.above if name.parts else ()
+    made: list[Asset] = []
+    for kind, identifier in above:
+        if kind == "block":
+            parents = tuple(one for other, one in above if other == "specimen")
+            made.append(BlockStated(container_identifier=identifier, issuer=name.issuer, parents=parents))
+        else:
+            made.append(SpecimenStated(container_identifier=identifier, issuer=name.issuer))
+    return tuple(made)
 
 
 def kind_by_shape(identifier: str, profile: Profile) -> ContainerKind:
     """Return what a container is by how it is called: a slide unless a shape of the profile fits."""
-    fits = (kind for shape, kind in profile.identifier_shapes if re.search(shape, identifier))
-    return next(fits, "slide")
+    return shape_of(identifier, profile) or "slide"
 
 
-def asset_of(container: Container, name: Named, profile: Profile, problems: list[str]) -> Asset:
-    """Return the specimen, block or slide that the group describes."""
-    read: dict[ContainerKind, Callable[[Container, Named, Profile, list[str]], Asset]] = {
-        "specimen": _specimen,
-        "block": _block,
-        "slide": _slide,
-    }
-    return read[_kind(container.segments[0], name, profile, problems)](container, name, profile, problems)
+def shape_of(identifier: str, profile: Profile) -> ContainerKind | None:
+    """Return the kind whose shape an identifier has, ``None`` when it has none."""
+    fits = (kind for shape, kind in profile.identifier_shapes if shape.search(identifier[:_SEARCHED_CHARACTERS]))
+    return next(fits, None)
 
 
 def coded(field: Field) -> Coded | None:
@@ -80,29 +62,32 @@ def coded(field: Field) -> Coded | None:
     return None
 
 
-def _kind(spm: Segment, name: Named, profile: Profile, problems: list[str]) -> ContainerKind:
-    said = spm.stated(27).upper()
+def _kind(
+    container: Container, name: Named, profile: Profile, problems: list[str], otherwise: ContainerKind | None
+) -> ContainerKind:
+    said = first_said(container.segments, profile.kind_fields).upper()
     if said in profile.container_kinds:
         return profile.container_kinds[said]
     if said:
-        problems.append("SPM-27 (container type) is a code we do not know: the shape of the identifier decided.")
-    return kind_by_shape(name.identifier, profile)
+        problems.append("SPM-27 (container type) is a code we do not know: what else is said of it decided.")
+    if name.parts is not None:
+        return name.parts.kind
+    return otherwise or kind_by_shape(name.identifier, profile)
 
 
 def _specimen(container: Container, name: Named, profile: Profile, problems: list[str]) -> SpecimenStated:
-    spm = container.segments[0]
     return SpecimenStated(
         container_identifier=name.identifier,
         issuer=name.issuer,
-        specimen_type=coded(spm.field(4)),
-        anatomic_site=coded(spm.field(8)),
-        laterality=coded(spm.field(9)),
-        received_at=_received_at(spm, profile, problems),
+        specimen_type=_coded(container, profile.specimen_type_fields),
+        anatomic_site=_coded(container, profile.anatomic_site_fields),
+        laterality=_coded(container, profile.laterality_fields),
+        received_at=_received_at(container, profile, problems),
     )
 
 
 def _block(container: Container, name: Named, profile: Profile, _problems: list[str]) -> BlockStated:
-    parents = _parents(container.segments[0], name, profile)
+    parents = _parents(container, name, profile)
     return BlockStated(container_identifier=name.identifier, issuer=name.issuer, parents=parents)
 
 
@@ -111,21 +96,44 @@ def _slide(container: Container, name: Named, profile: Profile, problems: list[s
     return SlideStated(
         container_identifier=name.identifier,
         issuer=name.issuer,
-        parents=_parents(container.segments[0], name, profile),
+        parents=_parents(container, name, profile),
         stains=stains,
         stain_text=text,
         route=_route(container, profile, problems),
+        image_location=_image_location(container, profile, problems),
     )
 
 
-def _parents(spm: Segment, name: Named, profile: Profile) -> tuple[str, ...]:
-    """Return SPM-3, each once; nothing is its own parent."""
-    said = dict.fromkeys(one.stated(1, 1) or one.stated(2, 1) for one in spm.repetitions(3))
-    return tuple(checked(parent, "parent (SPM-3)", profile) for parent in said if parent and parent != name.identifier)
+_READERS: Mapping[ContainerKind, Callable[[Container, Named, Profile, list[str]], Asset]] = {
+    "specimen": _specimen,
+    "block": _block,
+    "slide": _slide,
+}
 
 
-def _received_at(spm: Segment, profile: Profile, problems: list[str]) -> Stamp | None:
-    written = spm.stated(18)
+def _coded(container: Container, places: Iterable[Place]) -> Coded | None:
+    for place in places:
+        for segment in container.segments:
+            if segment.name == place.segment and (found := coded(segment.field(place.field))):
+                return found
+    return None
+
+
+def _parents(container: Container, name: Named, profile: Profile) -> tuple[str, ...]:
+    """Return what the container was made from, each once; nothing is its own parent."""
+    said: dict[str, None] = {}
+    for place in profile.parent_fields:
+        for segment in container.segments:
+            if segment.name == place.segment and segment.raw(place.field):
+                second = place.component + 1 if place.segment == "SPM" else place.component
+                for one in segment.repetitions(place.field):
+                    said[one.stated(place.component, place.subcomponent) or one.stated(second, 1)] = None
+    parents = tuple(checked(one, "parent (SPM-3)", profile) for one in said if one and one != name.identifier)
+    return parents or tuple(one for _, one in (name.parts.above[:1] if name.parts else ()))
+
+
+def _received_at(container: Container, profile: Profile, problems: list[str]) -> Stamp | None:
+    written = first_said(container.segments, profile.received_fields)
     stamp = read_stamp(written, profile.zone)
     if written and stamp is None:
         problems.append("SPM-18 (specimen received) is not a time.")
@@ -133,21 +141,34 @@ def _received_at(spm: Segment, profile: Profile, problems: list[str]) -> Stamp |
 
 
 def _route(container: Container, profile: Profile, problems: list[str]) -> Route | None:
-    said = next((sac.stated(48).upper() for sac in _all(container.segments, "SAC") if sac.stated(48)), "")
+    said = first_said(container.everything(), profile.route_fields).upper()
     if said and said not in profile.routes:
         problems.append("SAC-48 (imaged or not) is a code we do not know: no route was taken from it.")
     return profile.routes.get(said)
 
 
+def _image_location(container: Container, profile: Profile, problems: list[str]) -> str | None:
+    """Return where a file is said to lie: others' words, which nothing here opens."""
+    for place, segment, _ in said_in(container.everything(), profile.image_fields):
+        field = segment.field(place.field)
+        # A path may hold any delimiter, so it is the whole field; one with unescaped backslashes is taken as it is.
+        as_it_is = _UNESCAPED_PATH.match(field.raw) is not None and "\\E\\" not in field.raw
+        said = field.raw if as_it_is else field.text()
+        if len(said) <= _LONGEST_LOCATION and said.isprintable():
+            return said.strip()
+        problems.append("OBR-13 (where the image lies) is no path: it was left out.")
+    return None
+
+
 def _stains(container: Container, profile: Profile) -> tuple[tuple[Coded, ...], str | None]:
-    """Return the stains by the observations of the container, else of its orders, else by OBR-4."""
+    """Return the stains by the observations of the container, else of its orders, else by what was requested."""
     places: list[list[Segment]] = [container.segments, *(order.segments for order in container.orders)]
     for segments in places:
         found = _observed_stains(segments, profile)
         if found != ((), None):
             return found
     for order in container.orders:
-        found = _requested_stain(order, profile)
+        found = _requested_stain(order.segments, profile)
         if found != ((), None):
             return found
     return (), None
@@ -157,8 +178,8 @@ def _observed_stains(segments: list[Segment], profile: Profile) -> tuple[tuple[C
     """Return OBX-5 of every stain observation; one OBX names one substance."""
     codes: list[Coded] = []
     texts: list[str] = []
-    for obx in _all(segments, "OBX"):
-        if profile.stain_observation not in {obx.stated(3, 1), obx.stated(3, 4)}:
+    for obx in segments:
+        if obx.name != "OBX" or profile.stain_observation not in (obx.stated(3, 1), obx.stated(3, 4)):
             continue
         if obx.stated(11) in _DELETED_OBSERVATIONS:
             continue
@@ -171,16 +192,15 @@ def _observed_stains(segments: list[Segment], profile: Profile) -> tuple[tuple[C
     return tuple(dict.fromkeys(codes)), "; ".join(filter(None, texts)) or None
 
 
-def _requested_stain(order: Order, profile: Profile) -> tuple[tuple[Coded, ...], str | None]:
+def _requested_stain(segments: list[Segment], profile: Profile) -> tuple[tuple[Coded, ...], str | None]:
     """Return OBR-4 unless it asks for something else: a procedure, a block, an unnamed slide."""
-    for obr in _all(order.segments, "OBR"):
-        code = coded(obr.field(4))
-        if code is None:
-            return (), obr.value(4, 2) or None
-        if code.code.upper() not in profile.not_stains and code.code.upper() not in profile.subspecialties:
-            return (code,), None
+    for place in profile.stain_fields:
+        for segment in segments:
+            if segment.name != place.segment:
+                continue
+            code = coded(segment.field(place.field))
+            if code is None:
+                return (), segment.value(place.field, 2) or None
+            if code.code.upper() not in profile.not_stains and code.code.upper() not in profile.subspecialties:
+                return (code,), None
     return (), None
-
-
-def _all(segments: Iterable[Segment], name: str) -> list[Segment]:
-    return [segment for segment in segments if segment.name == name]

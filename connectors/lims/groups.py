@@ -1,8 +1,8 @@
-"""Which segments of an order message belong together.
+"""Which segments of a message belong together: runs of segments, never a schema.
 
 Two families of messages carry orders for containers: in one SPM leads and its orders follow
-(OML^O33), in the other ORC leads and its specimens follow (OML^O21). Whichever comes first in the
-message decides; a Z-segment or a repeated one joins the run it stands in.
+(OML^O33), in the other ORC leads and its specimens follow (OML^O21, ORM^O01, ORU^R01). Whichever comes first in the
+message decides; a Z-segment or a repeated one joins the run it stands in. Every segment is in one place.
 """
 
 from collections.abc import Iterable
@@ -26,13 +26,27 @@ class Container:
     segments: list[Segment] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
 
+    def everything(self) -> list[Segment]:
+        """Return what is said of the container itself, then what its orders say."""
+        return [*self.segments, *(segment for order in self.orders for segment in order.segments)]
+
 
 @dataclass(slots=True)
 class Groups:
-    """The containers and the orders of a message, each in the order sent."""
+    """The containers and the orders of a message, each in the order sent.
+
+    Attributes
+    ----------
+    opening
+        What stands before the first of them: MSH, the patient, the visit.
+    prior
+        Prior results among the specimens, which are ordered by nobody.
+    """
 
     containers: list[Container] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
+    opening: list[Segment] = field(default_factory=list)
+    prior: list[Segment] = field(default_factory=list)
 
     def bare_orders(self) -> list[Order]:
         """Return the orders that no container belongs to."""
@@ -46,7 +60,7 @@ class Groups:
 
 
 def group(segments: Iterable[Segment]) -> Groups:
-    """Return the groups of one order message; what stands before the first of them is no part of any.
+    """Return the groups of one message.
 
     Raises
     ------
@@ -64,13 +78,14 @@ def _led_by_specimens(body: list[Segment]) -> Groups:
     order: Order | None = None
     prior = False
     for segment in body:
+        name = segment.name
         # A PID among the specimens opens prior results, which last until the next specimen.
-        prior = segment.name != "SPM" and (prior or (segment.name == "PID" and bool(groups.containers)))
-        if segment.name == "SPM":
+        prior = name != "SPM" and (prior or (name == "PID" and bool(groups.containers)))
+        if name == "SPM":
             groups.containers.append(Container([segment]))
             order = None
         elif prior or not groups.containers:
-            continue
+            (groups.prior if prior else groups.opening).append(segment)
         elif _begins_order(segment, order):
             order = Order([segment])
             groups.orders.append(order)
@@ -93,7 +108,7 @@ def _led_by_orders(body: list[Segment]) -> Groups:
             order, container = Order([segment]), None
             groups.orders.append(order)
         elif order is None:
-            continue
+            groups.opening.append(segment)
         elif segment.name == "SPM":
             container = Container([segment], [order])
             groups.containers.append(container)

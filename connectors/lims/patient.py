@@ -1,20 +1,23 @@
 """The patient that a message names (PID)."""
 
 import re
+from collections.abc import Iterable
 
 from connectors.lims.message import Field, Segment
 from connectors.lims.moments import read_date
 from connectors.lims.nhs_number import is_valid, normalised
+from connectors.lims.places import Place
 from connectors.lims.profile import Profile
 from models.statements import Identifier, PatientStated
 
 _LEGAL_NAME = "L"
 _NHS_TYPE = "NH"
+_VISIT = "VN"
 
 
 def read_patient(pid: Segment, profile: Profile, problems: list[str]) -> PatientStated:
     """Return what PID says of the patient, adding a sentence for each part that makes no sense."""
-    identifiers, status = _identifiers(pid, profile)
+    identifiers, status = identifiers_of(pid, profile.patient_fields, profile)
     if status in {"invalid", "conflicting"}:
         problems.append(f"The NHS number in PID-3 is {status}: it identifies nobody until a person looks at it.")
     if not identifiers:
@@ -36,20 +39,38 @@ def read_patient(pid: Segment, profile: Profile, problems: list[str]) -> Patient
     )
 
 
-def _identifiers(pid: Segment, profile: Profile) -> tuple[tuple[Identifier, ...], str]:
-    """Return the identifiers of PID-3 and the status of the NHS number among them."""
+def identifiers_of(segment: Segment, places: Iterable[Place], profile: Profile) -> tuple[tuple[Identifier, ...], str]:
+    """Return the identifiers (CX) in the first of these fields that holds any, and the status of the NHS number."""
     found: dict[Identifier, None] = {}
-    for one in pid.repetitions(3):
-        value, kind = one.stated(1), one.stated(5)
-        issuer = one.stated(4, 1) or one.stated(4, 2) or profile.issuer
-        if not value:
-            continue
-        if kind == _NHS_TYPE or issuer.upper() in profile.nhs_authorities:
-            number = normalised(value)
-            found[Identifier(value=number, issuer="NHS", kind="NHS" if is_valid(number) else "NHS?")] = None
-        else:
-            found[Identifier(value=value, issuer=issuer, kind=kind or "MR")] = None
+    for place in places:
+        for one in segment.repetitions(place.field) if segment.name == place.segment and not found else ():
+            value, kind = one.stated(1), one.stated(5)
+            issuer = _issuer(one, profile)
+            if value and (kind == _NHS_TYPE or issuer.upper() in profile.nhs_authorities):
+                number = normalised(value)
+                found[Identifier(value=number, issuer="NHS", kind="NHS" if is_valid(number) else "NHS?")] = None
+            elif value:
+                found[Identifier(value=value, issuer=issuer, kind=kind or "MR")] = None
     return _with_one_nhs_number(list(found))
+
+
+def visits_of(segments: Iterable[Segment], places: Iterable[Place], profile: Profile) -> tuple[Identifier, ...]:
+    """Return the visit numbers (CX) in these fields, each once."""
+    places = tuple(places)
+    found = [
+        Identifier(value=value, issuer=_issuer(one, profile), kind=_VISIT)
+        for segment in segments
+        for place in places
+        if segment.name == place.segment
+        for one in segment.repetitions(place.field)[:1]
+        if (value := one.stated(1))
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def _issuer(one: Field, profile: Profile) -> str:
+    """Return CX-4: the name, else the universal id, of who assigned a number."""
+    return one.stated(4, 1) or one.stated(4, 2) or profile.issuer
 
 
 def _with_one_nhs_number(found: list[Identifier]) -> tuple[tuple[Identifier, ...], str]:

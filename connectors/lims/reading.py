@@ -70,7 +70,7 @@ def _kind(message: Message, profile: Profile) -> _Kind:
     named = _type_of(message)
     reads = profile.reads.get(named)
     if reads == "order" and named == _ORDER_OF_DPOW:
-        said = (transaction(one) for one in message.header.repetitions(21))
+        said = (transaction(one.stated()) for one in message.named("MSH")[0].repetitions(21))
         meant = next((one for one in said if one), None)
         if meant is not None:
             unused = f"This {named} (MSH-21) is not a message Coverslip acts on yet: it is kept unread."

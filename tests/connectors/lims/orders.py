@@ -1,12 +1,19 @@
 """Order messages of our own, put together from lines: what the tests read and send."""
 
+from pathlib import Path
+
 from connectors.lims.message import Message
-from connectors.lims.profile import Profile
+from connectors.lims.profile import Profile, profile_named
 from connectors.lims.reading import read
 from models.statements import MessageStated, OrderStated
 
 PID = "PID|1||9990048215^^^NHS^NH~A100234^^^SITEA^MR||Example^Ada^^^^^L||19640229|F"
 PROFILE = Profile(issuer="SITEA")
+
+
+def dialect(name: str, **also: object) -> Profile:
+    """Return a shipped profile of site SITEA, with what a laboratory says otherwise."""
+    return profile_named(name, Path(), **{"issuer": "SITEA", **also})
 
 
 def text(message_type: str, *segments: str, control_id: str = "M1", rest: str = "") -> str:

@@ -8,7 +8,7 @@ import pytest
 from connectors.lims.profile import Profile
 from models.errors import RejectedError
 from models.statements import Coded
-from tests.connectors.lims.orders import PID, orc, order, segment, slide, stated
+from tests.connectors.lims.orders import PID, dialect, orc, order, segment, slide, stated
 
 STAIN = "OBX|1|CWE|397165007^Stain^SCT|1|{}||||||F"
 
@@ -41,7 +41,7 @@ def test_one_message_about_two_cases_is_set_aside_without_naming_them() -> None:
 
 
 def test_the_profile_may_name_the_field_and_the_pattern_of_the_accession() -> None:
-    profile = Profile(accession_fields=("OBR-2",), accession_pattern=r"^([^;]+);")
+    profile = dialect("plain", accession_fields=["OBR-2"], accession_pattern=r"^([^;]+);")
     found = order(
         "OML^O33", slide("S1"), orc(), "OBR|1|26H9;A1;1", slide("S2"), orc(), "OBR|1|26H9;A1;2", profile=profile
     )

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.lims.message import Message
+from connectors.lims.profile import Profile, profile_named
 from connectors.lims.reading import read
 from models.errors import RejectedError
-from models.statements import MessageStated
+from models.statements import MessageStated, ReaderStated
 from tests.connectors.lims.orders import PID, PROFILE, orc, slide, stated, text
 
 HL7 = Path(__file__).parents[4] / "shared" / "hl7"
@@ -21,9 +22,9 @@ shared = pytest.mark.skipif(not HL7.is_dir(), reason="the shared example message
 STAIN = "OBX|1|CWE|397165007^Stain^SCT|1|{}||||||F"
 
 
-def example(name: str) -> tuple[MessageStated, dict[str, Any]]:
+def example(name: str, profile: Profile = PROFILE) -> tuple[MessageStated, dict[str, Any]]:
     raw = (HL7 / f"{name}.hl7").read_bytes()
-    return read(Message(raw), PROFILE), json.loads((HL7 / f"{name}.json").read_text())
+    return read(Message(raw), profile), json.loads((HL7 / f"{name}.json").read_text())
 
 
 @shared
@@ -71,11 +72,65 @@ def test_a_registered_slide_means_what_its_description_says(name: str) -> None:
 
 
 @shared
-@pytest.mark.parametrize("name", ["adt_a40_merge", "dpow_lab101_final", "dpow_lab104_available", "orm_o01_case_only"])
-def test_a_message_of_another_kind_is_kept_and_says_that_nothing_was_done(name: str) -> None:
-    found, _ = example(name)
-    assert (found.patient, found.order) == (None, None)
-    assert "not a message Coverslip acts on yet" in found.problems[0]
+def test_a_merge_means_what_its_description_says() -> None:
+    found, meaning = example("adt_a40_merge")
+    (merge,) = found.merges
+    value, issuer = meaning["survivor"].split("@")
+    assert (value, issuer, "MR") in {(one.value, one.issuer, one.kind) for one in merge.survivor}
+    value, issuer = meaning["merged"].split("@")
+    assert [(one.value, one.issuer, one.kind) for one in merge.merged] == [(value, issuer, "MR")]
+    assert found.patient is not None
+    assert found.problems == ()
+
+
+@shared
+def test_a_final_case_update_means_what_its_description_says() -> None:
+    found, meaning = example("dpow_lab101_final")
+    assert found.case_update is not None
+    assert found.case_update.case.accession_number == meaning["accession"]
+    assert found.case_update.report == meaning["report"]
+    assert found.case_update.reader == ReaderStated(id="C1234567", family_name="Reader", given_name="Rosa")
+    assert (found.case_update.grossed, found.case_update.set_closed, found.case_update.ended) == (False, False, False)
+    assert ("A100234", "SITEA") in {(one.value, one.issuer) for one in found.case_update.case.patient}
+    assert (found.patient, found.order, found.problems) == (None, None, ())
+
+
+@shared
+def test_an_image_notification_means_what_its_description_says() -> None:
+    found, meaning = example("dpow_lab104_available")
+    assert found.images is not None
+    assert found.images.container_identifier == meaning["container_identifier"]
+    assert found.images.available == meaning["available"]
+    assert found.images.scanned_at is not None
+    assert found.images.scanned_at.at == datetime.fromisoformat(meaning["scanned_at"])
+    assert found.images.study_instance_uid == "2.25.329800735698586629295641978511506172918"
+    assert found.images.series_instance_uid == "2.25.329800735698586629295641978511506172919"
+    assert (found.patient, found.order, found.problems) == (None, None, ())
+
+
+@shared
+@pytest.mark.parametrize("profile", ["plain", "orm-o01"])
+def test_an_order_for_a_case_alone_means_what_its_description_says(profile: str) -> None:
+    found, meaning = example("orm_o01_case_only", profile_named(profile, HL7, issuer="SITEA"))
+    assert found.message_type == meaning["type"]
+    assert found.order is not None
+    assert found.order.accession_number == meaning["accession"]
+    assert found.order.priority == {"S": "urgent"}[meaning["priority"]]
+    assert (found.order.slides, found.order.subspecialty, found.problems) == ((), "skin", ())
+
+
+@shared
+def test_every_description_is_of_a_message_that_is_read_whole() -> None:
+    names = sorted(path.stem for path in HL7.glob("*.json"))
+    for name in names:
+        raw = (HL7 / f"{name}.hl7").read_bytes()
+        found, _ = example(name)
+        assert found.acts, name
+        assert len(Message(raw).segments) == raw.count(b"\r"), name
+    message = Message((HL7 / "oml_o33_plain.hl7").read_bytes())
+    meaning = json.loads((HL7 / "oml_o33_plain.json").read_text())
+    assert len(message.segments) == meaning["segments_in"]
+    assert [one.name for one in message.segments if one.name.startswith("Z")] == meaning["kept_unread"]
 
 
 def test_an_unknown_message_type_is_kept_without_quoting_it() -> None:

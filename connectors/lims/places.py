@@ -1,0 +1,54 @@
+"""Where in a message something stands, as people write it: SPM-30, ORC-7.6, SPM-2.1.2."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from connectors.lims.message import Segment
+
+_WRITTEN = re.compile(r"([A-Z][A-Z0-9]{2})-([1-9][0-9]{0,2})(?:\.([1-9][0-9]?)(?:\.([1-9][0-9]?))?)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A subcomponent of a field; the first one of the first component where the text names neither."""
+
+    segment: str
+    field: int
+    component: int = 1
+    subcomponent: int = 1
+
+    @property
+    def whole_field(self) -> bool:
+        """Whether no component was named but the first."""
+        return self.component == 1 and self.subcomponent == 1
+
+    def __str__(self) -> str:
+        if self.whole_field:
+            return f"{self.segment}-{self.field}"
+        below = f".{self.subcomponent}" if self.subcomponent > 1 else ""
+        return f"{self.segment}-{self.field}.{self.component}{below}"
+
+
+def place(written: str) -> Place:
+    """Return the place that a text like ``SPM-2.1.2`` names; ``ValueError`` when it names none."""
+    found = _WRITTEN.fullmatch(written)
+    if found is None:
+        message = "must name a field, as in SPM-30, ORC-7.6 or SPM-2.1.2"
+        raise ValueError(message)
+    segment, *numbers = found.groups(default="1")
+    return Place(segment, *map(int, numbers))
+
+
+def said_in(segments: Iterable[Segment], places: Iterable[Place]) -> Iterator[tuple[Place, Segment, str]]:
+    """Yield what these places say, place by place, and in each every segment of that name in the order sent."""
+    for one in places:
+        name, field, component, subcomponent = one.segment, one.field, one.component, one.subcomponent
+        for segment in segments:
+            if segment.name == name and (said := segment.value(field, component, subcomponent)):
+                yield one, segment, said
+
+
+def first_said(segments: Iterable[Segment], places: Iterable[Place]) -> str:
+    """Return what the first of these places to say anything says, else an empty text."""
+    return next((said for _, _, said in said_in(segments, places)), "")
