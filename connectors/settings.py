@@ -18,6 +18,8 @@ from sqlalchemy.exc import ArgumentError
 from connectors.settings_wire import DoorWire, FrozenSettings, PeerWire, Port, Seconds
 from models.errors import RefusedError
 
+_DEFAULT_PROFILE = "plain"
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Title = Annotated[str, Field(min_length=1, max_length=200)]
 Subspecialty = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,62}$")]
@@ -85,7 +87,6 @@ class LimsPeer(PeerWire):
     name: Annotated[Name, Field(max_length=48)]
     application: str = "LIMS"
     facility: str = ""
-    answer_within: Seconds = timedelta(seconds=10)
     slides_as: Literal["OUL^R22", "OUL^R21"] = "OUL^R22"
     """How it hears of slides: by specimen, or by the older result of an order."""
     quality_as: Literal["OBX", "NTE"] = "OBX"
@@ -103,6 +104,8 @@ class Listener(DoorWire):
     site: Name
     issuer: str
     """The issuer of container and accession numbers that a message gives without one."""
+    profile: Annotated[str, Field(min_length=1, max_length=500)] = _DEFAULT_PROFILE
+    """How it writes what it means: a shipped profile's name, or the path of a laboratory's own file."""
     subspecialties: dict[str, Subspecialty] = Field(default_factory=dict)
     """Code of OBR-4 or SPM-8 to our subspecialty; the shipped table covers the usual words."""
 
@@ -399,10 +402,24 @@ def load(home: Path) -> Settings:
         message = f"{path} can't be read: {error.strerror}"
         raise RefusedError(message) from error
     try:
-        return Settings(**{**raw, "home": home})
+        settings = Settings(**{**raw, "home": home})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
         fault = _PLAINLY.get(first["type"], first["msg"].removeprefix("Value error, "))
         message = f"{path}: {place}: {fault}"
         raise RefusedError(message) from error
+    _refuse_bad_profiles(settings)
+    return settings
+
+
+def _refuse_bad_profiles(settings: Settings) -> None:
+    """Read every profile that a listener names, so that a bad one stops the start and no message."""
+    named = {listener.profile for listener in settings.listeners} - {_DEFAULT_PROFILE}
+    if not named:
+        return
+    # Who keeps to the default does not wait for what reads the others.
+    from connectors.lims.profile import profile_named  # noqa: PLC0415
+
+    for name in sorted(named):
+        profile_named(name, settings.home)

@@ -11,6 +11,9 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[timedelta, Field(gt=timedelta(0))]
 
 
+AfterRefusal = Literal["a person", "send again"]
+
+
 class FrozenSettings(BaseModel):
     """A part of the settings: read once, never changed, and nothing that it does not know."""
 
@@ -53,6 +56,15 @@ class PeerWire(Wire):
     port: Port = 2576
     certificate_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
     """The name that its certificate must hold, where that is not ``host``."""
+    acknowledgement: Literal["original", "enhanced"] = "original"
+    """``enhanced`` asks for both answers (MSH-15, MSH-16), and CA is not the last word then."""
+    answer_within: Seconds = timedelta(seconds=10)
+    application_within: Seconds = timedelta(seconds=30)
+    """In enhanced mode, from CA to the application's answer on the same connection."""
+    after_error: AfterRefusal = "a person"
+    """What AE and CE mean there: HL7 has them report an error, which sending again does not mend."""
+    after_reject: AfterRefusal = "send again"
+    """What AR and CR mean there: HL7 has them cover a system that is down, so it is tried a few times more."""
 
     @model_validator(mode="after")
     def _is_believed_by_somebody(self) -> "PeerWire":

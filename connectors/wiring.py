@@ -125,7 +125,10 @@ def _credentials(settings: Settings, what: str, wire: Wire) -> Credentials:
 
 
 def _sender(settings: Settings, peer: LimsPeer) -> MllpSender:
-    limits = SenderLimits(answer_seconds=peer.answer_within.total_seconds())
+    limits = SenderLimits(
+        answer_seconds=peer.answer_within.total_seconds(),
+        application_seconds=peer.application_within.total_seconds() if peer.acknowledgement == "enhanced" else 0.0,
+    )
     tls = peer_context(peer_credentials(settings, peer)) if peer.secure else None
     return MllpSender(peer.host, peer.port, limits, tls, peer.certificate_name)
 

@@ -40,8 +40,12 @@ def build(
     sent_at: datetime,
     sending: Address,
     receiving: Address,
+    *,
+    enhanced: bool = False,
 ) -> bytes:
     """Return a slide as OUL^R22, or a case as OML^O21 in the shape of DPOW's LAB-101, in UTF-8.
+
+    ``enhanced`` asks for both answers of enhanced mode (MSH-15 and MSH-16 are AL); without it they stay empty.
 
     Raises
     ------
@@ -54,6 +58,7 @@ def build(
         kind, segments = {9: "OUL^R22^OUL_R22"}, _slide(announcement)
     else:
         kind, segments = {9: "OML^O21^OML_O21", 21: "DPOW-CASE-UPDATE^IHE"}, _case(announcement)
+    kind |= {15: "AL", 16: "AL"} if enhanced else {}
     header = _header(kind, control_id, sent_at, sending, receiving)
     return "".join(f"{segment}\r" for segment in (header, *segments)).encode()
 

@@ -1,12 +1,16 @@
 """The MLLP client: one message at a time, and an answer counts only for the message it names.
 
+In enhanced mode the application's answer is waited for on the connection that the message went over; one that comes
+later, or in another way, settles nothing: the same message goes out again, and the peer answers it again.
+
 Nothing is known of a message without an answer: it may have arrived. So the same bytes are sent again, later
 and by whoever keeps them; a sender keeps nothing.
 """
 
 import socket
 import ssl
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -20,20 +24,28 @@ from models.failpoint import failpoint
 _ANSWER_BYTES = 1024 * 1024
 _READ_BYTES = 65_536
 _TEXT_CHARACTERS = 500
+_COMMITTED = "CA"
 _FILLING = b"\r\n\0 \t"
 
 
 @dataclass(frozen=True, slots=True)
 class SenderLimits:
-    """How long a peer may take: to accept a connection, and from our first byte to the last of its answer."""
+    """How long a peer may take: to accept a connection, and from our first byte to the last of its answer.
+
+    ``application_seconds`` are those from its commit answer (CA) to its application's, in enhanced mode (HL7 2.5.1,
+    2.9.3); without any, CA is an answer like the others.
+    """
 
     connect_seconds: float = 5.0
     answer_seconds: float = 30.0
+    application_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the peer said: MSA-1 (AA, AE, AR, CA, CE, CR), its words (MSA-3, else ERR-8) and its bytes.
+
+    The bytes of both answers of enhanced mode stand one after the other; code and words are the later one's.
 
     The words are the peer's and may name a patient: they belong to the database, never to a log.
     """
@@ -90,7 +102,7 @@ class MllpSender:
             self._answered = True
         except TimeoutError as error:
             self.close()
-            raise TransientError(f"{self._peer} did not answer within {self._limits.answer_seconds:g} s.") from error
+            raise TransientError(self._silence(committed=False)) from error
         except ssl.SSLError as error:
             # In TLS 1.3 a peer's verdict on our certificate comes after our side of the handshake has ended.
             self.close()
@@ -157,23 +169,40 @@ class MllpSender:
             connection.close()
             raise TransientError(f"TLS with {self._peer} failed: {handshake_fault(error)}.") from error
 
-    def _answer(self, connection: socket.socket, control_id: str, deadline: float) -> Answer:
-        """Return the first frame that comes, if it answers ``control_id``."""
-        deframer = Deframer(_ANSWER_BYTES)
+    def _answer(self, connection: socket.socket, control_id: str, until: float) -> Answer:
+        """Return what the peer answers; in enhanced mode its application's answer, which CA only comes before."""
+        deframer, heard, commit = Deframer(_ANSWER_BYTES), deque[bytes | FrameRefused](), b""
         while True:
-            connection.settimeout(max(0.001, deadline - monotonic()))
-            data = connection.recv(_READ_BYTES)
-            if not data:
-                raise TransientError(f"{self._peer} closed the connection instead of answering{self._perhaps}.")
-            if monotonic() > deadline:
-                raise TimeoutError
-            found = deframer.feed(data)
-            if found:
-                answer = _read(found[0], control_id)
-                # More than was asked for: whatever comes next could not be told from an answer.
-                if answer is None or len(found) > 1 or deframer.partial:
-                    raise TransientError(f"{self._peer} answered another message than the one that was sent.")
-                return answer
+            while not heard:
+                heard.extend(deframer.feed(self._receive(connection, until, committed=bool(commit))))
+            answer = _read(heard.popleft(), control_id)
+            if answer is not None and answer.code == _COMMITTED and self._limits.application_seconds:
+                until = until if commit else monotonic() + self._limits.application_seconds
+                commit = commit or answer.raw.rstrip(b"\r\n") + b"\r"
+                continue
+            # More than was asked for: whatever comes next could not be told from an answer.
+            if answer is None or heard or deframer.partial:
+                raise TransientError(f"{self._peer} answered another message than the one that was sent.")
+            return replace(answer, raw=commit + answer.raw)
+
+    def _receive(self, connection: socket.socket, until: float, *, committed: bool) -> bytes:
+        """Return the next bytes; ``TransientError`` when none come in time, or none ever will."""
+        try:
+            connection.settimeout(max(0.001, until - monotonic()))
+            data: bytes | None = connection.recv(_READ_BYTES)
+        except TimeoutError:
+            data = None
+        if data is None or monotonic() > until:
+            raise TransientError(self._silence(committed=committed))
+        if not data:
+            raise TransientError(f"{self._peer} closed the connection instead of answering{self._perhaps}.")
+        return data
+
+    def _silence(self, *, committed: bool) -> str:
+        if not committed:
+            return f"{self._peer} did not answer within {self._limits.answer_seconds:g} s."
+        seconds = self._limits.application_seconds
+        return f"{self._peer} took the message (CA), and its application did not answer within {seconds:g} s."
 
 
 def _still_ours(connection: socket.socket) -> bool:

@@ -47,9 +47,9 @@ _ANNOUNCEMENTS: dict[str, type[SlideAnnounced | CaseAnnounced]] = {
 }
 
 _TYPES = {"SlideAnnounced": ("OUL", "R22"), "CaseAnnounced": ("OML", "O21")}
-# HL7 2.5.1 table 0008. AR covers a system that is down, so it is tried again; AE reports an error to a person.
+# HL7 2.5.1 table 0008.
 _ACCEPTED = ("AA", "CA")
-_TRY_AGAIN = ("AR", "CR")
+_REJECTED = ("AR", "CR")
 _MOST_REFUSALS = 5
 _EVENT_WAIT = timedelta(hours=4)
 
@@ -146,6 +146,7 @@ def _as_hl7(lab: Lab, message: Message) -> bytes:
         sent_at=message.stated_at,
         sending=Address(application="COVERSLIP", facility=announcement.case.site),
         receiving=Address(application=peer.application, facility=peer.facility),
+        enhanced=peer.acknowledgement == "enhanced",
     )
 
 
@@ -159,7 +160,9 @@ def _answered(lab: Lab, session: Session, claimed: Claim, message: Message, answ
         _taken(session, claimed, message, answer)
         return
     why = f"LIMS {message.peer} answered {answer.code} to message {message.message_control_id}"
-    if answer.code in _TRY_AGAIN and claimed.tries < _MOST_REFUSALS:
+    peer = lab.settings.peer(message.peer)
+    means = peer.after_reject if answer.code in _REJECTED else peer.after_error
+    if means == "send again" and claimed.tries < _MOST_REFUSALS:
         session.execute(_COUNT_TRY, {"message_id": message.id})
         _talks(session, claimed, message)
         ledger.give_back(session, claimed, retry_after=pause_after(claimed), problem=why, waiting_for=THE_LIMS)
