@@ -24,11 +24,13 @@ from flows.standing import (
 )
 from flows.standing.cases import count_cases
 from flows.standing.counts import Count
+from flows.standing.messages import A_WHILE, unanswered, unanswered_by_peer
 from flows.standing.rows import Row, moving_rows, row_of_scan, rows_at
 from flows.standing.rule import AT_REST, STATES, State
 
 _MOST_ROWS: Final = 500
 _MOST_CASES: Final = 200
+_MOST_MESSAGES: Final = 10
 _CASE_STATES: Final = ("awaiting slides", "incomplete", "being assigned", "assigned", "cancelled")
 _ALWAYS_SHOWN: Final = (
     State.ARRIVING,
@@ -80,6 +82,8 @@ class Front:
             "intake": intake_state(session) if reads_events(self._settings) else None,
             "alerts": open_alerts(session),
             "silent": silent_peers(session),
+            "unanswered_by_peer": unanswered_by_peer(session),
+            "unanswered": unanswered(session, most=_MOST_MESSAGES, after=A_WHILE),
             "waits": waits(session),
             "moving": sum(count.count for count in moving),
             "oldest": min((count.oldest for count in moving if count.oldest), default=None),

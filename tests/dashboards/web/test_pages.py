@@ -62,6 +62,24 @@ def test_the_front_page_says_what_stands_where_and_what_waits_for_what(busy: dic
     assert re.search(r'title="Site A: waiting for a person">2</a>', page)
 
 
+def test_the_front_page_names_messages_that_nobody_answers_with_how_often_they_were_tried(
+    laboratory: Laboratory, ask: Ask
+) -> None:
+    case = laboratory.case("26S77")
+    assert "Messages that nobody has answered" not in ask("/").text
+    message = laboratory.message_out("m77", ("case", case), "assigned", tries=7)
+    laboratory.wait("send", "sending", ("message", message), "the LIMS", problem="Nobody can be reached.")
+    page = ask("/").text
+    for said in (
+        "<strong>lims-a</strong> has not answered <strong>1 message</strong>",
+        f'<a href="/cases/{case}">{message[:20].upper()}</a>',
+        "7 times",
+        "tried again",
+        "Nobody can be reached.",
+    ):
+        assert said in page, said
+
+
 def test_every_page_is_sound_markup_with_a_heading_a_language_and_unique_ids(every_page: list[str], ask: Ask) -> None:
     for path in every_page:
         answer = ask(path)

@@ -1,0 +1,29 @@
+"""Messages that nobody has answered, as lines on a terminal or as JSON."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final
+
+from dashboards.cli.desk import console, plain, plain_table, print_json, short
+from dashboards.web.words import age
+from flows.standing.messages import Unanswered
+from models.database import utc_now
+
+_COLUMNS: Final = ("Message", "To", "What", "About", "For", "Tried", "State", "Because")
+
+
+def print_unanswered(messages: Sequence[Unanswered], *, as_json: bool) -> None:
+    """Print what waits for an answer: to whom, since when, how often it was tried, and what happens next."""
+    if as_json:
+        print_json([asdict(one) for one in messages])
+        return
+    if not messages:
+        print("Every message that went out was answered.")
+        return
+    now, table = utc_now(), plain_table(*_COLUMNS)
+    for one in messages:
+        about = f"{one.about} {short(one.about_id)}"
+        tried = "not yet" if not one.tries else "once" if one.tries == 1 else f"{one.tries} times"
+        cells = (one.message_control_id, one.peer, one.what, about, age(now - one.since), tried, one.state)
+        table.add_row(*map(plain, (*cells, one.problem)))
+    console().print(table)
