@@ -13,8 +13,10 @@ import typer
 
 from connectors.lims.check import Checked, Problem, check
 from connectors.lims.message_file import Piece, pieces
-from connectors.lims.profile import Profile
+from connectors.lims.profile import Profile, profile_named
+from connectors.lims.profile_file import DEFAULT
 from dashboards.cli.home import home_of
+from models.errors import RefusedError
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for machines: one object a line.")]
 Files: TypeAlias = Annotated[
@@ -61,9 +63,10 @@ def profile_for(context: typer.Context, profile: str | None, peer: str | None) -
         from flows.intake.profiles import profile_of
 
         return profile_of(load(home_of(context)), peer)
-    if profile not in (None, "plain"):
-        raise typer.BadParameter("there is no such profile", param_hint="--profile")
-    return Profile(site=_SOME_SITE)
+    try:
+        return profile_named(profile or DEFAULT, Path.cwd(), site=_SOME_SITE)
+    except RefusedError as error:
+        raise typer.BadParameter(str(error), param_hint="--profile") from error
 
 
 @contextmanager
