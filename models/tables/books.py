@@ -13,7 +13,8 @@ class InboxMessage(Base):
     """Bytes as they came in, committed before anybody was told that we have them.
 
     What came by an event log has the ``event_id`` that its sender gave it, unless another event of the same peer had
-    it before, and its ``origin`` there. With ``quarantined_at`` it was set aside only until its peer's storm is over.
+    it before, and its ``origin`` there. With ``quarantined_at`` it was set aside only until its peer's storm is over;
+    with ``replaced_by_id`` for good, since a person had another message applied in its place.
     """
 
     __tablename__ = "inbox"
@@ -35,6 +36,12 @@ class InboxMessage(Base):
             sqlite_where=text("quarantined_at IS NOT NULL"),
             postgresql_where=text("quarantined_at IS NOT NULL"),
         ),
+        Index(
+            "ix_inbox_replaced",
+            "replaced_by_id",
+            sqlite_where=text("replaced_by_id IS NOT NULL"),
+            postgresql_where=text("replaced_by_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
@@ -51,6 +58,7 @@ class InboxMessage(Base):
     event_id: Mapped[str | None] = mapped_column(String(200))
     origin: Mapped[dict[str, Any] | None]
     quarantined_at: Mapped[datetime | None]
+    replaced_by_id: Mapped[str | None] = mapped_column(OpaqueId)
 
 
 class Fact(Base):

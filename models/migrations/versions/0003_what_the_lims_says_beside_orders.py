@@ -24,6 +24,15 @@ def upgrade() -> None:
         ("elsewhere_at", UtcDateTime()),
     ):
         op.add_column("slide", sa.Column(name, kind, nullable=True))
+    # What a person had applied in place of a message that was set aside.
+    op.add_column("inbox", sa.Column("replaced_by_id", sa.String(length=36), nullable=True))
+    op.create_index(
+        "ix_inbox_replaced",
+        "inbox",
+        ["replaced_by_id"],
+        sqlite_where=sa.text("replaced_by_id IS NOT NULL"),
+        postgresql_where=sa.text("replaced_by_id IS NOT NULL"),
+    )
     op.create_table(
         "work_order",
         sa.Column("id", sa.String(length=36), nullable=False),
