@@ -20,8 +20,6 @@ from models.errors import RefusedError
 
 _DEFAULT_PROFILE = "plain"
 
-_DEFAULT_PROFILE = "plain"
-
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Title = Annotated[str, Field(min_length=1, max_length=200)]
 Subspecialty = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,62}$")]
@@ -411,20 +409,6 @@ def load(home: Path) -> Settings:
         fault = _PLAINLY.get(first["type"], first["msg"].removeprefix("Value error, "))
         message = f"{path}: {place}: {fault}"
         raise RefusedError(message) from error
-    _refuse_bad_profiles(settings)
-    return settings
-
-
-def _refuse_bad_profiles(settings: Settings) -> None:
-    """Read every profile that a listener names, so that a bad one stops the start and no message."""
-    named = {listener.profile for listener in settings.listeners} - {_DEFAULT_PROFILE}
-    if not named:
-        return
-    # Who keeps to the default does not wait for what reads the others.
-    from connectors.lims.profile import profile_named  # noqa: PLC0415
-
-    for name in sorted(named):
-        profile_named(name, settings.home)
     _refuse_bad_profiles(settings)
     return settings
 
