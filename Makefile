@@ -26,6 +26,7 @@ setup:
 
 setup-tests: setup
 	@infra/setup/system-packages test
+	@infra/setup/node-peers
 
 setup-kafka: setup
 	@infra/setup/system-packages kafka
