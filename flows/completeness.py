@@ -2,12 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from models.facets import Images, Outcome, Quality, Route, Storage
 
-SlideStanding = Literal["archived", "glass only", "waiting for a scan", "waiting for a rescan", "moving", "set aside"]
-"""Where one expected slide stands; only the first two let a case be read."""
+SlideStanding = Literal[
+    "archived",
+    "glass only",
+    "imaged elsewhere",
+    "waiting for a scan",
+    "waiting for a rescan",
+    "moving",
+    "set aside",
+    "images gone",
+]
+"""Where one expected slide stands."""
+
+READABLE: Final[tuple[SlideStanding, ...]] = ("archived", "glass only", "imaged elsewhere")
+"""Where a slide stands that lets its case be read."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +34,17 @@ class ScanOfSlide:
 
 @dataclass(frozen=True)
 class ExpectedSlide:
-    """A slide that the order names and nobody cancelled, with its scans."""
+    """A slide that the order names and nobody cancelled, with its scans.
+
+    ``imaged_elsewhere`` says that an image manager has images of it, ``images_gone`` that it has none of our scan any
+    more, which we archived.
+    """
 
     slide_id: str
     route: str
     scans: tuple[ScanOfSlide, ...] = ()
+    imaged_elsewhere: bool = False
+    images_gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,8 +62,8 @@ def judge(expected: Sequence[ExpectedSlide], *, closed: bool, released: bool) ->
     An open set is never shown as complete, unless a person released it.
     """
     standing = [(slide.slide_id, standing_of(slide)) for slide in expected]
-    ready = tuple(slide_id for slide_id, where in standing if where in ("archived", "glass only"))
-    missing = tuple((slide_id, where) for slide_id, where in standing if where not in ("archived", "glass only"))
+    ready = tuple(slide_id for slide_id, where in standing if where in READABLE)
+    missing = tuple((slide_id, where) for slide_id, where in standing if where not in READABLE)
     if released or (closed and expected and not missing):
         return Completeness(Images.READY, ready, missing)
     return Completeness(Images.INCOMPLETE if ready else Images.AWAITING, ready, missing)
@@ -55,13 +73,14 @@ def standing_of(slide: ExpectedSlide) -> SlideStanding:
     """Return where a slide stands: its best active scan decides."""
     active = [scan for scan in slide.scans if scan.outcome == Outcome.ACTIVE]
     if any(scan.storage == Storage.PROVEN and scan.quality != Quality.RESCAN for scan in active):
-        return "archived"
+        return "images gone" if slide.images_gone else "archived"
+    if slide.imaged_elsewhere and not active:
+        # A scan of ours counts when it is proven, whatever others have of it by then.
+        return "imaged elsewhere"
     if slide.route == Route.GLASS_ONLY:
         return "glass only"
-    if any(scan.quality != Quality.RESCAN for scan in active):
-        return "moving"
     if active:
-        return "waiting for a rescan"
+        return "moving" if any(scan.quality != Quality.RESCAN for scan in active) else "waiting for a rescan"
     if any(scan.outcome == Outcome.SET_ASIDE for scan in slide.scans):
         return "set aside"
     return "waiting for a scan"

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
 from flows import ledger
-from flows.books import clear_alert
+from flows.books import Cause, Subject, clear_alert, note_changes, raise_alert
 from flows.journey import INTAKE
 from models.base import table_of
 from models.database import database_now
@@ -27,9 +27,13 @@ if TYPE_CHECKING:
 THE_SCANNER = "the scanner"
 A_RESCAN = "a rescan"
 THE_ORDER_TO_SETTLE = "the order to settle"
+THE_IMAGES = "its images"
 NO_SCAN = "no scan"
 """The alert about a slide whose scan did not come in time."""
+IMAGES_GONE = "images gone"
+"""The alert about a slide of whose archived scan an image manager has nothing left."""
 
+_NONE_LEFT = "the image manager has no images of this archived slide any more: store its scan again, or rescan it"
 _BEING_RAISED = "being raised"
 _STEP = table_of(Step)
 _WAITS_OF_SLIDES = (
@@ -42,15 +46,22 @@ _WAIT_OF_STANDING = {
     "waiting for a scan": THE_SCANNER,
     "waiting for a rescan": A_RESCAN,
     "set aside": A_RESCAN,
+    "images gone": THE_IMAGES,
 }
 
 
 def settle_later(session: Session, settings: Settings, case: Case) -> None:
-    """Have the expected set of a locked case closed once its orders have settled; again if it was closed."""
+    """Have the open expected set of a locked case closed once its orders have settled."""
     until = case.orders_changed_at + settings.site(case.site_id).settle_after
-    case.expected_closed_at = None
     wait = ledger.Wait(THE_ORDER_TO_SETTLE, case.id, until, "the expected slides count as complete")
     ledger.rerun(session, _waiting_step("settle", "case", case.id, wait, case, database_now(session)))
+
+
+def close_set(session: Session, case: Case, cause: Cause, now: datetime) -> None:
+    """Close the expected set of a locked case: nobody has to wait for its orders to settle."""
+    case.expected_closed_at = now
+    ledger.end_open(session, case.id, ("settle",), StepState.DONE)
+    note_changes(session, Subject("case", case.id), [("expected set", "open", "closed")], cause, now)
 
 
 def expect_scans(
@@ -71,6 +82,8 @@ def expect_scans(
         if waiting_for is not None:
             wait = ledger.Wait(waiting_for, slide_id, until, "raised on the list of what needs attention")
             anew.append(_waiting_step("expect_scan", "slide", slide_id, wait, case, now, generation + 1))
+        if waiting_for == THE_IMAGES:
+            raise_alert(session, Subject("slide", slide_id), IMAGES_GONE, _NONE_LEFT, now)
     ledger.add(session, anew)
 
 
@@ -86,7 +99,8 @@ def forget_scan(session: Session, slide_id: str) -> None:
 
 def _end_wait(session: Session, slide_id: str, state: StepState) -> None:
     ledger.end_open(session, slide_id, ("expect_scan",), state)
-    clear_alert(session, slide_id, NO_SCAN, database_now(session))
+    for kind in (NO_SCAN, IMAGES_GONE):
+        clear_alert(session, slide_id, kind, database_now(session))
 
 
 def _known_waits(session: Session, slide_ids: tuple[str, ...]) -> dict[str, tuple[int, str | None]]:

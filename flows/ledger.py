@@ -350,13 +350,15 @@ def rank_at(since: datetime, due_at: datetime | None) -> datetime:
     return usual if due_at is None else min(usual, due_at)
 
 
-def hold_key(session: Session, waiting_for: str, key: str) -> None:
+def hold_key(session: Session, waiting_for: str, key: str, *, shared: bool = False) -> None:
     """Make a waiter and its waker take turns, so that no wake is lost between a check and its wait.
 
-    PostgreSQL: an advisory lock until the end of the transaction. SQLite has one writer anyway.
+    PostgreSQL: an advisory lock until the end of the transaction, which many hold at once if they share it. SQLite has
+    one writer anyway.
     """
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{waiting_for}\x1f{key}", 0))))
+        lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+        session.execute(select(lock(func.hashtextextended(f"{waiting_for}\x1f{key}", 0))))
 
 
 def pause_slot(session: Session, name: str, pause: timedelta, because: str) -> None:

@@ -29,6 +29,7 @@ Raises what happens next: ``RejectedError`` (set aside), ``TransientError`` (tri
 
 A_PERSON = "a person"
 THE_LIMS = "the LIMS"
+THE_PACS = "the PACS"
 THE_EVENT_LOG = "Kafka"
 
 

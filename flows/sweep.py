@@ -22,7 +22,7 @@ from models.tables.scan import Scan
 from models.tables.step import Slot, Step, Worker
 
 # What is raised when it is waited for beyond its time; the other waits end by themselves.
-_RAISED = ("a person", "the LIMS", "an eligible pathologist")
+_RAISED = ("a person", "the LIMS", "the PACS", "an eligible pathologist")
 _OVER = alerts.over()
 _STEP, _WORKER = table_of(Step), table_of(Worker)
 # What a dead worker holds, or what runs past its deadline.

@@ -8,10 +8,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.statements import Frozen, Identifier, Moment
+from models.statements import Frozen, Identifier, Moment, ReportStatus
+from models.work_fold import WorkKind
 
 SlideState = Literal["archived", "to be rescanned", "set aside", "withdrawn"]
-CaseState = Literal["released", "assigned"]
+CaseState = Literal["released", "assigned", "reported"]
 
 
 class PatientNamed(Frozen):
@@ -37,11 +38,12 @@ class SlideAnnounced(Frozen):
     """The state of one slide's images.
 
     The UIDs are given when the state is ``archived`` or ``withdrawn``. ``reasons`` are for people to
-    read, most important first.
+    read, most important first. ``quality`` is the verdict on the scan, if there is one.
     """
 
     state: SlideState
     reasons: tuple[str, ...] = ()
+    quality: str = ""
     container_identifier: str = Field(repr=False)
     container_issuer: str
     case: CaseNamed
@@ -51,14 +53,38 @@ class SlideAnnounced(Frozen):
 
 
 class CaseAnnounced(Frozen):
-    """The state of one case's reading: released to be read, or assigned to a pathologist.
+    """The state of one case's reading: released to be read, assigned to a pathologist, or reported.
 
-    A pathologist is named when the state is ``assigned``; the id is the one the receiver knows.
+    A pathologist is named when the state is ``assigned``; the id is the one the receiver knows. ``images_complete``
+    says of a released case that nothing is missing; ``report`` is given when the state is ``reported``.
     """
 
     state: CaseState
     reasons: tuple[str, ...] = ()
     case: CaseNamed
+    images_complete: bool = False
+    report: ReportStatus | None = None
     pathologist_id: str | None = None
     pathologist_family_name: str = ""
     pathologist_given_name: str = ""
+
+
+class WorkAsked(Frozen):
+    """Work that the laboratory is asked for, on one slide or block (DPOW LAB-102).
+
+    ``number`` is ours and stands in until the laboratory gives its own.
+    """
+
+    number: str
+    work: WorkKind
+    subject_kind: Literal["slide", "block"]
+    container_identifier: str = Field(repr=False)
+    container_issuer: str
+    stain: str = ""
+    because: str
+    asked_by: str
+    case: CaseNamed
+
+
+Announcement = SlideAnnounced | CaseAnnounced | WorkAsked
+"""Anything that the laboratory's system is told."""

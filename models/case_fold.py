@@ -51,6 +51,7 @@ __all__ = [
     "CaseState",
     "Container",
     "ImagesFact",
+    "ImagesSaid",
     "OrderFact",
     "PatientFact",
     "ReportFact",
@@ -130,6 +131,14 @@ def _rank(fact: CaseFact) -> int:
 
 
 @dataclass(frozen=True)
+class ImagesSaid:
+    """What an image manager last said of a slide's images, and when that counts from."""
+
+    images: ImagesStated
+    at: datetime
+
+
+@dataclass(frozen=True)
 class CaseState:
     """Everything that the facts say about a case; ``patient_id`` is whom its orders name, merges and moves aside.
 
@@ -156,7 +165,7 @@ class CaseState:
     reader: ReaderStated | None = None
     round: Round = field(default_factory=Round)
     below: Containers = field(default_factory=Containers)
-    images: dict[Container, ImagesStated] = field(default_factory=dict)
+    images: dict[Container, ImagesSaid] = field(default_factory=dict)
     work_orders: dict[str, WorkOrderState] = field(default_factory=dict)
 
     @property
@@ -267,7 +276,8 @@ def _updated(state: CaseState, told: Told) -> CaseState:
 def _imaged(state: CaseState, told: Told) -> CaseState:
     assert isinstance(told.fact, ImagesFact)  # noqa: S101 - as above
     images = told.fact.images
-    return replace(state, images={**state.images, (images.issuer, images.container_identifier): images})
+    said = ImagesSaid(images, told.effective_at)
+    return replace(state, images={**state.images, (images.issuer, images.container_identifier): said})
 
 
 def _worked(state: CaseState, told: Told) -> CaseState:

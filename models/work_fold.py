@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.statements import Frozen, WorkDone
+from models.statements import Frozen, Moment, WorkDone
 
 WorkKind = Literal["rescan", "recut", "stain", "new block", "re-coverslip"]
 WorkState = Literal["asked", "accepted", "refused", "fulfilled", "cancelled"]
@@ -25,6 +25,7 @@ class WorkOrdered(Frozen):
     stain: str = ""
     asked_by: str
     because: str
+    asked_at: Moment
 
 
 class WorkAnswered(Frozen):

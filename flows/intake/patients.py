@@ -1,18 +1,19 @@
 """A patient is a fold of what messages say about them: any order of arrival ends the same."""
 
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
-from flows.books import Cause, Subject, note_changes, record
+from flows.books import Cause, Subject, note_changes
+from flows.intake.saying import Said
 from models.base import table_of
 from models.case_fold import PatientFact
 from models.database import database_now, insert_unless_there
 from models.opaque import OpaqueIds
 from models.statements import Identifier as StatedIdentifier
-from models.statements import MessageStated, PatientStated
+from models.statements import PatientStated
 from models.tables.books import Fact
 from models.tables.case import Identifier, Patient
 
@@ -38,32 +39,15 @@ _WHAT_WAS_SAID = select(_FACT.c.effective_at, _FACT.c.sequence_number, _FACT.c.d
 )
 
 
-def patient_stated(
-    session: Session,
-    ids: OpaqueIds,
-    stated: MessageStated,
-    cause: Cause,
-    effective_at: datetime,
-    received_at: datetime,
-) -> str | None:
+def patient_stated(session: Session, ids: OpaqueIds, patient: PatientStated, said: Said) -> str | None:
     """Record what a message says about its patient and bring the row in line; ``None`` without an identifier."""
-    patient = stated.patient
-    key = ruling_identifier(patient.identifiers) if patient else None
-    if patient is None or key is None:
+    key = ruling_identifier(patient.identifiers)
+    if key is None:
         return None
     patient_id = ids.of("patient", key.issuer, key.value)
     subject = Subject("patient", patient_id)
-    fact = PatientFact(patient=patient)
-    record(
-        session,
-        subject,
-        fact,
-        cause,
-        effective_at=effective_at,
-        received_at=received_at,
-        sequence_number=stated.sequence_number,
-    )
-    _project(session, subject, cause)
+    said.record(session, subject, PatientFact(patient=patient))
+    _project(session, subject, said.cause)
     return patient_id
 
 

@@ -5,19 +5,21 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from connectors.wiring import Lab
-from flows import cases, ledger
+from flows import cases, ledger, work_orders
 from flows.books import Subject, note_changes, raise_alert
 from flows.completeness import standing_of
-from flows.expectations import A_RESCAN, NO_SCAN, THE_ORDER_TO_SETTLE, THE_SCANNER, wait_of
+from flows.expectations import A_RESCAN, NO_SCAN, THE_IMAGES, THE_ORDER_TO_SETTLE, THE_SCANNER, wait_of
 from flows.ledger import Claim
 from flows.step import End, cause_of
 from models.base import table_of
 from models.database import database_now
 from models.tables.case import Case, Slide
+from models.tables.work import WorkOrder
 
 _NOT_IN_TIME = {
     THE_SCANNER: "this slide was ordered and not scanned in time: look for the glass, or cancel it in the LIMS",
     A_RESCAN: "this slide was to be scanned again and was not in time: look for the glass, or judge its scan again",
+    THE_IMAGES: "the image manager has still no images of this archived slide: store its scan again, or rescan it",
 }
 
 _CASE, _SLIDE = table_of(Case), table_of(Slide)
@@ -67,3 +69,19 @@ def _raise(lab: Lab, session: Session, claimed: Claim) -> None:
     raise_alert(session, Subject("slide", slide_id), NO_SCAN, _NOT_IN_TIME[waiting_for], now)
     until = now + lab.settings.site(case.site_id).scan_wait
     ledger.wait(session, claimed, ledger.Wait(waiting_for, slide_id, until, "raised again"))
+
+
+def expect_work_passed(lab: Lab, claimed: Claim) -> End:
+    """Wait on for work that the laboratory has not done in time; that was raised when the time had passed."""
+    return lambda session: _wait_on_for_work(lab, session, claimed)
+
+
+def _wait_on_for_work(lab: Lab, session: Session, claimed: Claim) -> None:
+    row = session.get_one(WorkOrder, claimed.subject_id)
+    case = cases.lock_case(session, row.case_id)
+    session.refresh(row)
+    registered = work_orders.is_registered(session, lab.ids, row)
+    if case is None or work_orders.waits_for(row, registered=registered) is None:
+        ledger.finish(session, claimed)
+        return
+    ledger.wait(session, claimed, work_orders.wait_of(lab.settings, case, row, database_now(session)))

@@ -6,25 +6,38 @@ Messages state a state; each has a key that is unique per peer, so saying it aga
 import base64
 import hashlib
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
-from flows import ledger
+from flows import aliases, ledger
 from flows.case_assignment.candidate import Candidate
 from flows.completeness import Completeness
 from flows.journey import SENDING
-from models.announcements import CaseAnnounced, CaseNamed, PatientNamed, SlideAnnounced, SlideState
+from models.announcements import (
+    Announcement,
+    CaseAnnounced,
+    CaseNamed,
+    PatientNamed,
+    SlideAnnounced,
+    SlideState,
+    WorkAsked,
+)
 from models.base import table_of
 from models.database import database_now, insert_unless_there
-from models.facets import Outcome, Quality, Storage
+from models.facets import Outcome, Quality, Report, Storage
 from models.scan_fold import ScanState
 from models.statements import Identifier as StatedIdentifier
 from models.tables.books import OutboxMessage
 from models.tables.case import Case, Identifier, Patient, Slide
 from models.tables.scan import Scan
 from models.uid import series_uid, study_uid, uuid_of
+from models.work_fold import WorkOrdered
+
+# More numbers than anybody has would only fill the message.
+_MOST_PATIENTS = 20
 
 _SLIDE, _PATIENT, _IDENTIFIER = table_of(Slide), table_of(Patient), table_of(Identifier)
 _NAMES_OF_SLIDE = select(_SLIDE.c.case_id, _SLIDE.c.issuer, _SLIDE.c.container_identifier).where(
@@ -32,7 +45,10 @@ _NAMES_OF_SLIDE = select(_SLIDE.c.case_id, _SLIDE.c.issuer, _SLIDE.c.container_i
 )
 _NAMES_OF_PATIENT = select(_PATIENT.c.family_name, _PATIENT.c.given_name).where(_PATIENT.c.id == bindparam("patient"))
 _IDENTIFIERS = (
-    select(_IDENTIFIER.c.subject_kind, _IDENTIFIER.c.kind, _IDENTIFIER.c.issuer, _IDENTIFIER.c.value)
+    select(
+        *(_IDENTIFIER.c.subject_kind, _IDENTIFIER.c.subject_id),
+        *(_IDENTIFIER.c.kind, _IDENTIFIER.c.issuer, _IDENTIFIER.c.value),
+    )
     .where(_IDENTIFIER.c.subject_id.in_(bindparam("subjects", expanding=True)))
     .order_by(_IDENTIFIER.c.id)
 )
@@ -53,6 +69,7 @@ def scan_changed(session: Session, settings: Settings, scan: Scan, before: ScanS
             study_instance_uid=_study_of(case, slide.issuer) if with_uids else None,
             series_instance_uid=series_uid(scan.id, edition) if with_uids else None,
             scanned_at=scan.scanned_at,
+            quality=after.quality if after.quality != Quality.PENDING else "",
         )
         key = f"{state}:{scan.id}:{edition}:{slide_id}"
         _announce(session, settings, case, announced, key, ("scan", scan.id))
@@ -61,7 +78,9 @@ def scan_changed(session: Session, settings: Settings, scan: Scan, before: ScanS
 def case_released(session: Session, settings: Settings, case: Case, verdict: Completeness) -> None:
     """Tell the LIMS that a case can be read, and which slides it is read without."""
     reasons = (f"{len(verdict.ready)} of {len(verdict.ready) + len(verdict.missing)} slides can be read",)
-    announced = CaseAnnounced(state="released", reasons=reasons, case=_named(session, case))
+    announced = CaseAnnounced(
+        state="released", reasons=reasons, case=_named(session, case), images_complete=not verdict.missing
+    )
     _announce(session, settings, case, announced, f"released:{case.id}:{case.completeness_version}", ("case", case.id))
 
 
@@ -71,11 +90,42 @@ def case_assigned(session: Session, settings: Settings, case: Case, reader: Cand
     announced = CaseAnnounced(
         state="assigned",
         case=_named(session, case),
-        pathologist_id=reader.pathologist_id,
+        pathologist_id=_called(settings, reader.pathologist_id),
         pathologist_family_name=family,
         pathologist_given_name=given,
     )
     _announce(session, settings, case, announced, f"assigned:{case.id}:{assignment_id}", ("case", case.id))
+
+
+def case_reported(session: Session, settings: Settings, case: Case, stated_at: datetime) -> None:
+    """Tell the LIMS where a case's report stands that another stated."""
+    if case.report == Report.NONE:
+        return
+    report = CaseAnnounced(state="reported", case=_named(session, case), report=case.report)  # type: ignore[arg-type] # the facet's words are the statement's
+    key = f"reported:{case.id}:{case.round}:{case.report}:{stated_at:%Y%m%d%H%M%S%f}"
+    _announce(session, settings, case, report, key, ("case", case.id))
+
+
+def work_asked(session: Session, settings: Settings, case: Case, ordered: WorkOrdered) -> None:
+    """Ask the LIMS for work."""
+    asked = WorkAsked(
+        number=ordered.number,
+        work=ordered.kind,
+        subject_kind=ordered.subject_kind,
+        container_identifier=ordered.container_identifier,
+        container_issuer=ordered.issuer,
+        stain=ordered.stain,
+        because=ordered.because,
+        asked_by=ordered.asked_by,
+        case=_named(session, case),
+    )
+    _announce(session, settings, case, asked, f"work:{ordered.number}", ("case", case.id))
+
+
+def _called(settings: Settings, reader_id: str) -> str:
+    """Return what the LIMS calls a reader."""
+    known_as = next((one.known_as for one in settings.readers if one.id == reader_id), ())
+    return known_as[0] if known_as else reader_id
 
 
 def _study_of(case: Case, issuer: str) -> str:
@@ -105,11 +155,13 @@ def _is_new(before: ScanState, after: ScanState, name: str) -> bool:
 
 
 def _named(session: Session, case: Case) -> CaseNamed:
-    subjects = [case.id, case.patient_id] if case.patient_id else [case.id]
-    numbers = session.execute(_IDENTIFIERS, {"subjects": subjects}).all()
+    # Whoever was merged into the patient is the patient, so the receiver may know them by those numbers.
+    patients = aliases.merged_into(session, case.patient_id, _MOST_PATIENTS) if case.patient_id else ()
+    numbers = session.execute(_IDENTIFIERS, {"subjects": [case.id, *patients]}).all()
     first = {one.kind: one for one in reversed(numbers) if one.subject_kind == "case"}
     accession = first.get("accession")
     theirs = [one for one in numbers if one.subject_kind == "patient"]
+    theirs.sort(key=lambda one: one.subject_id != case.patient_id)
     return CaseNamed(
         accession_number=accession.value if accession else "",
         accession_issuer=accession.issuer if accession else "",
@@ -120,7 +172,7 @@ def _named(session: Session, case: Case) -> CaseNamed:
     )
 
 
-def _patient(session: Session, patient_id: str, numbers: Sequence[Row[str, str, str, str]]) -> PatientNamed:
+def _patient(session: Session, patient_id: str, numbers: Sequence[Row[str, str, str, str, str]]) -> PatientNamed:
     family_name, given_name = session.execute(_NAMES_OF_PATIENT, {"patient": patient_id}).one()
     return PatientNamed(
         identifiers=tuple(StatedIdentifier(value=one.value, issuer=one.issuer, kind=one.kind) for one in numbers),
@@ -133,7 +185,7 @@ def _announce(
     session: Session,
     settings: Settings,
     case: Case,
-    announced: SlideAnnounced | CaseAnnounced,
+    announced: Announcement,
     event_key: str,
     about: tuple[str, str],
 ) -> None:

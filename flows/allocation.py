@@ -1,0 +1,156 @@
+"""Who reads a case as others say: recorded where that is theirs to say, compared with ours where it is not.
+
+The caller holds the case's row in its write transaction.
+"""
+
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from connectors.settings import Authority, Reader, Settings
+from flows import ledger, reads
+from flows.books import Cause, Subject, clear_alert, note_changes, raise_alert
+from flows.case_assignment.candidate import Candidate, ReadToAssign
+from flows.case_assignment.eligibility import Excluded, eligible
+from flows.people import load_candidates
+from flows.sending import announce
+from flows.step import THE_LIMS, THE_PACS
+from models.base import table_of
+from models.facets import Images, Reading
+from models.tables.case import Case
+from models.tables.reading import Assignment, Read
+
+OTHER_READER: Final = "another reader stated"
+UNKNOWN_READER: Final = "unknown reader"
+DOUBTFUL_READER: Final = "doubtful reader"
+
+WHO_SAYS: Final[dict[Authority, str]] = {"lims": THE_LIMS, "pacs": THE_PACS}
+"""Who is waited for where it is not ours to say who reads a case."""
+
+_GIVE = insert(table_of(Assignment)).returning(table_of(Assignment).c.id)
+
+
+def authority_of(settings: Settings, case: Case) -> Authority:
+    """Return who says who reads a case."""
+    return settings.site(case.site_id).who_allocates(case.subspecialty)
+
+
+def reader_key(read_id: str) -> str:
+    """Return what a read waits by until somebody else says who reads it."""
+    return f"reader:{read_id}"
+
+
+def known_reader(settings: Settings, stated_id: str) -> Reader | None:
+    """Return which of our readers a LIMS or a PACS calls so; capitals do not matter."""
+    wanted = stated_id.strip().casefold()
+    for reader in settings.readers:
+        if wanted in {name.casefold() for name in reader.known_as or (reader.id,)}:
+            return reader
+    return None
+
+
+def follow(session: Session, settings: Settings, case: Case, cause: Cause, now: datetime) -> None:
+    """Compare who reads a case with who was stated to, and follow where that is not ours to say."""
+    read = reads.primary_read(session, case)
+    if case.reader_stated is None or read is None or read.closed_at is not None or case.cancelled:
+        return
+    owner = reads.owner_of(session, read.id)
+    authority = authority_of(settings, case)
+    stated = known_reader(settings, case.reader_stated["id"])
+    if authority == "coverslip":
+        _compare(session, case, owner, stated, now)
+    elif stated is None:
+        raise_alert(session, Subject("case", case.id), UNKNOWN_READER, _unknown(authority), now)
+    elif owner is None:
+        ledger.wake(session, WHO_SAYS[authority], reader_key(read.id))
+    elif owner != stated.id:
+        reads.end_assignment(session, case, read.id, cause, now)
+        give_stated(session, settings, case, read, cause=cause, now=now)
+
+
+def give_stated(
+    session: Session, settings: Settings, case: Case, read: Read, *, cause: Cause, now: datetime
+) -> int | None:
+    """Give an open read to the reader whom the authority stated; ``None`` while there is none whom we know.
+
+    Whoever it is, they have it: where we doubt it, people are told.
+    """
+    authority = authority_of(settings, case)
+    if case.reader_stated is None or case.images != Images.READY:
+        return None
+    subject, reader = Subject("case", case.id), known_reader(settings, case.reader_stated["id"])
+    candidates = {one.pathologist_id: one for one in load_candidates(session, now)}
+    if reader is None or reader.id not in candidates:
+        raise_alert(session, subject, UNKNOWN_READER, _unknown(authority), now)
+        return None
+    candidate = candidates[reader.id]
+    objection = _objection(case, read, candidate, now)
+    given = {
+        "read_id": read.id,
+        "pathologist_id": reader.id,
+        "started_at": now,
+        "decided_by": authority,
+        "explanation": _explanation(authority, objection),
+    }
+    assignment_id: int = session.scalars(_GIVE, given).one()
+    changes = [("reader", None, reader.id), ("reading", case.reading, Reading.ASSIGNED)]
+    note_changes(session, subject, changes, cause, now)
+    case.reading = Reading.ASSIGNED
+    session.flush()
+    _settle_alerts(session, case, authority, objection, now)
+    if authority != "lims":
+        announce.case_assigned(session, settings, case, candidate, assignment_id)
+    return assignment_id
+
+
+def to_assign(case: Case, read_id: str, read_points: float) -> ReadToAssign:
+    """Return a case's read as the rules of assignment look at it."""
+    return ReadToAssign(
+        read_id=read_id,
+        case_id=case.id,
+        site_id=case.site_id,
+        subspecialty=case.subspecialty or "general",
+        points=read_points,
+        lane=case.lane,
+        due_at=case.due_at,
+        conflicts=frozenset(),
+    )
+
+
+def _compare(session: Session, case: Case, owner: str | None, stated: Reader | None, now: datetime) -> None:
+    """Raise a difference between who has a case and who was stated to: ours stands until people say otherwise."""
+    if owner is None or (stated is not None and stated.id == owner):
+        clear_alert(session, case.id, OTHER_READER, now)
+        return
+    whom = f"reader {stated.id}" if stated else "a reader whom the settings do not know"
+    sentence = f"the LIMS says that {whom} reads this case, and {owner} has it here: have one of the two put right"
+    raise_alert(session, Subject("case", case.id), OTHER_READER, sentence, now)
+
+
+def _objection(case: Case, read: Read, candidate: Candidate, now: datetime) -> str | None:
+    verdict = eligible(to_assign(case, read.id, read.points), candidate, now)
+    return verdict.sentence if isinstance(verdict, Excluded) else None
+
+
+def _settle_alerts(session: Session, case: Case, authority: Authority, objection: str | None, now: datetime) -> None:
+    for kind in (UNKNOWN_READER, OTHER_READER, reads.NOBODY_ELIGIBLE):
+        clear_alert(session, case.id, kind, now)
+    clear_alert(session, case.id, DOUBTFUL_READER, now)
+    if objection is not None:
+        sentence = f"{WHO_SAYS[authority]} gave this case to somebody who {objection}: ask there if that was meant"
+        raise_alert(session, Subject("case", case.id), DOUBTFUL_READER, sentence, now)
+
+
+def _explanation(authority: Authority, objection: str | None) -> dict[str, Any]:
+    who = WHO_SAYS[authority]
+    doubt = f"; by our own rules this reader {objection}" if objection else ""
+    return {"sentence": f"{who} gave it, who says so here{doubt}", "decided_by": authority, "objection": objection}
+
+
+def _unknown(authority: Authority) -> str:
+    return (
+        f"{WHO_SAYS[authority]} gave this case to a reader whom the settings do not know: add what it calls them to "
+        "'known_as' of the reader"
+    )

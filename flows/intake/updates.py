@@ -1,0 +1,67 @@
+"""What messages say of a case that exists already: its report, its reader, its images elsewhere, work that was done."""
+
+from collections.abc import Iterator
+
+from sqlalchemy.orm import Session
+
+from connectors.wiring import Lab
+from flows import cases
+from flows.books import Subject
+from flows.intake import consequences
+from flows.intake.saying import Said
+from flows.sending import announce
+from models.case_fold import CaseFact, CaseState, ImagesFact, ReportFact, UpdateFact
+from models.statements import CaseMeant, MessageStated
+from models.tables.case import Case
+from models.work_fold import WorkDoneFact
+
+_NOT_ORDERED = "No order has named this case yet: what the message says of it counts once one does."
+_NO_SUCH_SLIDE = "No order has named this slide yet: what the message says of its images counts once one does."
+_NO_SUCH_WORK = "The message speaks of a work order that was never placed from here: nothing follows from it."
+
+
+def updates_stated(lab: Lab, session: Session, stated: MessageStated, said: Said) -> list[str]:
+    """Record what a message says of its case beside an order; return what people should know of it."""
+    return [problem for meant, fact in _facts(stated) for problem in _case_told(lab, session, meant, fact, said)]
+
+
+def _facts(stated: MessageStated) -> Iterator[tuple[CaseMeant, CaseFact]]:
+    if stated.report is not None:
+        yield stated.report.case, ReportFact(report=stated.report)
+    if stated.case_update is not None:
+        yield stated.case_update.case, UpdateFact(update=stated.case_update)
+    if stated.images is not None:
+        yield stated.images.case, ImagesFact(images=stated.images)
+    if stated.work_done is not None:
+        yield stated.work_done.case, WorkDoneFact(done=stated.work_done)
+
+
+def _case_told(lab: Lab, session: Session, meant: CaseMeant, fact: CaseFact, said: Said) -> Iterator[str]:
+    """Change the case that is meant; before its first order, only keep what was said."""
+    case_id = lab.ids.of("case", meant.issuer, meant.accession_number)
+    was = consequences.Before.of(cases.lock_case(session, case_id))
+    said.record(session, Subject("case", case_id), fact)
+    projected = cases.project(session, lab.settings, lab.ids, case_id, said.cause)
+    if projected is None:
+        yield _NOT_ORDERED
+        return
+    consequences.follow(lab, session, projected, was, said.cause)
+    _tell_report(lab, session, projected.case, was, said)
+    yield from _unknown(projected.state, fact)
+
+
+def _tell_report(lab: Lab, session: Session, case: Case, was: consequences.Before, said: Said) -> None:
+    """Hand on to the LIMS where a report stands that somebody else stated."""
+    peer = lab.settings.site(case.site_id).lims
+    if case.report != was.report and said.peer != peer and lab.settings.peer(peer).hears_reports:
+        announce.case_reported(session, lab.settings, case, said.effective_at)
+
+
+def _unknown(state: CaseState, fact: CaseFact) -> Iterator[str]:
+    match fact:
+        case ImagesFact(images=images) if images.container_identifier not in {name for _, name in state.slides}:
+            yield _NO_SUCH_SLIDE
+        case WorkDoneFact(done=done) if state.work_orders[done.work_order_number].ordered is None:
+            yield _NO_SUCH_WORK
+        case _:
+            return
