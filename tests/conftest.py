@@ -61,11 +61,28 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def kafka_broker() -> Iterator[Broker]:
-    """Apache Kafka on loopback, plaintext, shared by the run: a test keeps to names of its own (``kafka_prefix``)."""
-    _need_kafka()
-    with kafka.running() as broker:
+def kafka_broker() -> Iterator[Broker | kafka.Tansu]:
+    """Apache Kafka on loopback, plaintext, shared by the run: a test keeps to names of its own (``kafka_prefix``).
+
+    Where it can't be had Tansu stands in, which has no more than an address and a process; tests that are marked
+    ``apache_kafka`` never meet it.
+    """
+    missing = kafka.why_not()
+    if missing and ON_CI:
+        pytest.fail(missing)
+    if missing and (neither := kafka.why_no_stand_in()):
+        pytest.skip(f"{missing}; {neither}")
+    with kafka.standing_in() if missing else kafka.running() as broker:
         yield broker
+
+
+@pytest.fixture(autouse=True)
+def _apache_kafka_or_none(request: pytest.FixtureRequest) -> None:
+    """A test of what only Apache Kafka does is skipped without it; the same of the log in memory is not."""
+    chosen = getattr(request.node, "callspec", None)
+    in_memory = chosen is not None and "memory" in chosen.params.values()
+    if request.node.get_closest_marker("apache_kafka") and not in_memory:
+        _need_kafka()
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +110,14 @@ def kafka_prefix() -> str:
     return f"test-{secrets.token_hex(4)}."
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line what a run without Apache Kafka did not show."""
+    skipped = [one for one in terminalreporter.getreports("skipped") if kafka.NEEDED in str(one.longrepr)]
+    if skipped:
+        terminalreporter.write_line(f"{kafka.NOT_COVERED} ({len(skipped)} tests)")
+
+
 def _need_kafka() -> None:
     missing = kafka.why_not()
     if missing:
-        (pytest.fail if ON_CI else pytest.skip)(missing)
+        (pytest.fail if ON_CI else pytest.skip)(f"{kafka.NEEDED}: {missing}")

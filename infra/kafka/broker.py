@@ -138,7 +138,7 @@ class Broker:
             The storage could not be formatted.
         """
         listeners = ["PLAINTEXT", "CONTROLLER", *(("SASL_SSL", "SASL_PLAINTEXT", "SSL") if security else ())]
-        ports = dict(zip(listeners, _free_ports(len(listeners)), strict=True)) | ({"PLAINTEXT": port} if port else {})
+        ports = dict(zip(listeners, free_ports(len(listeners)), strict=True)) | ({"PLAINTEXT": port} if port else {})
         made = cls(folder, ports, security, more or {})
         folder.mkdir(parents=True, exist_ok=True)
         made._format()
@@ -318,7 +318,7 @@ def _secured(security: Security) -> dict[str, str]:
     return said
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return ports that nobody listens on.
 
     They lie below those that the kernel gives to clients: while the node is down, no client can sit on its port, nor

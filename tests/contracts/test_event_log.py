@@ -157,6 +157,7 @@ def test_positions_that_can_not_be_had_are_asked_again_and_nothing_is_read_befor
         assert values(read(source, 1)) == [b"1"]
 
 
+@pytest.mark.apache_kafka("members share partitions anew within seconds")
 def test_members_share_the_partitions_and_take_over_what_another_leaves(site: Site, name: str) -> None:
     site.create(name, partitions=4)
     kept: dict[Partition, int] = {}
@@ -191,6 +192,7 @@ def test_a_commit_for_a_partition_that_another_has_is_refused_and_no_error(site:
     assert site.committed(name, name) == {}
 
 
+@pytest.mark.apache_kafka("records are deleted")
 def test_records_that_were_deleted_unread_are_told_and_the_rest_is_read(site: Site, name: str) -> None:
     site.create(name)
     written(site, name, 5)
@@ -203,6 +205,7 @@ def test_records_that_were_deleted_unread_are_told_and_the_rest_is_read(site: Si
     assert "2 records" in trouble.sentence
 
 
+@pytest.mark.apache_kafka("records are deleted")
 def test_who_knows_no_position_starts_with_what_is_left(site: Site, name: str) -> None:
     site.create(name)
     written(site, name, 3)
@@ -212,6 +215,7 @@ def test_who_knows_no_position_starts_with_what_is_left(site: Site, name: str) -
         assert list(source.troubles()) == []
 
 
+@pytest.mark.apache_kafka("an offset beyond the end is refused")
 def test_a_log_that_ends_before_our_position_is_told_and_read_again(site: Site, name: str) -> None:
     site.create(name)
     written(site, name, 2)
@@ -243,6 +247,7 @@ def test_a_topic_made_again_while_it_is_read_has_another_id_and_is_read_from_its
     assert len({partition.topic_id for partition in asked}) == 2
 
 
+@pytest.mark.apache_kafka("a topic is missing until it is made")
 def test_a_topic_that_is_missing_is_told_and_read_once_it_is_there(site: Site, name: str) -> None:
     with member(site, name) as source:
         assert list(source.poll(SECOND, 9)) == []
@@ -263,6 +268,7 @@ def test_what_was_not_polled_yet_is_the_lag(site: Site, name: str) -> None:
         assert sum(source.lag().values()) == 0
 
 
+@pytest.mark.apache_kafka("a topic limits its records")
 def test_a_record_that_the_log_will_never_take_is_rejected(site: Site, name: str) -> None:
     site.create(name, most_bytes=2_000)
     sink = site.sink()

@@ -89,6 +89,7 @@ def test_it_is_read_as_a_member_of_a_group_reads_it_and_no_group_is_told(site: S
     assert site.committed(name, name) == {}
 
 
+@pytest.mark.apache_kafka("the end of a partition is known")
 def test_both_ends_may_be_offsets_and_stop_at_what_there_is(site: Site, name: str) -> None:
     site.create(name)
     written(site, name, b"0", b"1", b"2", b"3", b"4")
@@ -100,6 +101,7 @@ def test_both_ends_may_be_offsets_and_stop_at_what_there_is(site: Site, name: st
         assert all_of(reader, name, 99) == []
 
 
+@pytest.mark.apache_kafka("offsets are found by time")
 def test_both_ends_may_be_times_of_writing(site: Site, name: str) -> None:
     site.create(name)
     moments = []
@@ -120,6 +122,7 @@ def test_a_topic_that_is_not_there_holds_nothing_and_is_not_made(site: Site, nam
         assert list(reader.extents(name, 0, None)) == []
 
 
+@pytest.mark.apache_kafka("records are deleted")
 def test_what_is_deleted_meanwhile_is_told(site: Site, name: str) -> None:
     site.create(name)
     written(site, name, b"0", b"1", b"2")

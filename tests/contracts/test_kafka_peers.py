@@ -118,6 +118,7 @@ def test_a_record_that_can_not_be_read_stops_its_partition_only_and_is_told(site
     source.close(SECOND)
 
 
+@pytest.mark.apache_kafka("a topic has a compression of its own")
 def test_a_topic_that_compresses_again_is_read_whatever_its_producer_chose(site: KafkaSite, name: str) -> None:
     site.create(name, compression="gzip")
     producer = theirs(site, **{"compression.type": "zstd"})
@@ -172,6 +173,7 @@ def test_a_client_that_was_closed_leaves_no_thread_behind(site: KafkaSite, name:
     assert waited(lambda: threading.active_count() <= before, within=5)
 
 
+@pytest.mark.apache_kafka("a topic limits its records")
 def test_a_record_that_is_refused_does_no_harm_to_those_sent_beside_it(site: KafkaSite, name: str) -> None:
     site.create(name, most_bytes=2_000)
     sink = site.sink()

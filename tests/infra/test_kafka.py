@@ -40,6 +40,7 @@ def records(broker: Broker, topic: str) -> list[bytes]:
     return read
 
 
+@pytest.mark.apache_kafka("Kafka brings tools of its own")
 def test_kafkas_own_console_producer_is_heard(kafka_broker: Broker, kafka_prefix: str) -> None:
     topic = topic_of_one_partition(kafka_broker, f"{kafka_prefix}console")
     arguments = ("--bootstrap-server", kafka_broker.bootstrap, "--topic", topic)
@@ -63,6 +64,7 @@ def test_what_was_acknowledged_is_there_after_a_kill_a_freeze_and_a_clean_end(ow
     assert records(own_kafka_broker, topic) == [b"kill", b"freeze", b"stop"]
 
 
+@pytest.mark.apache_kafka("a node ends with its run")
 @pytest.mark.usefixtures("kafka_broker")
 def test_the_broker_ends_with_a_test_run_that_is_killed() -> None:
     run = subprocess.Popen([sys.executable, "-c", A_RUN_THAT_WAITS], cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -81,6 +83,7 @@ def test_the_broker_ends_with_a_test_run_that_is_killed() -> None:
 
 
 def test_without_java_one_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(kafka.WANTED, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert kafka.why_not() == (
         "Apache Kafka needs Java: apt-get install openjdk-17-jre-headless, which `make test` does when it may"

@@ -63,6 +63,7 @@ def test_the_shipped_file_is_sound_and_holds_every_topic_of_ours() -> None:
     assert readers == {"coverslip"}, "raw HL7 holds patients' data"
 
 
+@pytest.mark.apache_kafka("topics have settings and rights")
 def test_missing_topics_are_made_as_the_file_asks_and_doing_it_again_changes_nothing(
     kafka_broker: Broker, kafka_prefix: str, tmp_path: Path
 ) -> None:
@@ -76,6 +77,7 @@ def test_missing_topics_are_made_as_the_file_asks_and_doing_it_again_changes_not
     assert not again.has_authorizer
 
 
+@pytest.mark.apache_kafka("topics have settings and rights")
 def test_partitions_are_added_and_settings_changed_but_nothing_is_taken_away(
     kafka_broker: Broker, kafka_prefix: str, tmp_path: Path
 ) -> None:
@@ -130,6 +132,7 @@ def test_whoever_has_no_right_to_arrange_is_told_so(
         cluster.compare(wanted)
 
 
+@pytest.mark.apache_kafka("topics have settings and rights")
 def test_more_copies_than_brokers_are_refused_and_it_is_said_how_far_it_came(
     kafka_broker: Broker, kafka_prefix: str, tmp_path: Path
 ) -> None:
@@ -144,6 +147,7 @@ def test_more_copies_than_brokers_are_refused_and_it_is_said_how_far_it_came(
     assert str(refused.value) == f"{told} {where}"
 
 
+@pytest.mark.apache_kafka("topics have settings and rights")
 def test_a_topic_that_somebody_else_makes_meanwhile_is_no_failure(
     kafka_broker: Broker, kafka_prefix: str, tmp_path: Path
 ) -> None:

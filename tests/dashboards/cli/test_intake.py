@@ -74,6 +74,7 @@ def until(is_so: Callable[[], bool], otherwise: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.apache_kafka("a group goes on soon after a member was killed")
 def test_what_another_client_wrote_is_in_the_inbox_once_however_often_the_process_is_killed(
     home: Path, kafka_broker: Broker, kafka_prefix: str
 ) -> None:
@@ -99,6 +100,7 @@ def test_what_another_client_wrote_is_in_the_inbox_once_however_often_the_proces
     assert asked(home, "SELECT count(*) FROM alert WHERE kind IN ('topic made anew', 'records lost')") == [(0,)]
 
 
+@pytest.mark.apache_kafka("a topic is missing until it is made")
 def test_a_topic_that_is_missing_is_one_sentence_and_the_end(
     home: Path, kafka_broker: Broker, kafka_prefix: str
 ) -> None:

@@ -21,6 +21,7 @@ def coverslip(home: Path, *arguments: str, **more: str) -> subprocess.CompletedP
     return subprocess.run(command, cwd=ROOT, env=wide, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.apache_kafka("topics have settings and rights")
 def test_topics_are_looked_at_shown_made_and_looked_at_again(
     kafka_broker: Broker, kafka_prefix: str, tmp_path: Path
 ) -> None:
@@ -44,6 +45,7 @@ def test_topics_are_looked_at_shown_made_and_looked_at_again(
     assert good.stdout.startswith("Kafka is as the file asks for.")
 
 
+@pytest.mark.apache_kafka("topics have settings and rights")
 @pytest.mark.faults
 @pytest.mark.parametrize("place", ["topics.before_apply:1", "topics.after_apply:1", "topics.after_apply:3"])
 def test_killed_on_the_way_the_same_again_does_the_rest(

@@ -30,6 +30,7 @@ def statuses(count: int) -> list[bytes]:
     return [event(f"s{number}", ScannerStatus(state="idle", stated_at=NOW)) for number in range(count)]
 
 
+@pytest.mark.apache_kafka("the end of a partition is known")
 def test_what_the_intake_has_is_a_duplicate_and_the_rest_is_taken_in_by_name(
     home: Path, run: Run, kafka_broker: Broker, kafka_prefix: str
 ) -> None:
@@ -69,6 +70,7 @@ def test_what_the_intake_has_is_a_duplicate_and_the_rest_is_taken_in_by_name(
     assert "0 records in 2 partitions" in capped.out
 
 
+@pytest.mark.apache_kafka("the end of a partition is known")
 def test_ctrl_c_ends_it_between_two_transactions_and_the_same_again_does_the_rest(
     home: Path, run: Run, kafka_broker: Broker, kafka_prefix: str
 ) -> None:
@@ -99,6 +101,7 @@ def test_ctrl_c_ends_it_between_two_transactions_and_the_same_again_does_the_res
     assert rest["done"] == {"new": 12 - count, "would change": 0, "duplicate": count, "poison": 0}
 
 
+@pytest.mark.apache_kafka("the end of a partition is known")
 def test_whoever_sits_at_a_terminal_is_asked_first(home: Path, kafka_broker: Broker, kafka_prefix: str) -> None:
     set_kafka(home, kafka_broker.bootstrap, kafka_prefix)
     make_topics(kafka_broker, kafka_prefix)
@@ -164,6 +167,7 @@ def test_nobody_replays_without_a_name_or_on_a_gateway_or_without_kafka(home: Pa
     assert (gateway.code, "this is a gateway" in gateway.err) == (1, True)
 
 
+@pytest.mark.apache_kafka("a topic is missing until it is made")
 def test_a_topic_that_is_missing_is_one_sentence(home: Path, run: Run, kafka_broker: Broker, kafka_prefix: str) -> None:
     set_kafka(home, kafka_broker.bootstrap, kafka_prefix)
     done = run("kafka", "replay", "scanner", "--from", "0", *ANN)
