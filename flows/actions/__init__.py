@@ -4,6 +4,7 @@ An action that the present state forbids raises ``RefusedError`` with a sentence
 nothing.
 """
 
+from flows.actions.acknowledging import Acknowledgeable, acknowledge, acknowledgeable_alerts
 from flows.actions.desk import Acted, Desk, Person
 from flows.actions.matching import match
 from flows.actions.naming import case_named, message_named, scan_named, scan_or_case_named, slide_named
@@ -16,6 +17,7 @@ from flows.actions.withdrawing import withdraw
 
 __all__ = [
     "KINDS",
+    "Acknowledgeable",
     "Acted",
     "Desk",
     "Passed",
@@ -23,6 +25,8 @@ __all__ = [
     "Reread",
     "Rerun",
     "Stretch",
+    "acknowledge",
+    "acknowledgeable_alerts",
     "case_named",
     "match",
     "message_named",

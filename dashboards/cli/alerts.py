@@ -1,0 +1,49 @@
+"""The command by which people tick off what happened and nothing but a person ends."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json
+from flows import actions
+from flows.actions import Desk, Person
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(acknowledge)
+
+
+def acknowledge(
+    context: typer.Context,
+    alert: Annotated[int | None, typer.Argument(metavar="ALERT", help="The alert's number.")] = None,
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who you are; kept with what is changed.")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with what is changed.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Tick off an alert that nothing else ends, such as records that were lost; without ALERT, list those there are."""
+    with opened(context) as desk:
+        if alert is None:
+            _list_acknowledgeable(desk, as_json=as_json)
+            return
+        acted = actions.acknowledge(desk, alert, Person(by, reason))
+    if as_json:
+        print_json(asdict(acted))
+    else:
+        console().print(plain("; ".join((acted.what, *acted.follows)) + "."), soft_wrap=True)
+
+
+def _list_acknowledgeable(desk: Desk, *, as_json: bool) -> None:
+    with desk.database.read() as session:
+        found = actions.acknowledgeable_alerts(session)
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    if not found:
+        print("No alert waits to be ticked off: those that are open end by themselves.")
+        return
+    table = plain_table("Alert", "Since", "What")
+    for one in found:
+        table.add_row(str(one.number), f"{one.raised_at:%d %b %Y %H:%M} UTC", plain(one.sentence))
+    console().print(table)

@@ -1,0 +1,73 @@
+"""A person ticks off an alert that nothing else clears: what it told of has happened, and somebody has seen to it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from flows.actions.desk import Acted, Desk, Person
+from flows.books import Subject, note_changes
+from flows.intake.parts import PARTS_MISSING, PARTS_UNFIT, give_up
+from flows.intake.positions import MADE_ANEW, RECORDS_LOST
+from flows.intake.scanned import SLIDE_FAILED
+from models.database import database_now
+from models.errors import RefusedError
+from models.tables.books import Alert
+
+# The others stand for something that is still so, and go when it is over.
+_BY_A_PERSON: Final = (MADE_ANEW, RECORDS_LOST, PARTS_MISSING, PARTS_UNFIT, SLIDE_FAILED)
+
+
+@dataclass(frozen=True)
+class Acknowledgeable:
+    """An open alert that a person may tick off, and the number that it is called by."""
+
+    number: int
+    kind: str
+    sentence: str
+    raised_at: datetime
+
+
+def acknowledgeable_alerts(session: Session) -> list[Acknowledgeable]:
+    """Return the open alerts that only a person ends, the oldest first."""
+    found = select(Alert).where(Alert.cleared_at.is_(None), Alert.kind.in_(_BY_A_PERSON))
+    ordered = session.scalars(found.order_by(Alert.raised_at, Alert.id))
+    return [Acknowledgeable(one.id, one.kind, one.sentence, one.raised_at) for one in ordered]
+
+
+def acknowledge(desk: Desk, number: int, person: Person) -> Acted:
+    """Tick off an alert; if the same happens again, it is raised again.
+
+    Of a message whose parts did not all come, those that did are let go: it has to be sent, or read, again.
+
+    Raises
+    ------
+    RefusedError
+        There is no such alert, it is no longer open, or it ends by itself when what it tells of is over.
+    """
+    cause = person.cause("acknowledge")
+    with desk.database.write("people.acknowledge") as session:
+        alert = session.get(Alert, number, with_for_update=True)
+        _refuse(alert, number)
+        assert alert is not None  # noqa: S101 - or it was refused
+        now = database_now(session)
+        alert.cleared_at = now
+        subject = Subject(alert.subject_kind, alert.subject_id)
+        note_changes(session, subject, [(f"alert {number}", alert.kind, "acknowledged")], cause, now)
+        follows = ["if it happens again, it is raised again"]
+        if alert.kind == PARTS_MISSING:
+            count = give_up(session, desk.ids, alert.subject_id, now)
+            note_changes(session, subject, [("parts", count, 0)], cause, now)
+            follows = [f"the {count} parts that are here are let go: have the message sent again if it still counts"]
+    return Acted(f"alert {number} ({alert.kind}) is acknowledged", tuple(follows))
+
+
+def _refuse(alert: Alert | None, number: int) -> None:
+    if alert is None:
+        raise RefusedError(f"there is no alert {number}: 'coverslip acknowledge' lists those that can be ticked off")
+    if alert.cleared_at is not None:
+        raise RefusedError(f"alert {number} is over since {alert.cleared_at:%d %b %Y %H:%M:%S} UTC")
+    if alert.kind not in _BY_A_PERSON:
+        raise RefusedError(f"alert {number} ({alert.kind}) ends by itself when what it tells of is no longer so")
