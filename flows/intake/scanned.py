@@ -5,7 +5,7 @@ bytes already, or the watcher of the folder that is named will take them.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
@@ -36,7 +36,7 @@ CLOCK_AHEAD: Final = timedelta(minutes=5)
 """A sender's clock may run ahead by so much; beyond it, our own time of receipt counts."""
 _IN_NEED: Final = ("needs a person", "error")
 
-_SCAN_FILE, _STANDING = table_of(ScanFile), table_of(ScannerStanding)
+_SCAN, _SCAN_FILE, _STANDING = table_of(Scan), table_of(ScanFile), table_of(ScannerStanding)
 _NAME_SCAN = update(_SCAN_FILE).where(_SCAN_FILE.c.id == bindparam("file_id")).values(scan_id=bindparam("registered"))
 _THE_SCAN = select(Scan).where(Scan.id == bindparam("registered"))
 # The site's row is the lock, as it is for its watchers: two may hand in the same bytes at the same moment.
@@ -74,6 +74,16 @@ _EXPECT_AGAIN = (
     update(_SCAN_FILE)
     .where(*_OF_PATH, _SCAN_FILE.c.bytes == 0, _SCAN_FILE.c.modified_ns == 0, _NOT_TAKEN)
     .values(state=FileState.ARRIVING, problem=None, changed_at=bindparam("at"))
+)
+_FILES_OF_PATH = (
+    select(_SCAN_FILE.c.modified_ns, _SCAN_FILE.c.first_seen_at, _SCAN.c.scanned_at)
+    .outerjoin(_SCAN, _SCAN.c.id == _SCAN_FILE.c.scan_id)
+    .where(
+        _SCAN_FILE.c.site_id == bindparam("site"),
+        _SCAN_FILE.c.root.in_(bindparam("roots", expanding=True)),
+        _SCAN_FILE.c.relative_path == bindparam("of_path"),
+        _SCAN_FILE.c.state != FileState.REFUSED,
+    )
 )
 
 
@@ -220,6 +230,9 @@ def _expect_file(lab: Lab, session: Session, folder: ScannerFolder, path: str, e
 
 
 def _failed(lab: Lab, session: Session, event: Event, failed: SlideFailed) -> None:
+    """Raise a slide that could not be scanned, unless it was scanned since: this may have been long on its way."""
+    if _was_scanned_since(lab, session, event, failed):
+        return
     where = ", ".join(f"{what} {said}" for what, said in (("rack", failed.rack), ("slot", failed.slot)) if said)
     subject = _failed_slide(lab, event, failed.path or where or event.id)
     sentence = (
@@ -227,6 +240,27 @@ def _failed(lab: Lab, session: Session, event: Event, failed: SlideFailed) -> No
         f"{where or 'a slot that it does not name'} at {failed.failed_at:%d %b %Y %H:%M} UTC: {failed.reason}"
     )
     raise_alert(session, subject, SLIDE_FAILED, sentence, database_now(session))
+
+
+def _was_scanned_since(lab: Lab, session: Session, event: Event, failed: SlideFailed) -> bool:
+    """Return whether a file by which the scanner called the slide was made after its failure.
+
+    A failure that names no file, only a slot, is nobody's whom we could know.
+    """
+    if failed.path is None:
+        return False
+    site = str(event.origin.site)
+    roots = [one.name for one in lab.settings.scanners if one.site == site and failed.root in (None, one.name)]
+    found = session.execute(_FILES_OF_PATH, {"site": site, "roots": roots, "of_path": failed.path})
+    return any(_made_at(*row) > failed.failed_at for row in found)
+
+
+def _made_at(modified_ns: int, first_seen_at: datetime, scanned_at: datetime | None) -> datetime:
+    """Return when a file was made, by its scanner's own clock if that is known, as failures are told by it."""
+    if scanned_at is not None:
+        return scanned_at
+    # A file that is announced and not there yet has no time of its own.
+    return datetime.fromtimestamp(modified_ns / 1e9, UTC) if modified_ns > 0 else first_seen_at
 
 
 def _failed_slide(lab: Lab, event: Event, named: str) -> Subject:

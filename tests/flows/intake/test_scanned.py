@@ -193,6 +193,28 @@ def test_a_slide_that_could_not_be_scanned_is_raised_with_scanner_and_slot_until
     assert alerts(lab) == []
 
 
+@pytest.mark.parametrize("root", [ROOT, None])
+def test_a_failure_that_comes_after_its_slide_was_scanned_anew_raises_nothing(
+    lab: Lab, log: MemoryLog, root: str | None
+) -> None:
+    told(lab, log, event("e1", scanned(taken(lab, SmallSlide(codes=(A,))))))
+    earlier = SlideFailed(failed_at=NOW - timedelta(minutes=5), reason="empty", root=root, path="a/one.svs")
+    told(lab, log, event("f1", earlier))
+    assert sentences(lab, "slide failed") == []
+
+    told(lab, log, event("f2", earlier.model_copy(update={"failed_at": NOW + timedelta(minutes=5)})))
+    assert len(sentences(lab, "slide failed")) == 1
+    told(lab, log, event("f3", earlier.model_copy(update={"path": "a/two.svs"})))
+    assert len(sentences(lab, "slide failed")) == 2
+
+
+def test_a_failure_of_a_slide_whose_file_is_announced_and_not_there_yet_is_late_too(lab: Lab, log: MemoryLog) -> None:
+    told(lab, log, event("e1", scanned()))
+    told(lab, log, event("f1", SlideFailed(failed_at=NOW, reason="empty", rack="3", path="a/one.svs")))
+
+    assert sentences(lab, "slide failed") == []
+
+
 STATUSES = (
     ScannerStatus(state="idle", stated_at=NOW),
     ScannerStatus(state="error", stated_at=NOW + timedelta(minutes=1), detail="the door is open"),
