@@ -21,6 +21,7 @@ from flows.standing.counts import figures
 from flows.step import StepFunction
 from flows.steps import STEPS
 from flows.sweep import sweep, tidy
+from flows.sweep_places import serve, tell_unserved
 from models.database import database_now
 from models.errors import TransientError
 from models.tables.step import Worker
@@ -122,6 +123,7 @@ def _keep_house(lab: Lab, engine: Engine, worker_id: str, stop: threading.Event,
             # A gateway's spool holds the work of others, which its books know nothing of.
             if now >= tidy_at and not lab.settings.forwards:
                 tidy(lab)
+                tell_unserved(lab)
                 tidy_at = now + _TIDY_SECONDS
         except TransientError:
             continue
@@ -132,5 +134,6 @@ def _keep_house(lab: Lab, engine: Engine, worker_id: str, stop: threading.Event,
 def _beat(lab: Lab, engine: Engine, worker_id: str) -> None:
     standing = engine.look()
     with lab.database.write("worker.beat") as session:
-        alive = update(Worker).where(Worker.id == worker_id)
-        session.execute(alive.values(heartbeat_at=database_now(session), engine=standing))
+        now = database_now(session)
+        session.execute(update(Worker).where(Worker.id == worker_id).values(heartbeat_at=now, engine=standing))
+        serve(session, lab.spool.place, now + lab.settings.work.heartbeat_grace)

@@ -15,7 +15,8 @@ from connectors.settings import Settings
 from connectors.wiring import open_database
 from dashboards.doctor.finding import UP, Finding, Findings, Installation, Level
 from flows.intake.consumers import intake_state, reads_events
-from flows.standing import engine_state, gateway_state
+from flows.standing import engine_state, gateway_state, open_alerts
+from flows.sweep_places import UNSERVED
 from models.database import database_now, utc_now
 from models.errors import TransientError
 from models.tables.intake import Consumer
@@ -50,6 +51,7 @@ def database(installation: Installation) -> Findings:
                 yield from _durability(session)
             if _has_tables(session):
                 yield from _workers(installation, session, is_sqlite=opened.is_sqlite)
+                yield from _places(session)
                 yield from _gateway(installation, session)
                 yield from _intake(installation, session)
                 yield from _clock(session)
@@ -100,6 +102,12 @@ def _workers(installation: Installation, session: Session, *, is_sqlite: bool) -
     else:
         log = installation.settings.home / "logs" / "worker.log"
         yield Finding("workers", "missing", state.sentence, f"{log} says why it does not start")
+
+
+def _places(session: Session) -> Findings:
+    """Look whether work waits at a place where nobody is; those who are somewhere raise it."""
+    for raised in (one for one in open_alerts(session) if one.kind == UNSERVED):
+        yield Finding("place", "missing", raised.sentence)
 
 
 def _gateway(installation: Installation, session: Session) -> Findings:

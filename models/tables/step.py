@@ -93,7 +93,10 @@ class Worker(Base):
 
 
 class Slot(Base):
-    """One place in a limit, such as "one message in flight to this LIMS": taken in the claim itself."""
+    """One place in a limit, such as "one message in flight to this LIMS": taken in the claim itself.
+
+    A name that begins with @ is a spool's, which no step takes: ``paused_until`` says until when a worker serves it.
+    """
 
     __tablename__ = "slot"
 
