@@ -1,15 +1,19 @@
 import logging
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import delete
 
+from connectors.settings import Gateway, Kafka
 from dashboards.web.app import create_app
-from dashboards.web.health import readiness
-from models.database import Database
+from dashboards.web.health import DOORS_NEED, readiness
+from models.database import Database, utc_now
+from models.tables.intake import Consumer
 from tests.dashboards.web.conftest import SITES, Ask
-from tests.dashboards.web.laboratory import Laboratory, settings_of
+from tests.dashboards.web.laboratory import Laboratory, opaque, settings_of
 
 EXPECTED = {
     "content-security-policy": (
@@ -122,3 +126,37 @@ def test_a_full_spool_is_not_ready(laboratory: Laboratory, tmp_path: Path) -> No
     ready, said = readiness(laboratory.database, full)
     assert not ready
     assert said["spool"].endswith("make room on its disk")
+
+
+def test_kafka_that_nobody_reads_for_a_minute_is_not_ready_and_the_doors_are_open_all_the_same(
+    laboratory: Laboratory, tmp_path: Path
+) -> None:
+    settings = settings_of(tmp_path, str(laboratory.database.url), SITES)
+    reads = settings.model_copy(update={"kafka": Kafka(bootstrap=("localhost:9092",))})
+    gateway = reads.model_copy(update={"gateway": Gateway()})
+    never = "Nobody has read the event log yet: 'coverslip up' or 'coverslip intake' does"
+    assert readiness(laboratory.database, reads) == (False, {**DOORS_NEED, "kafka": never})
+    for silent, away, ready, says in (
+        (0, None, True, "is read"),
+        (50, None, True, "is read"),
+        (120, None, False, "Nobody reads the event log since"),
+        (0, 20, True, "is read"),
+        (0, 70, False, "The event log can't be read since"),
+    ):
+        now = utc_now()
+        seen_at = now - timedelta(seconds=silent)
+        away_since = None if away is None else now - timedelta(seconds=away)
+        with laboratory.database.write("beat") as session:
+            session.execute(delete(Consumer))
+            beat = {
+                "started_at": seen_at,
+                "heartbeat_at": seen_at,
+                "away_since": away_since,
+                "away_because": "it is down",
+            }
+            session.add(Consumer(id=opaque("reader"), host="here", pid=1, partitions=3, lag=0, **beat))
+        is_ready, said = readiness(laboratory.database, reads)
+        assert (is_ready, said["kafka"].startswith(says)) == (ready, True), said
+        assert DOORS_NEED.items() <= said.items()
+    assert readiness(laboratory.database, gateway) == (True, DOORS_NEED)
+    assert readiness(laboratory.database, settings) == (True, DOORS_NEED)
