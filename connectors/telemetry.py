@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
 from connectors.settings import Settings
+from models.events.kinds import KINDS
 from models.uid import framed
 
 Ended = Literal["done", "waiting", "given back", "set aside", "lost"]
@@ -51,6 +52,8 @@ _OPAQUE: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CLASS: Final = re.compile(r"[A-Z][A-Za-z]{2,60}(Error|Exception|Exit|Interrupt|Expired|Warning)")
 
 TOLD: Final[dict[str, Callable[[str], bool]]] = {
+    "coverslip.event.ended": frozenset(("written", "refused", "none")).__contains__,
+    "coverslip.event.type": KINDS.__contains__,
     "coverslip.process": frozenset(("doors", "mllp", "watch", "web", "worker", "intake", "demo")).__contains__,
     "coverslip.stage": _STAGES.__contains__,
     "coverslip.step.kind": _KINDS.__contains__,
@@ -64,7 +67,7 @@ TOLD: Final[dict[str, Callable[[str], bool]]] = {
     "messaging.message.id": lambda text: _OPAQUE.fullmatch(text) is not None,
     "messaging.operation.name": frozenset(("receive", "send", "process")).__contains__,
     "messaging.operation.type": frozenset(("receive", "send", "process")).__contains__,
-    "messaging.system": frozenset(("hl7v2",)).__contains__,
+    "messaging.system": frozenset(("hl7v2", "kafka")).__contains__,
 }
 """Each text attribute, and what may be said under its name; names that are configured come on top."""
 
@@ -110,6 +113,17 @@ class Exchange:
     message_type: str
     trigger: str
     ack_code: str
+    size_bytes: int
+    took: timedelta
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One event and what the event log made of it: ``written``, ``refused``, or ``none`` when it did not answer."""
+
+    message_id: str
+    event_type: str
+    ended: Literal["written", "refused", "none"]
     size_bytes: int
     took: timedelta
 
@@ -240,6 +254,21 @@ class Telemetry:
     def sent(self, exchange: Exchange) -> None:
         """Tell of a message that went out, inside the step that sent it."""
         self._tell("send", exchange, None)
+
+    def published(self, publication: Publication) -> None:
+        """Tell of an event that was written into the event log, or was to be, inside the step that did so."""
+        if self._exporting is None:
+            return
+        attributes: dict[str, str | int] = {
+            "messaging.system": "kafka",
+            "messaging.operation.name": "send",
+            "messaging.operation.type": "send",
+            "messaging.message.id": publication.message_id,
+            "messaging.message.body.size": publication.size_bytes,
+            "coverslip.event.type": publication.event_type,
+            "coverslip.event.ended": publication.ended,
+        }
+        self._exporting.message("send", None, _told(self._names, attributes), publication.took.total_seconds())
 
     def observe(self, read: Callable[[], Iterable[Figure]]) -> None:
         """Have these figures read, from another thread, whenever metrics are collected."""
