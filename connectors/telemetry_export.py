@@ -122,7 +122,7 @@ class OpenTelemetry:
         now = time.time_ns()
         kind = SpanKind.CONSUMER if operation == "receive" else SpanKind.CLIENT
         span = self._tracer.start_span(
-            f"{operation} hl7v2",
+            f"{operation} {told['messaging.system']}",
             None if trace is None else _under(trace),
             kind,
             told,
@@ -130,9 +130,9 @@ class OpenTelemetry:
         )
         span.end(now)
         self._ended += 1
-        counted = ("hl7.message.type", "hl7.ack.code", "hl7.sender")
+        counted = ("hl7.message.type", "hl7.ack.code", "hl7.sender", "coverslip.event.type", "coverslip.event.ended")
         name = "messaging.process.duration" if operation == "receive" else "messaging.client.operation.duration"
-        self._durations[name].record(took_s, {key: told[key] for key in counted})
+        self._durations[name].record(took_s, {key: told[key] for key in counted if key in told})
 
     def root(self, name: str, trace: Trace, told: Words, began: datetime, ended: datetime) -> None:
         """Tell of a trace's own first span, under the ids that all its other spans already name."""

@@ -1,14 +1,16 @@
 """How an event leaves: what the outbox says becomes its frozen bytes, and these a record of the log."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
 
 from connectors.eventlog.protocol import Acknowledged, Headers
 from connectors.settings import Settings
+from connectors.telemetry import Publication
 from connectors.wiring import Lab
-from models.errors import TransientError
+from models.errors import RejectedError, TransientError
 from models.events.envelope import CONTENT_TYPE, OURS, Event, build
 from models.events.fields import EventData
 from models.events.kinds import KINDS, DeadLetter
@@ -22,8 +24,10 @@ _NOT_SET: Final = "Kafka is not in the settings any more: put [kafka] back, even
 
 @dataclass(frozen=True)
 class Leaving:
-    """One record that is to be written, the same at each try."""
+    """One record that is to be written, the same at each try; ``message_id`` is ours, for telling of it."""
 
+    message_id: str
+    event_type: str
     topic: str
     key: bytes
     value: bytes
@@ -35,7 +39,9 @@ def frozen(message_id: str, announcement: Mapping[str, Any], subject_id: str, st
     return build(Event(message_id, OURS, stated_at, _data_of(announcement), subject_id))
 
 
-def leaving(settings: Settings, said: Mapping[str, Any] | EventData, key: str, value: bytes) -> Leaving:
+def leaving(
+    settings: Settings, message_id: str, said: Mapping[str, Any] | EventData, key: str, value: bytes
+) -> Leaving:
     """Return where an event goes, with its headers; ``TransientError`` when the settings have no Kafka."""
     if settings.kafka is None:
         raise TransientError(_NOT_SET)
@@ -44,17 +50,28 @@ def leaving(settings: Settings, said: Mapping[str, Any] | EventData, key: str, v
     if isinstance(data, DeadLetter):
         context = data.as_json()
         headers += tuple((f"dead-letter-{name}", str(context[name]).encode()) for name in _CONTEXT if name in context)
-    return Leaving(settings.kafka.prefix + data.TOPIC, key.encode(), value, headers)
+    return Leaving(message_id, data.TYPE, settings.kafka.prefix + data.TOPIC, key.encode(), value, headers)
 
 
 def write(lab: Lab, record: Leaving) -> Acknowledged:
     """Return where the record lies; ``TransientError`` and ``RejectedError`` as the log's sink says."""
     if lab.events is None:
         raise TransientError(_NOT_SET)
+    began = time.monotonic()
     failpoint("event.before_publish")
-    placed = lab.events.publish(record.topic, record.key, record.value, record.headers)
+    try:
+        placed = lab.events.publish(record.topic, record.key, record.value, record.headers)
+    except (TransientError, RejectedError) as error:
+        _tell(lab, record, "refused" if isinstance(error, RejectedError) else "none", began)
+        raise
     failpoint("event.after_publish")
+    _tell(lab, record, "written", began)
     return placed
+
+
+def _tell(lab: Lab, record: Leaving, ended: Literal["written", "refused", "none"], began: float) -> None:
+    took = timedelta(seconds=time.monotonic() - began)
+    lab.telemetry.published(Publication(record.message_id, record.event_type, ended, len(record.value), took))
 
 
 def _data_of(announcement: Mapping[str, Any]) -> EventData:

@@ -92,7 +92,7 @@ def _message(lab: Lab, came: _Came) -> _HandedOn:
     records = []
     for data, business_key in events:
         event = Event(event_id(lab.ids, source, type(data), business_key), source, came.received_at, data)
-        records.append(leaving(lab.settings, data, came.peer, build(event)))
+        records.append(leaving(lab.settings, came.id, data, came.peer, build(event)))
     return _HandedOn(records)
 
 
@@ -109,7 +109,7 @@ def _scan(lab: Lab, session: Session, came: _Came) -> _HandedOn:
         message = f"file {file.id} can't be told of as an event: look at its name, place and size in the books"
         raise RejectedError(message) from None
     event = Event(event_id(lab.ids, source, SlideScanned, file.id), source, came.received_at, data)
-    record = leaving(lab.settings, data, f"{file.site_id}/{file.root}", build(event))
+    record = leaving(lab.settings, came.id, data, f"{file.site_id}/{file.root}", build(event))
     return _HandedOn((record,), file.id, lab.ids.scan(file.site_id, (file.sha256,)))
 
 

@@ -101,7 +101,7 @@ def _tell(lab: Lab, claimed: Claim, message: Message, payload: bytes) -> End:
 def _publish(lab: Lab, claimed: Claim, message: Message, payload: bytes) -> End:
     """Write an event into the log; one that the log will never take waits for a person, with those behind it."""
     try:
-        placed = write(lab, leaving(lab.settings, message.announcement, message.subject_id, payload))
+        placed = write(lab, leaving(lab.settings, message.id, message.announcement, message.subject_id, payload))
     except TransientError as error:
         because = str(error)
         return lambda session: _silent(session, claimed, message, because, THE_EVENT_LOG)

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from connectors.settings import LimsPeer, Settings, SiteRules
 from connectors.settings import Telemetry as To
-from connectors.telemetry import Exchange, Figure, Telemetry, traceparent_of
+from connectors.telemetry import Exchange, Figure, Publication, Telemetry, traceparent_of
 from models.errors import RejectedError
 
 SCAN = "3f1c5a52-7c1e-8a10-9b1d-2f6f6a1c0e11"
@@ -161,6 +161,33 @@ def test_a_message_in_and_its_apply_step_share_a_trace_and_a_message_out_lies_in
         "hl7.ack.code": "AA",
         "hl7.sender": "lims",
     }
+
+
+def test_an_event_that_went_into_the_log_is_told_in_its_step_with_what_became_of_it(
+    told: tuple[Telemetry, Path],
+) -> None:
+    telemetry, folder = told
+    left = str(uuid4())
+    with telemetry.step("send", "sending", "message", left, 1):
+        telemetry.published(Publication(left, "slide.archived", "written", 812, timedelta(milliseconds=7)))
+        telemetry.published(Publication(left, "Ada Example", "refused", 812, timedelta(milliseconds=7)))
+    telemetry.shutdown()
+    sent, careless, step = lines(folder / "traces.jsonl")
+    assert (sent["name"], sent["kind"], sent["parent_id"]) == (
+        "send kafka",
+        "SpanKind.CLIENT",
+        step["context"]["span_id"],
+    )
+    assert sent["attributes"] == {
+        "messaging.system": "kafka",
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.message.id": left,
+        "messaging.message.body.size": 812,
+        "coverslip.event.type": "slide.archived",
+        "coverslip.event.ended": "written",
+    }
+    assert careless["attributes"]["coverslip.event.type"] == "other"
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])

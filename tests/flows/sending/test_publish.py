@@ -1,8 +1,11 @@
+import json
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import select, update
 
+from connectors.settings import Telemetry
+from connectors.telemetry import Telemetry as Told
 from connectors.wiring import Lab
 from flows.actions import Desk, Person, rerun, review, withdraw
 from flows.actions.resending import RESEND
@@ -263,3 +266,24 @@ def test_events_wait_when_kafka_is_taken_out_of_the_settings(lab: Lab) -> None:
         pauses_end(lab)
         run_until_calm(with_kafka)
     assert len(types(log, "slide")) == len(published(lab))
+
+
+def test_each_try_to_publish_is_told_with_how_it_ended_and_what_kind_of_event_it_was(sqlite_lab: Lab) -> None:
+    settings = sqlite_lab.settings.model_copy(update={"telemetry": Telemetry(to="file")})
+    told, log = with_log(replace(sqlite_lab, settings=settings, telemetry=Told.of(settings, "worker")))
+    log.presence = "away"
+    message_arrives(told, order("26H1", A))
+    scan_arrives(told, SHARP)
+    run_until_calm(told)
+    log.presence = "there"
+    while any(one.state == "pending" for one in published(told)):
+        pauses_end(told)
+        run_until_calm(told)
+    told.telemetry.shutdown()
+
+    spans = [json.loads(line) for line in (settings.home / "telemetry" / "traces.jsonl").read_text().splitlines()]
+    said = [span["attributes"] for span in spans if span["attributes"].get("messaging.system") == "kafka"]
+    assert said[0]["coverslip.event.ended"] == "none"
+    written = [one["coverslip.event.type"] for one in said if one["coverslip.event.ended"] == "written"]
+    assert sorted(written) == sorted(types(log, "slide", "case"))
+    assert {one["messaging.message.id"] for one in said} <= {row.id for row in published(told)}
