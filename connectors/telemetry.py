@@ -25,7 +25,7 @@ _KINDS: Final = frozenset(
     [
         *("apply", "settle", "expect_scan"),
         *("slide_qc", "barcode_matching"),
-        *("convert", "store", "prove", "reject"),
+        *("convert", "correct", "store", "prove", "reject"),
         *("case_assignment", "send", "forward"),
     ]
 )

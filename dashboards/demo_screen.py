@@ -25,6 +25,7 @@ _MARKS: Final[dict[str, tuple[str, str, str]]] = {
     State.CHECKING: ("▃", "blue", "checking"),
     State.MATCHING: ("▃", "blue", "checking"),
     State.CONVERTING: ("▄", "blue", "archiving"),
+    State.CORRECTING: ("▄", "blue", "archiving"),
     State.STORING: ("▅", "blue", "archiving"),
     State.PROVING: ("▆", "blue", "archiving"),
     State.ARCHIVED: ("█", "green", "archived"),

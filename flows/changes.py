@@ -1,6 +1,6 @@
 """The one way a scan changes: facts are written, the fold is taken, and what follows is added, in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from sqlalchemy import bindparam, select, text, update
@@ -9,13 +9,36 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from connectors.settings import Settings
 from flows import cases, ledger
+from flows.archive_upload.editions import made
 from flows.books import Cause, Subject, note_changes, raise_alert, record
-from flows.journey import DOWNSTREAM, NEED_BYTES, SCAN_JOURNEY, SLOT_OF_KIND, STAGE_OF_KIND, ScanStep
+from flows.journey import (
+    CORRECTED_JOURNEY,
+    CORRECTION,
+    DOWNSTREAM,
+    MAKERS,
+    NEED_BYTES,
+    OF_AN_EDITION,
+    SCAN_JOURNEY,
+    SCAN_KINDS,
+    SLOT_OF_KIND,
+    STAGE_OF_KIND,
+    ScanStep,
+)
 from flows.sending import announce, publish
 from models.base import table_of
 from models.database import database_now
 from models.facets import OPEN_STEP_STATES, FileState, Lane, Outcome, Quality, StepState, Storage
-from models.scan_fold import Ended, ReplacementFound, ScanFact, ScanState, SlideMatched, fold
+from models.scan_fold import (
+    EditionRaised,
+    Ended,
+    MatchWithdrawn,
+    ReplacementFound,
+    ScanFact,
+    ScanState,
+    SlideMatched,
+    fold,
+)
+from models.tables.books import Fact
 from models.tables.case import Case, Slide
 from models.tables.scan import Scan, ScanFile
 from models.tables.step import Step
@@ -24,7 +47,6 @@ CANCELLED_WITH_ITS_SLIDE = "the LIMS cancelled its slide"
 _SCANNED_AFTER_ALL = "the LIMS had cancelled the slide that was scanned: order it again there if it is to be read"
 _SLIDE = table_of(Slide)
 _FIELDS = tuple(one.name for one in fields(ScanState))
-_SCAN_KINDS = tuple(step.kind for step in SCAN_JOURNEY)
 _SCAN = table_of(Scan)
 _STEP = table_of(Step)
 _CASE = table_of(Case)
@@ -56,6 +78,16 @@ _STEPS_OF_SCAN = (
     .where(_STEP.c.subject_id == bindparam("scan"))
     .order_by(_STEP.c.generation)
 )
+_HAS_MADE = (StepState.DONE, StepState.SUPERSEDED)
+_FACT = table_of(Fact)
+# Which kind of fact the present edition began with.
+_WHY_RAISED = (
+    select(_FACT.c.kind)
+    .where(_FACT.c.subject_id == bindparam("scan"))
+    .where(_FACT.c.kind.in_((EditionRaised.__name__, MatchWithdrawn.__name__)))
+    .order_by(_FACT.c.id.desc())
+    .limit(1)
+)
 _PREFER_THE_LATEST = (
     update(_SLIDE)
     .where(_SLIDE.c.id == bindparam("slide"))
@@ -80,6 +112,14 @@ class Latest:
     generation: int
     edition: int
     state: str
+
+
+@dataclass(frozen=True)
+class Way:
+    """The steps that a scan takes, and the edition that they make: the present one, or the next that corrects it."""
+
+    steps: tuple[ScanStep, ...]
+    edition: int
 
 
 def lock_scan(session: Session, scan_id: str, *case_ids: str) -> Scan:
@@ -179,32 +219,43 @@ def follow(session: Session, scan: Scan) -> None:
     if state.outcome != Outcome.ACTIVE:
         return
     latest = latest_steps(session, scan.id)
+    way = way_of(session, scan, latest)
     new = []
-    for step in SCAN_JOURNEY:
+    for step in way.steps:
         known = latest.get(step.kind)
-        if known and _stands(known, step, scan.edition):
+        if known and _stands(known, step, way.edition):
             continue
-        if not step.needs(state) or not all(_is_done(latest.get(kind), scan.edition) for kind in step.after):
+        if not step.needs(state) or not all(_is_done(latest.get(kind), way.edition) for kind in step.after):
             continue
-        new.append(_new_step(session, scan, step.kind, known.generation + 1 if known else 1))
+        new.append(_new_step(session, scan, step.kind, known.generation + 1 if known else 1, way.edition))
     ledger.add(session, new)
+
+
+def way_of(session: Session, scan: Scan, latest: Mapping[str, Latest]) -> Way:
+    """Return which steps a scan takes now, and towards which edition."""
+    made_by = (latest.get(kind) for kind in MAKERS)
+    if any(known and known.edition == scan.edition and known.state in _HAS_MADE for known in made_by):
+        known = made(session, scan.id, scan.edition)
+        if known is not None and known.is_outdated:
+            return Way(CORRECTION, scan.edition + 1)
+    raised = scan.edition > 1 and session.scalar(_WHY_RAISED, {"scan": scan.id}) == EditionRaised.__name__
+    return Way(CORRECTED_JOURNEY if raised else SCAN_JOURNEY, scan.edition)
 
 
 def latest_steps(session: Session, scan_id: str) -> dict[str, Latest]:
     """Return the newest generation of each kind of step of a scan."""
     rows = session.execute(_STEPS_OF_SCAN, {"scan": scan_id})
-    return {
-        kind: Latest(generation, edition, state) for kind, generation, edition, state in rows if kind in _SCAN_KINDS
-    }
+    return {kind: Latest(generation, edition, state) for kind, generation, edition, state in rows if kind in SCAN_KINDS}
 
 
 def rerun_scan(session: Session, scan: Scan, kind: str) -> None:
     """Do a kind of step of a locked scan again, and what was made from its result after it."""
+    edition = way_of(session, scan, latest_steps(session, scan.id)).edition
     ledger.supersede(session, scan.id, DOWNSTREAM[kind])
-    ledger.rerun(session, _new_step(session, scan, kind, 0))
+    ledger.rerun(session, _new_step(session, scan, kind, 0, edition))
 
 
-def _new_step(session: Session, scan: Scan, kind: str, generation: int) -> ledger.NewStep:
+def _new_step(session: Session, scan: Scan, kind: str, generation: int, edition: int) -> ledger.NewStep:
     lane, due_at, place = session.execute(_URGENCY_AND_PLACE, {"scan": scan.id}).one()
     return ledger.NewStep(
         kind=kind,
@@ -214,7 +265,7 @@ def _new_step(session: Session, scan: Scan, kind: str, generation: int) -> ledge
         rank_at=ledger.rank_at(scan.received_at, due_at),
         lane=Lane.ROUTINE if lane is None else lane,
         generation=generation,
-        edition=scan.edition,
+        edition=edition if kind in OF_AN_EDITION else scan.edition,
         place=(place or "") if kind in NEED_BYTES else "",
         slot=SLOT_OF_KIND.get(kind, ""),
     )
@@ -235,9 +286,9 @@ def _end_obsolete(session: Session, scan_id: str, before: ScanState, after: Scan
     """End the open steps of a scan that takes no part any more, or of an edition that is over."""
     if after.outcome != Outcome.ACTIVE and before.outcome == Outcome.ACTIVE:
         end = StepState.SUPERSEDED if after.outcome == Outcome.SUPERSEDED else StepState.CANCELLED
-        ledger.end_open(session, scan_id, _SCAN_KINDS, end)
+        ledger.end_open(session, scan_id, SCAN_KINDS, end)
     if after.edition != before.edition:
-        ledger.end_open(session, scan_id, ("convert", "store", "prove"), StepState.SUPERSEDED)
+        ledger.end_open(session, scan_id, OF_AN_EDITION, StepState.SUPERSEDED)
 
 
 def _matters_to_others(before: ScanState, after: ScanState) -> bool:

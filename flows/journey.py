@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from models.facets import Identity, Outcome, Quality
+from models.facets import Identity, Outcome, Quality, Storage
 from models.scan_fold import ScanState
 
 # A shift of this stage talks to people's neighbours, so one silent peer must not hold the others.
@@ -40,7 +40,9 @@ STAGES = (
     Stage(INTAKE, ("apply", "settle", "expect_scan", "expect_work"), timedelta(minutes=2)),
     Stage(SLIDE_QC, ("slide_qc",), timedelta(minutes=10), flow=True),
     Stage(BARCODE_MATCHING, ("barcode_matching",), timedelta(minutes=5), flow=True),
-    Stage(ARCHIVE_UPLOAD, ("convert", "store", "prove", "reject"), timedelta(hours=1), flow=True, slotted=True),
+    Stage(
+        ARCHIVE_UPLOAD, ("convert", "correct", "store", "prove", "reject"), timedelta(hours=1), flow=True, slotted=True
+    ),
     Stage(CASE_ASSIGNMENT, ("case_assignment",), timedelta(minutes=2), flow=True),
     Stage(SENDING, ("send", "forward"), timedelta(minutes=2), slotted=True, ordered=True),
 )
@@ -66,22 +68,53 @@ def _may_be_archived(scan: ScanState) -> bool:
     return _is_active(scan) and scan.identity == Identity.MATCHED and scan.quality == Quality.PASS
 
 
-#   kind                needs               after        each edition
-SCAN_JOURNEY = (
+def _is_to_be_corrected(scan: ScanState) -> bool:
+    """Whether objects that name another patient or case have followers: what is archived has, whatever its quality."""
+    is_archived = _is_active(scan) and scan.identity == Identity.MATCHED and scan.storage != Storage.RECEIVED
+    return is_archived or _may_be_archived(scan)
+
+
+_JUDGED = (
     ScanStep("slide_qc", _is_active),
     ScanStep("barcode_matching", _is_active),
+)
+#   kind                needs               after        each edition
+SCAN_JOURNEY = (
+    *_JUDGED,
     ScanStep("convert", _may_be_archived, (), each_edition=True),
     ScanStep("store", _may_be_archived, ("convert",), each_edition=True),
     ScanStep("prove", _may_be_archived, ("store",), each_edition=True),
 )
+CORRECTION = (
+    *_JUDGED,
+    ScanStep("correct", _is_to_be_corrected, (), each_edition=True),
+)
+"""What the next edition needs when the present one's objects name another patient or case than the orders do."""
 
-NEED_BYTES = ("slide_qc", "barcode_matching", "convert", "store")
-"""Kinds that are worked on beside the spool that holds the scan's file, by a worker of that place."""
+CORRECTED_JOURNEY = (
+    *_JUDGED,
+    ScanStep("correct", _may_be_archived, (), each_edition=True),
+    ScanStep("store", _may_be_archived, ("correct",), each_edition=True),
+    ScanStep("prove", _may_be_archived, ("store",), each_edition=True),
+)
+"""As ``SCAN_JOURNEY``, of an edition whose objects were made from a former one's and not from the scanner's file."""
+
+MAKERS = ("convert", "correct")
+"""Kinds that make an edition's objects."""
+
+OF_AN_EDITION = (*MAKERS, "store", "prove")
+"""Kinds that work on one edition's objects, in their order."""
+
+SCAN_KINDS = (*(step.kind for step in _JUDGED), *OF_AN_EDITION)
+
+NEED_BYTES = ("slide_qc", "barcode_matching", *MAKERS, "store")
+"""Kinds that are worked on beside the spool that holds the scan's file or held it, by a worker of that place."""
 
 DOWNSTREAM = {
-    "slide_qc": ("convert", "store", "prove"),
-    "barcode_matching": ("convert", "store", "prove"),
+    "slide_qc": OF_AN_EDITION,
+    "barcode_matching": OF_AN_EDITION,
     "convert": ("store", "prove"),
+    "correct": ("store", "prove"),
     "store": ("prove",),
     "prove": (),
 }

@@ -1,5 +1,6 @@
 """Which function does which kind of step: the one table the worker looks at."""
 
+from flows.archive_upload.correcting import CORRECT, correct
 from flows.archive_upload.step import CONVERT, convert, prove, reject, store
 from flows.barcode_matching.step import READ_LABEL, barcode_matching
 from flows.case_assignment.step import case_assignment
@@ -18,6 +19,7 @@ STEPS: dict[str, StepFunction] = {
     "slide_qc": slide_qc,
     "barcode_matching": barcode_matching,
     "convert": convert,
+    "correct": correct,
     "store": store,
     "prove": prove,
     "reject": reject,
@@ -26,5 +28,5 @@ STEPS: dict[str, StepFunction] = {
     "forward": forward,
 }
 
-JOBS = (EXAMINE, READ_LABEL, CONVERT)
+JOBS = (EXAMINE, READ_LABEL, CONVERT, CORRECT)
 """What may run in the bounded children."""

@@ -52,7 +52,12 @@ class MatchWithdrawn(Frozen):
 
 
 class EditionRaised(Frozen):
-    """The objects must differ from what was sent: they are made again under new UIDs."""
+    """The objects must name another patient or case: they are made again, from the former ones, under new UIDs.
+
+    ``corrects`` is the former edition; who said this before editions were corrected did not say which.
+    """
+
+    corrects: int | None = None
 
 
 class ObjectsStored(Frozen):

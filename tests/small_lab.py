@@ -28,6 +28,7 @@ from connectors.slides.bounded import DEFAULT_LIMITS, Limits
 from connectors.slides.header import read_header
 from connectors.telemetry import Telemetry
 from connectors.wiring import Lab
+from flows.archive_upload.correcting import CORRECT
 from flows.archive_upload.step import CONVERT
 from flows.barcode_matching.step import READ_LABEL
 from flows.intake.doors import scanner_door
@@ -76,9 +77,11 @@ class SmallDecoder:
         self.asked: list[str] = []
 
     def run(self, job: str, arguments: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
-        """Do one of the three jobs."""
+        """Do one of the four jobs."""
         assert limits.memory_bytes > 0
         self.asked.append(job)
+        if job == CORRECT:
+            return _correct(arguments)
         slide = SmallSlide(**json.loads(Path(arguments["path"]).read_bytes()))
         if slide.trouble is not None:
             raise _TROUBLE[slide.trouble](f"this slide is a test of {slide.trouble}")
@@ -336,17 +339,30 @@ def _read_label(slide: SmallSlide, arguments: Mapping[str, Any]) -> dict[str, An
 
 def _convert(slide: SmallSlide, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Make two objects whose bytes depend on the slide, the header and the edition, and on nothing else."""
+    (Path(arguments["folder"]) / "dicom").mkdir()
+    pixels = json.dumps(asdict(slide))
+    return {"converter": "small 1", "instances": [_make(arguments, role, pixels) for role in ("label", "level-0")]}
+
+
+def _correct(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Make one object from a former one: its last line is copied, all else is stated anew."""
+    former = Path(arguments["path"]).read_bytes()
+    if hashlib.sha256(former).hexdigest() != arguments["sha256"]:
+        return {"instance": None}
+    (Path(arguments["folder"]) / "dicom").mkdir(exist_ok=True)
+    pixels = former.decode().splitlines()[2]
+    digest = hashlib.sha256(pixels.encode()).hexdigest()
+    return {"instance": {**_make(arguments, arguments["role"], pixels), "pixels_sha256": digest}}
+
+
+def _make(arguments: Mapping[str, Any], role: str, pixels: str) -> dict[str, Any]:
+    """Write one object: its UID, its header and its pixels, a line each."""
+    uid = instance_uid(arguments["scan_id"], arguments["edition"], role)
     header = read_header(arguments["header"]).model_dump_json()
-    folder = Path(arguments["folder"]) / "dicom"
-    folder.mkdir()
-    instances = []
-    for role in ("label", "level-0"):
-        uid = instance_uid(arguments["scan_id"], arguments["edition"], role)
-        content = f"{uid}\n{header}\n{json.dumps(asdict(slide))}\n".encode()
-        (folder / f"{role}.dcm").write_bytes(content)
-        digest = hashlib.sha256(content).hexdigest()
-        instances.append({"role": role, "sop_instance_uid": uid, "sha256": digest, "bytes": len(content)})
-    return {"converter": "small 1", "instances": instances}
+    content = f"{uid}\n{header}\n{pixels}\n".encode()
+    (Path(arguments["folder"]) / "dicom" / f"{role}.dcm").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    return {"role": role, "sop_instance_uid": uid, "sha256": digest, "bytes": len(content)}
 
 
 _TROUBLE: dict[str, type[Exception]] = {

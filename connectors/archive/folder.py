@@ -26,6 +26,8 @@ _REJECTED: Final = "rejected"
 _REASON: Final = "rejection.json"
 _SUFFIX: Final = ".dcm"
 
+_CHUNK_BYTES: Final = 1 << 20
+
 _IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -73,11 +75,20 @@ class FolderArchive:
     def digest(self, instance: StoredInstance) -> str:
         """Return the digest of the bytes on the disk; see ``Archive.digest``."""
         with self._mounted():
-            for place in (self._live, self._away):
-                kept = place(instance.study_instance_uid, instance.series_instance_uid) / _file_name(instance)
-                if kept.exists():
-                    return _digest_from_disk(kept)
+            kept = self._kept(instance)
+            if kept is not None:
+                return _digest_from_disk(kept)
         raise TransientError(f"The archive {self._name} does not hold the object; store it again.")
+
+    def fetch(self, instance: StoredInstance, path: Path) -> bool:
+        """Copy the object out; see ``Archive.fetch``."""
+        with self._mounted():
+            kept = self._kept(instance)
+            if kept is None:
+                return False
+            with kept.open("rb") as source:
+                _copy_out(source, path)
+        return True
 
     def reject(self, study_instance_uid: str, series_instance_uid: str, reason: RejectionReason) -> None:
         """Write the reason, from when on the series is rejected, then move its objects; see ``Archive.reject``."""
@@ -113,6 +124,14 @@ class FolderArchive:
 
     def _away(self, study: str, series: str) -> Path:
         return self._root / _REJECTED / study / series
+
+    def _kept(self, instance: StoredInstance) -> Path | None:
+        """Return where an object lies, offered or rejected."""
+        for place in (self._live, self._away):
+            kept = place(instance.study_instance_uid, instance.series_instance_uid) / _file_name(instance)
+            if kept.exists():
+                return kept
+        return None
 
     def _reason(self, study: str, series: str) -> RejectionReason | None:
         try:
@@ -167,6 +186,19 @@ def _opened(path: Path) -> BinaryIO:
         return path.open("rb")
     except FileNotFoundError as error:
         raise RejectedError("The object to be stored is gone from the spool; convert the scan again.") from error
+
+
+def _copy_out(source: BinaryIO, path: Path) -> None:
+    """Copy to the caller's disk; leave nothing half there."""
+    with path.open("xb") as copy:
+        try:
+            shutil.copyfileobj(source, copy, _CHUNK_BYTES)
+            copy.flush()
+        except OSError as error:
+            path.unlink()
+            name = errno.errorcode.get(error.errno or 0, "EIO")
+            text = f"An object can't be copied out of the archive ({name}): make room, or see to the disks."
+            raise TransientError(text) from error
 
 
 def _file_name(instance: StoredInstance) -> str:

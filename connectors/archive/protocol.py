@@ -92,6 +92,14 @@ class Archive(Protocol):
         """
         ...
 
+    def fetch(self, instance: StoredInstance, path: Path) -> bool:
+        """Copy an object's bytes, as they are kept, to a file that is not there yet.
+
+        ``False``, and no file, when the archive does not hold it; one of a rejected series is held. Whether they are
+        the right bytes is for the caller to ask. A full disk on the caller's side raises ``TransientError`` too.
+        """
+        ...
+
     def reject(self, study_instance_uid: str, series_instance_uid: str, reason: RejectionReason) -> None:
         """Stop offering a series, also what of it may still arrive; its objects stay in the books.
 

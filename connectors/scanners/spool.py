@@ -147,10 +147,11 @@ class Spool:
         """Return the folder that an earlier attempt worked in, as it left it."""
         return self._work / _own(scan_id) / str(int(attempt))
 
-    def discard(self, scan_id: str) -> None:
-        """Remove every work folder of a scan; removing nothing is fine."""
+    def discard(self, scan_id: str, attempt: int | None = None) -> None:
+        """Remove every work folder of a scan, or that of one attempt; removing nothing is fine."""
+        folder = self._work / _own(scan_id)
         with self._on_our_disk():
-            _clear(self._work / _own(scan_id))
+            _clear(folder if attempt is None else folder / str(int(attempt)))
 
     def files(self) -> list[Held]:
         """Return everything in the spool, for the audit to compare with the books."""

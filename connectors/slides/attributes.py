@@ -30,17 +30,32 @@ class Scanned:
     software_versions: tuple[str, ...] = ()
 
 
+NAMED_WHEN_KNOWN: Final = ("IssuerOfPatientID", "IssuerOfAccessionNumberSequence")
+"""What ``named_attributes`` leaves out, not empty, when nobody states it."""
+
+
 def stated_attributes(header: SlideHeader, scanned: Scanned, converter: str) -> Dataset:
     """Return the patient, study, equipment, specimen and label attributes, the same for each object of a slide.
 
     Type 2 attributes that nobody knows are there and empty; nothing is made up for them.
     """
+    # When the slide was scanned, by the best source there is; never the present.
+    at = header.scanned_at or scanned.at or header.received_at
+    dataset = named_attributes(header, at)
+    _add_acquisition(dataset, at)
+    _add_equipment(dataset, header, scanned, converter)
+    return dataset
+
+
+def named_attributes(header: SlideHeader, scanned_at: datetime) -> Dataset:
+    """Return whose slide this is and what is on it: all that a correction may change, and nothing about the scan.
+
+    ``scanned_at`` may have no zone; one that has says in which the study's time is told.
+    """
     dataset = Dataset()
     dataset.SpecificCharacterSet = _UTF_8
     _add_patient(dataset, header)
-    # When the slide was scanned, by the best source there is; never the present.
-    _add_study(dataset, header, header.scanned_at or scanned.at or header.received_at)
-    _add_equipment(dataset, header, scanned, converter)
+    _add_study(dataset, header, scanned_at)
     dataset.ContainerIdentifier = header.container_identifier
     dataset.IssuerOfTheContainerIdentifierSequence = issuer_items(header.container_issuer)
     dataset.SpecimenDescriptionSequence = specimen_descriptions(header)
@@ -59,13 +74,17 @@ def _add_patient(dataset: Dataset, header: SlideHeader) -> None:
     dataset.PatientSex = patient.sex
 
 
-def _add_study(dataset: Dataset, header: SlideHeader, at: datetime) -> None:
+def _add_acquisition(dataset: Dataset, at: datetime) -> None:
     dataset.AcquisitionDateTime = f"{at:%Y%m%d%H%M%S.%f%z}"
     dataset.ContentDate = f"{at:%Y%m%d}"
     dataset.ContentTime = f"{at:%H%M%S.%f}"
     if at.tzinfo is not None:
         # PS3.3 C.12.1.1.8: the offset of every date and time in the object that carries none itself.
         dataset.TimezoneOffsetFromUTC = f"{at:%z}"
+
+
+def _add_study(dataset: Dataset, header: SlideHeader, at: datetime) -> None:
+    dataset.StudyInstanceUID = header.study_instance_uid
     study_at = header.study_at
     if study_at is not None and at.tzinfo is not None:
         study_at = study_at.astimezone(at.tzinfo)

@@ -27,7 +27,7 @@ from connectors.slides.frames import check_carried_unchanged, pixels_of
 from connectors.slides.header import SlideHeader, read_header
 from connectors.slides.stamping import DerivedUids, Stamp
 from connectors.slides.validity import check_arrived_whole, inspect
-from connectors.slides.writing import write_object
+from connectors.slides.writing import sync_folder, write_object
 from models.errors import CoverslipError, RejectedError, TransientError
 from models.failpoint import failpoint
 from models.statements import Frozen
@@ -80,11 +80,11 @@ def convert(arguments: Mapping[str, object]) -> dict[str, object]:
         unfinished = _emptied(job.folder / _UNFINISHED)
         roles = _write_objects(job, header, unfinished)
         instances = [_finished(unfinished, role) for role in roles]
-        _sync(unfinished)
+        sync_folder(unfinished)
         _emptied(job.folder / _FINISHED).rmdir()
         failpoint("conversion.before_rename")
         unfinished.rename(job.folder / _FINISHED)
-        _sync(job.folder)
+        sync_folder(job.folder)
         failpoint("conversion.after_rename")
     return {"instances": instances, "converter": converter()}
 
@@ -183,14 +183,6 @@ def _emptied(folder: Path) -> Path:
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     return folder
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """DICOM Part 10 files with one fragment a frame, whose bytes depend on nothing but what is in them."""
 
+import os
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -47,15 +48,29 @@ def write_object(path: Path, dataset: Dataset, pixels: Pixels) -> None:
         With as many frames as the data set says.
     """
     with path.open("xb") as file:
-        file.write(bytes(128) + b"DICM")
-        like = DicomFileLike(file)
-        like.is_little_endian, like.is_implicit_VR = True, False
-        write_file_meta_info(like, _file_meta(dataset, pixels.transfer_syntax))
-        write_dataset(like, dataset)
+        write_header(file, dataset, pixels.transfer_syntax)
         if pixels.transfer_syntax.is_encapsulated:
             _write_encapsulated(file, pixels)
         else:
             _write_native(file, pixels)
+
+
+def write_header(file: BinaryIO, dataset: Dataset, transfer_syntax: UID) -> None:
+    """Write the preamble, the file meta information and every attribute of a data set that has no pixels."""
+    file.write(bytes(128) + b"DICM")
+    like = DicomFileLike(file)
+    like.is_little_endian, like.is_implicit_VR = True, False
+    write_file_meta_info(like, _file_meta(dataset, transfer_syntax))
+    write_dataset(like, dataset)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _file_meta(dataset: Dataset, transfer_syntax: UID) -> FileMetaDataset:

@@ -9,16 +9,15 @@ from sqlalchemy.orm import Session
 from flows.actions.desk import Acted, Desk, Person, locked, settle_what_was_set_aside
 from flows.actions.resending import RESEND, plan_resend, resend
 from flows.books import Subject, clear_alert, note_changes
-from flows.changes import Latest, change_scan, latest_steps, rerun_scan, state_of
-from flows.journey import DOWNSTREAM, SCAN_JOURNEY, ScanStep
+from flows.changes import Latest, Way, change_scan, latest_steps, rerun_scan, state_of, way_of
+from flows.journey import DOWNSTREAM, SCAN_KINDS, ScanStep
 from models.database import database_now
 from models.errors import RefusedError
 from models.facets import Identity, Outcome, StepState, Storage
 from models.scan_fold import Resumed, ScanState, fold
 from models.tables.scan import Scan
 
-_STEPS: Final = {step.kind: step for step in SCAN_JOURNEY}
-RERUN_FROM: Final = (*_STEPS, RESEND)
+RERUN_FROM: Final = (*SCAN_KINDS, RESEND)
 """What a rerun may begin with."""
 
 
@@ -89,22 +88,26 @@ def _redo(desk: Desk, session: Session, scan: Scan, plan: Rerun, person: Person)
 def _plan(desk: Desk, session: Session, scan: Scan, start: str | None) -> Rerun:
     if start is not None and start not in RERUN_FROM:
         raise RefusedError(f"no step of that name can run again: choose one of {', '.join(RERUN_FROM)}")
-    if start == RESEND:
-        return Rerun(scan.id, RESEND, tuple(_STEPS), (RESEND,), plan_resend(desk, session, scan))
-    _refuse_scan(scan)
-    state = state_of(scan) if scan.outcome == Outcome.ACTIVE else fold([Resumed()], state_of(scan))
     latest = latest_steps(session, scan.id)
-    first = _STEPS[start] if start else _first_undone(scan.id, state, latest)
-    _refuse_step(scan.id, state, latest, first)
+    way = way_of(session, scan, latest)
+    steps = {step.kind: step for step in way.steps}
+    if start == RESEND:
+        return Rerun(scan.id, RESEND, tuple(steps), (RESEND,), plan_resend(desk, session, scan))
+    _refuse_scan(scan)
+    if start is not None and start not in steps:
+        raise RefusedError(f"scan {scan.id} takes no step {start} now: choose one of {', '.join(steps)}")
+    state = state_of(scan) if scan.outcome == Outcome.ACTIVE else fold([Resumed()], state_of(scan))
+    first = steps[start] if start else _first_undone(scan.id, state, way, latest)
+    _refuse_step(scan.id, state, way, latest, first)
     redone = tuple(
         kind
-        for kind, step in _STEPS.items()
+        for kind, step in steps.items()
         if kind == first.kind or kind in DOWNSTREAM[first.kind] or _comes_back(step, state, latest.get(kind))
     )
     kept = tuple(
-        kind for kind, step in _STEPS.items() if kind not in redone and _is_done(step, state, latest.get(kind))
+        kind for kind, step in steps.items() if kind not in redone and _is_done(step, state, way, latest.get(kind))
     )
-    return Rerun(scan.id, first.kind, kept, redone, tuple(_outside(scan, redone)))
+    return Rerun(scan.id, first.kind, kept, redone, tuple(_outside(scan, way, redone)))
 
 
 def _refuse_scan(scan: Scan) -> None:
@@ -117,10 +120,10 @@ def _refuse_scan(scan: Scan) -> None:
         )
 
 
-def _refuse_step(scan_id: str, state: ScanState, latest: Mapping[str, Latest], first: ScanStep) -> None:
+def _refuse_step(scan_id: str, state: ScanState, way: Way, latest: Mapping[str, Latest], first: ScanStep) -> None:
     if first.kind == "barcode_matching" and state.identity == Identity.MATCHED:
         raise RefusedError(f"scan {scan_id} is matched: 'coverslip withdraw' takes the match back")
-    if first.kind == "slide_qc" and state.quality_by_person and _is_done(first, state, latest.get(first.kind)):
+    if first.kind == "slide_qc" and state.quality_by_person and _is_done(first, state, way, latest.get(first.kind)):
         raise RefusedError(f"scan {scan_id} was judged by a person, which stands: 'coverslip review' changes it")
     if not first.needs(state) and state.identity != Identity.MATCHED:
         raise RefusedError(f"scan {scan_id} is not matched to a slide: 'coverslip match' comes before {first.kind}")
@@ -128,25 +131,25 @@ def _refuse_step(scan_id: str, state: ScanState, latest: Mapping[str, Latest], f
         raise RefusedError(
             f"scan {scan_id} has quality {state.quality}: 'coverslip review {scan_id} pass' comes before {first.kind}"
         )
-    for kind in first.after:
-        if not _is_done(_STEPS[kind], state, latest.get(kind)):
-            raise RefusedError(f"scan {scan_id} is not through {kind} yet: run it again from there")
+    for step in way.steps:
+        if step.kind in first.after and not _is_done(step, state, way, latest.get(step.kind)):
+            raise RefusedError(f"scan {scan_id} is not through {step.kind} yet: run it again from there")
 
 
-def _first_undone(scan_id: str, state: ScanState, latest: Mapping[str, Latest]) -> ScanStep:
-    for kind, step in _STEPS.items():
-        if not _is_done(step, state, latest.get(kind)):
+def _first_undone(scan_id: str, state: ScanState, way: Way, latest: Mapping[str, Latest]) -> ScanStep:
+    for step in way.steps:
+        if not _is_done(step, state, way, latest.get(step.kind)):
             return step
     raise RefusedError(f"every step of scan {scan_id} is done: say from which one it is to run again")
 
 
-def _is_done(step: ScanStep, state: ScanState, known: Latest | None) -> bool:
+def _is_done(step: ScanStep, state: ScanState, way: Way, known: Latest | None) -> bool:
     """Whether the newest step of a kind was done, and what it found out still holds."""
     if known is None or known.state != StepState.DONE:
         return False
     if step.kind == "barcode_matching":
         return state.identity == Identity.MATCHED
-    return not step.each_edition or known.edition >= state.edition
+    return not step.each_edition or known.edition >= way.edition
 
 
 def _comes_back(step: ScanStep, state: ScanState, known: Latest | None) -> bool:
@@ -156,11 +159,14 @@ def _comes_back(step: ScanStep, state: ScanState, known: Latest | None) -> bool:
     )
 
 
-def _outside(scan: Scan, redone: Collection[str]) -> Iterator[str]:
+def _outside(scan: Scan, way: Way, redone: Collection[str]) -> Iterator[str]:
     """Yield what archive, LIMS and readers see of it."""
     if scan.outcome == Outcome.SET_ASIDE and scan.slide_id:
         yield "the LIMS heard that the slide was set aside; it hears again when it is archived"
-    if "store" not in redone:
+    if way.edition > scan.edition and "correct" in redone:
+        yield f"its objects of edition {scan.edition} name another patient or case: they are hidden in the archive"
+        yield f"the archive is given those of edition {way.edition}, and the LIMS hears of it"
+    elif "store" not in redone:
         yield "the archive and the LIMS see nothing of it"
     elif scan.storage == Storage.RECEIVED:
         yield f"once it is matched and good, the archive is given its objects, of edition {scan.edition}"

@@ -8,6 +8,7 @@ from flows import ledger
 from flows.actions.desk import Acted, Desk, Person, locked
 from flows.books import clear_alert
 from flows.changes import change_scan, is_leaving
+from flows.journey import OF_AN_EDITION
 from flows.slide_qc.step import review_key
 from flows.step import A_PERSON
 from models.database import database_now
@@ -36,7 +37,7 @@ def review(desk: Desk, scan_id: str, verdict: Literal["pass", "rescan"], person:
         _refuse(session, scan, quality)
         if quality == Quality.RESCAN and scan.storage == Storage.RECEIVED:
             # Nothing of it has left yet, and nothing is to: an overruled verdict adds these steps anew.
-            ledger.end_open(session, scan.id, ("convert", "store", "prove"), StepState.CANCELLED)
+            ledger.end_open(session, scan.id, OF_AN_EDITION, StepState.CANCELLED)
         change_scan(session, desk.settings, scan, [QualityReviewed(quality=quality)], person.cause("review"))
         ledger.wake(session, A_PERSON, review_key(scan.id))
         clear_alert(session, scan.id, "waits too long", database_now(session))

@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 
 from flows import ledger
 from flows.actions.desk import Acted, Desk, Person, locked, settle_what_was_set_aside
-from flows.archive_upload.step import reject_edition
+from flows.archive_upload.editions import reject_edition
 from flows.barcode_matching.step import match_key
 from flows.books import Subject, clear_alert, raise_alert
 from flows.changes import change_scan, latest_steps, rerun_scan
@@ -42,7 +42,7 @@ def withdraw(desk: Desk, scan_id: str, person: Person, *, close: bool = False) -
         slide_id, case_id, edition = scan.slide_id, scan.case_id, scan.edition
         was_stored = scan.storage != Storage.RECEIVED
         if slide_id is not None:
-            reject_edition(session, scan, edition)
+            reject_edition(session, scan.id, edition)
         if not close:
             _ask_again(desk, session, scan)
         cause = person.cause("withdraw and close" if close else "withdraw")

@@ -1,14 +1,15 @@
 """The steps of archive_upload: convert, store, prove; and reject, for an edition that must not be seen any more.
 
 Each step does its work again without harm: converting gives the same bytes, storing the same object changes
-nothing, and proving only reads.
+nothing, and proving only reads. What turns out to name another patient or case than the orders do now goes no
+further: ``flows.changes`` adds the step that corrects it (``correcting.py``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from connectors.archive.protocol import RejectionReason, StoredInstance
@@ -16,87 +17,70 @@ from connectors.slides.bounded import Limits
 from connectors.slides.header import SlideHeader
 from connectors.wiring import Lab
 from flows import ledger
+from flows.archive_upload.editions import OF_EDITION, Made, made, objects_of, record_objects
 from flows.archive_upload.header import header_of, stated_of
 from flows.changes import change_scan, lock_scan
 from flows.ledger import Claim
 from flows.step import End, cause_of, file_of
 from models.base import table_of
-from models.database import database_now, insert_unless_there
 from models.errors import RejectedError
 from models.facets import StepState
 from models.failpoint import failpoint
-from models.scan_fold import EditionRaised, ObjectsProven, ObjectsStored
-from models.tables.case import Case
+from models.scan_fold import ObjectsProven, ObjectsStored
 from models.tables.scan import Instance, Scan
-from models.tables.step import Step
-from models.uid import series_uid
 
 CONVERT = "connectors.slides.conversion:convert"
 # 76 MB/s were measured; an hour of processor time would be a slide of 270 GB.
 _CPU_SECONDS = 3_600
 
-_CASE = table_of(Case)
-_INSTANCE = table_of(Instance)
-_SCAN = table_of(Scan)
-_STEP = table_of(Step)
-_OF_EDITION = (_INSTANCE.c.scan_id == bindparam("scan"), _INSTANCE.c.edition == bindparam("of_edition"))
-_OBJECTS = (
-    select(
-        *(_INSTANCE.c.role, _INSTANCE.c.study_instance_uid, _INSTANCE.c.series_instance_uid),
-        *(_INSTANCE.c.sop_instance_uid, _INSTANCE.c.sha256, _INSTANCE.c.bytes),
-    )
-    .where(*_OF_EDITION)
-    .order_by(_INSTANCE.c.role)
-)
-# While the edition is the matched scan's present one; else none.
-_CURRENT_OBJECTS = _OBJECTS.join(
-    _SCAN, (_SCAN.c.id == _INSTANCE.c.scan_id) & (_SCAN.c.edition == _INSTANCE.c.edition)
-).where(_SCAN.c.slide_id.is_not(None))
-_MARK = update(_INSTANCE).where(*_OF_EDITION).values(state=bindparam("after"))
+_INSTANCE, _SCAN = table_of(Instance), table_of(Scan)
+_MARK = update(_INSTANCE).where(*OF_EDITION).values(state=bindparam("after"))
 _MARK_NEXT = _MARK.where(_INSTANCE.c.state == bindparam("before"))
-_CONVERSION_AND_CASE = (
-    select(_STEP.c.result, _CASE.c.identity_digest)
-    .join_from(_STEP, _SCAN, _SCAN.c.id == _STEP.c.subject_id)
-    .join(_CASE, _CASE.c.id == _SCAN.c.case_id)
-    .where(
-        _STEP.c.subject_id == bindparam("scan"),
-        _STEP.c.kind == "convert",
-        _STEP.c.state == StepState.DONE,
-        _STEP.c.edition == bindparam("of_edition"),
-    )
-    .order_by(_STEP.c.generation.desc())
-    .limit(1)
+_IS_CURRENT = select(_SCAN.c.id).where(
+    _SCAN.c.id == bindparam("scan"), _SCAN.c.edition == bindparam("of_edition"), _SCAN.c.slide_id.is_not(None)
 )
+
+
+def limits_of(lab: Lab) -> Limits:
+    """Return what a child that makes objects may use."""
+    return Limits(lab.settings.work.child_memory_bytes, _CPU_SECONDS, lab.decode_within)
 
 
 def convert(lab: Lab, claimed: Claim) -> End:
     """Make the DICOM objects of a scan's edition; their digests are on record before a byte leaves."""
     with lab.database.read() as session:
         stated = stated_of(session, claimed.subject_id, claimed.edition)
-        if stated is None:
-            return lambda session: _end_obsolete(session, claimed)
+        before = made(session, claimed.subject_id, claimed.edition)
+        if stated is None or (before and before.identity != stated.identity_digest):
+            return lambda session: end_obsolete(lab, session, claimed)
         file_id = file_of(session, claimed.subject_id)
         header = header_of(session, stated)
-    folder = lab.spool.work_folder(claimed.subject_id, claimed.run_number)
+    answer = converted(lab, claimed, lab.spool.path_of(file_id), header)
+    result = {"converter": answer["converter"], "input_version": stated.identity_digest}
+    return lambda session: _end_convert(lab, session, claimed, header, answer["instances"], result)
+
+
+def converted(lab: Lab, claimed: Claim, slide: Path, header: SlideHeader) -> dict[str, Any]:
+    """Return what a bounded child made of the scanner's file, in an empty folder of this attempt."""
     arguments = {
-        "path": str(lab.spool.path_of(file_id)),
-        "folder": str(folder),
+        "path": str(slide),
+        "folder": str(lab.spool.work_folder(claimed.subject_id, claimed.run_number)),
         "header": header.model_dump(mode="json"),
         "scan_id": claimed.subject_id,
         "edition": claimed.edition,
     }
-    limits = Limits(lab.settings.work.child_memory_bytes, _CPU_SECONDS, lab.decode_within)
-    made = lab.decoder.run(CONVERT, arguments, limits)
-    return lambda session: _end_convert(lab, session, claimed, header, made, stated.identity_digest)
+    return lab.decoder.run(CONVERT, arguments, limits_of(lab))
 
 
 def store(lab: Lab, claimed: Claim) -> End:
     """Put the objects of a scan's edition into the archive."""
     with lab.database.read() as session:
-        objects = _objects(session, claimed, _CURRENT_OBJECTS)
-        if not objects:
-            return lambda session: _end_obsolete(session, claimed)
-        folder = _folder_of(lab, session, claimed)
+        # What has begun to leave is not stopped on its way: it is hidden as a whole.
+        known = _to_show(session, claimed, although_outdated=claimed.attempt > 1)
+        if known is None:
+            return lambda session: end_obsolete(lab, session, claimed)
+        objects = objects_of(session, claimed.subject_id, claimed.edition)
+    folder = lab.spool.made_in(claimed.subject_id, known.run) / "dicom"
     for role, instance in objects.items():
         failpoint("store.before_put")
         lab.archive.store(instance, folder / f"{role}.dcm")
@@ -107,17 +91,17 @@ def store(lab: Lab, claimed: Claim) -> End:
 def prove(lab: Lab, claimed: Claim) -> End:
     """Have the archive list every object and read each back: only then is a scan archived."""
     with lab.database.read() as session:
-        objects = _objects(session, claimed, _CURRENT_OBJECTS)
-    if not objects:
-        return lambda session: _end_obsolete(session, claimed)
+        if _to_show(session, claimed) is None:
+            return lambda session: end_obsolete(lab, session, claimed)
+        objects = objects_of(session, claimed.subject_id, claimed.edition)
     _check(lab, claimed.subject_id, tuple(objects.values()))
     return lambda session: _end_prove(lab, session, claimed)
 
 
 def reject(lab: Lab, claimed: Claim) -> End:
-    """Have the archive hide the objects of an edition that was withdrawn; they stay in the books."""
+    """Have the archive hide the objects of an edition that was withdrawn or corrected; they stay in the books."""
     with lab.database.read() as session:
-        objects = _objects(session, claimed, _OBJECTS)
+        objects = objects_of(session, claimed.subject_id, claimed.edition)
     for study, series in _series_of(objects.values()):
         failpoint("reject.before_reject")
         lab.archive.reject(study, series, RejectionReason.PATIENT_SAFETY)
@@ -125,39 +109,24 @@ def reject(lab: Lab, claimed: Claim) -> End:
     return lambda session: _end_reject(session, claimed)
 
 
-def _end_obsolete(session: Session, claimed: Claim) -> None:
+def end_obsolete(lab: Lab, session: Session, claimed: Claim) -> None:
+    """End a step that has nothing to do any more; whatever is to be done instead is added."""
+    scan = lock_scan(session, claimed.subject_id)
     ledger.finish(session, claimed, state=StepState.SUPERSEDED)
+    change_scan(session, lab.settings, scan, [], cause_of(claimed))
 
 
 def _end_convert(
-    lab: Lab, session: Session, claimed: Claim, header: SlideHeader, made: dict[str, Any], input_version: str
+    lab: Lab,
+    session: Session,
+    claimed: Claim,
+    header: SlideHeader,
+    instances: Iterable[Mapping[str, Any]],
+    result: Mapping[str, Any],
 ) -> None:
     scan = lock_scan(session, claimed.subject_id)
-    series = series_uid(scan.id, claimed.edition)
-    rows = [
-        {
-            "scan_id": scan.id,
-            "edition": claimed.edition,
-            "role": one["role"],
-            "study_instance_uid": header.study_instance_uid,
-            "series_instance_uid": series,
-            "sop_instance_uid": one["sop_instance_uid"],
-            "sha256": one["sha256"],
-            "bytes": one["bytes"],
-            "state": "converted",
-        }
-        for one in made["instances"]
-    ]
-    insert_unless_there(session, Instance, rows)
-    recorded = _objects(session, claimed, _OBJECTS)
-    if {role: one.sha256 for role, one in recorded.items()} != {row["role"]: row["sha256"] for row in rows}:
-        message = f"scan {scan.id} converted to other bytes than before: its next edition must be made by a person"
-        raise RejectedError(message)
-    ledger.finish(
-        session,
-        claimed,
-        {"run": claimed.run_number, "converter": made["converter"], "input_version": input_version},
-    )
+    record_objects(session, scan.id, claimed.edition, header.study_instance_uid, instances)
+    ledger.finish(session, claimed, {"run": claimed.run_number, **result})
     change_scan(session, lab.settings, scan, [], cause_of(claimed))
 
 
@@ -170,14 +139,13 @@ def _end_store(lab: Lab, session: Session, claimed: Claim) -> None:
 
 def _end_prove(lab: Lab, session: Session, claimed: Claim) -> None:
     scan = lock_scan(session, claimed.subject_id)
+    known = made(session, claimed.subject_id, claimed.edition)
+    if known is not None and known.is_outdated:
+        # While we read, the case became another patient's: nobody is to hear of it before it is corrected.
+        end_obsolete(lab, session, claimed)
+        return
     session.execute(_MARK_NEXT, {**_edition_of(claimed), "before": "stored", "after": "proven"})
     ledger.finish(session, claimed)
-    conversion, identity_now = _conversion(session, claimed)
-    if conversion.get("input_version", "") != identity_now:
-        # The case's identity changed while we worked: what lies in the archive names another patient or case.
-        reject_edition(session, scan, claimed.edition)
-        change_scan(session, lab.settings, scan, [EditionRaised()], cause_of(claimed))
-        return
     change_scan(session, lab.settings, scan, [ObjectsProven(edition=claimed.edition)], cause_of(claimed))
 
 
@@ -186,22 +154,23 @@ def _end_reject(session: Session, claimed: Claim) -> None:
     ledger.finish(session, claimed)
 
 
-def reject_edition(session: Session, scan: Scan, edition: int) -> None:
-    """Add the step that hides an edition's objects, if any were made."""
-    if session.execute(_OBJECTS, {"scan": scan.id, "of_edition": edition}).first() is None:
-        return
-    step = ledger.NewStep(
-        kind="reject",
-        stage="archive_upload",
-        subject_kind="scan",
-        subject_id=scan.id,
-        rank_at=database_now(session),
-        lane=0,
-        generation=edition,
-        edition=edition,
-        slot="archive",
-    )
-    ledger.add(session, [step])
+def _to_show(session: Session, claimed: Claim, *, although_outdated: bool = False) -> Made | None:
+    """Return how a claim's edition was made, while it is its scan's present one and names whom the case does.
+
+    Raises
+    ------
+    RejectedError
+        The books don't say how it was made.
+    """
+    if session.scalar(_IS_CURRENT, _edition_of(claimed)) is None:
+        return None
+    known = made(session, claimed.subject_id, claimed.edition)
+    if known is None:
+        message = (
+            f"scan {claimed.subject_id} has no finished conversion of edition {claimed.edition}: rerun it from convert"
+        )
+        raise RejectedError(message)
+    return known if although_outdated or not known.is_outdated else None
 
 
 def _check(lab: Lab, scan_id: str, objects: tuple[StoredInstance, ...]) -> None:
@@ -225,27 +194,5 @@ def _series_of(objects: Iterable[StoredInstance]) -> list[tuple[str, str]]:
     return sorted({(one.study_instance_uid, one.series_instance_uid) for one in objects})
 
 
-def _objects(session: Session, claimed: Claim, wanted: Select[*tuple[Any, ...]]) -> dict[str, StoredInstance]:
-    """Return the objects of a claim's edition by their role."""
-    rows = session.execute(wanted, _edition_of(claimed))
-    return {role: StoredInstance(*described) for role, *described in rows}
-
-
 def _edition_of(claimed: Claim) -> dict[str, Any]:
     return {"scan": claimed.subject_id, "of_edition": claimed.edition}
-
-
-def _conversion(session: Session, claimed: Claim) -> tuple[dict[str, Any], str]:
-    """Return the result of the conversion whose objects this edition's steps work on, and the case's identity now."""
-    found = session.execute(_CONVERSION_AND_CASE, _edition_of(claimed)).first()
-    if found is None:
-        message = (
-            f"scan {claimed.subject_id} has no finished conversion of edition {claimed.edition}: rerun it from convert"
-        )
-        raise RejectedError(message)
-    return found.result or {}, found.identity_digest
-
-
-def _folder_of(lab: Lab, session: Session, claimed: Claim) -> Path:
-    conversion, _identity = _conversion(session, claimed)
-    return lab.spool.made_in(claimed.subject_id, int(conversion.get("run", 0))) / "dicom"

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from flows.audit.snapshots import Books, snapshot
-from flows.journey import SCAN_JOURNEY
+from flows.journey import SCAN_KINDS
 from models.database import database_now
 from models.facets import OPEN_STEP_STATES, Images, Outcome, Quality, Route, StepState, Storage
 from models.tables.books import Alert, InboxMessage
@@ -20,7 +20,6 @@ from models.tables.step import Slot, Step, Worker
 # The sweeper looks every half second; after so long it has missed something.
 _SWEPT_WITHIN: Final = timedelta(seconds=30)
 _ARCHIVED: Final = (Storage.PROVEN, Storage.PURGED)
-_SCAN_KINDS: Final = tuple(step.kind for step in SCAN_JOURNEY)
 
 
 def nothing_is_past_its_time(books: Books) -> Iterator[str]:
@@ -92,7 +91,7 @@ def _scans_that_stand_still() -> Select[str]:
         _open_step(Slide.id, "expect_scan"),
     )
     replaced_later = and_(Scan.quality == Quality.RESCAN, exists().where(Slide.id == Scan.slide_id, served))
-    return select(Scan.id).where(moving, ~_open_step(Scan.id, *_SCAN_KINDS), ~replaced_later).order_by(Scan.id)
+    return select(Scan.id).where(moving, ~_open_step(Scan.id, *SCAN_KINDS), ~replaced_later).order_by(Scan.id)
 
 
 def _slides_that_nobody_expects() -> Select[str]:

@@ -31,6 +31,7 @@ _STAGE_OF_STATE: Final = {
     State.WAITING_FOR_PERSON: "person",
     State.WAITING_FOR_RESCAN: "rescan",
     State.CONVERTING: "archive_upload",
+    State.CORRECTING: "archive_upload",
     State.STORING: "archive_upload",
     State.PROVING: "archive_upload",
 }

@@ -9,7 +9,7 @@ from sqlalchemy import BindParameter, ColumnElement, Select, and_, bindparam, fu
 from sqlalchemy import Row as ResultRow
 from sqlalchemy.orm import Session, aliased
 
-from flows.journey import SCAN_JOURNEY
+from flows.journey import SCAN_KINDS
 from flows.standing.rule import (
     AT_REST,
     OpenStep,
@@ -27,7 +27,6 @@ from models.tables.place import Site
 from models.tables.scan import Scan, ScanFile
 from models.tables.step import Step
 
-_SCAN_KINDS: Final = tuple(step.kind for step in SCAN_JOURNEY)
 _FACETS: Final = tuple(one.name for one in fields(ScanState))
 _MOVING_STORAGE: Final = (Storage.RECEIVED, Storage.STORED)
 ScanQuery: TypeAlias = Select[*tuple[Any, ...]]
@@ -153,7 +152,7 @@ def select_scans() -> ScanQuery:
     changed_at = (
         select(History.at).where(History.subject_id == Scan.id).order_by(History.id.desc()).limit(1).scalar_subquery()
     )
-    ours = and_(Step.subject_id == Scan.id, Step.kind.in_(_SCAN_KINDS), is_open())
+    ours = and_(Step.subject_id == Scan.id, Step.kind.in_(SCAN_KINDS), is_open())
     again = and_(_Rescan.subject_id == Scan.slide_id, _Rescan.kind == "expect_scan", is_open(_Rescan))
     return (
         select(

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from flows.journey import SCAN_JOURNEY
+from flows.journey import SCAN_KINDS
 from flows.step import A_PERSON, THE_LIMS
 from models.facets import FileState, Identity, Images, Outcome, Quality, Reading, Route, StepState, Storage
 from models.scan_fold import ScanState
@@ -25,6 +25,7 @@ class State(StrEnum):
     WAITING_FOR_PERSON = "waiting for a person"
     WAITING_FOR_RESCAN = "waiting for a rescan"
     CONVERTING = "converting"
+    CORRECTING = "correcting"
     STORING = "storing"
     PROVING = "proving"
     ARCHIVED = "archived"
@@ -50,11 +51,12 @@ _STATE_OF_KIND: Final = {
     "slide_qc": State.CHECKING,
     "barcode_matching": State.MATCHING,
     "convert": State.CONVERTING,
+    "correct": State.CORRECTING,
     "store": State.STORING,
     "prove": State.PROVING,
 }
 _STATE_OF_WAIT: Final = {A_PERSON: State.WAITING_FOR_PERSON, THE_LIMS: State.WAITING_FOR_LIMS}
-_PLACE: Final = {step.kind: place for place, step in enumerate(SCAN_JOURNEY)}
+_PLACE: Final = {kind: place for place, kind in enumerate(SCAN_KINDS)}
 
 
 @dataclass(frozen=True)

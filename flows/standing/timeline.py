@@ -34,6 +34,7 @@ _KINDS: Final = {
     "slide_qc": "quality check",
     "barcode_matching": "barcode matching",
     "convert": "conversion to DICOM",
+    "correct": "correction of who it is",
     "store": "storing",
     "prove": "proof",
     "reject": "hiding in the archive",

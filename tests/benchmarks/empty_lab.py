@@ -222,6 +222,10 @@ class NoArchive:
         """Return what is expected."""
         return instance.sha256
 
+    def fetch(self, instance: StoredInstance, path: Path) -> bool:  # noqa: ARG002
+        """Hold nothing."""
+        return False
+
     def reject(self, study_instance_uid: str, series_instance_uid: str, reason: RejectionReason) -> None:
         """Do nothing."""
 

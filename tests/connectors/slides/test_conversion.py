@@ -2,127 +2,30 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from pydicom import Dataset, dcmread
-from pydicom.encaps import generate_frames
+from pydicom import Dataset
 from pydicom.pixels.utils import pixel_array
 from tifffile import TiffFile, TiffPage, imwrite
 from wsidicom import WsiDicom
 
 from connectors.slides.conversion import convert
-from connectors.slides.header import PatientHeader, PersonName, ScannerHeader, SlideHeader, SpecimenHeader
 from connectors.slides.simulator import SlideScript, write_slide
-from models.statements import Coded
-from models.uid import derive_uid, instance_uid, series_uid
-from tests.conftest import ON_CI
+from models.uid import instance_uid, series_uid
+from tests.connectors.slides.converted import BARE, FULL, SCAN, Converted, arguments, frames_of
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
-_SCAN = "5f1c0c1e-0000-8000-8000-000000000001"
 _IN_A_PROCESS = """
 import json, sys
 from connectors.slides.conversion import convert
 print(json.dumps(convert(json.load(sys.stdin))))
 """
-
-_SPECIMEN = SpecimenHeader(
-    identifier="S26-00017;A;1",
-    issuer="NORTH LAB",
-    short_description="Lung, right, biopsy",
-    specimen_type=Coded(code="430856003", meaning="Tissue section", scheme="SCT"),
-    anatomic_site=Coded(code="39607008", meaning="Lung", scheme="SCT"),
-    laterality=Coded(code="24028007", meaning="Right", scheme="SCT"),
-    block_identifier="S26-00017;A",
-    block_issuer="NORTH LAB",
-    part_identifier="S26-00017",
-    part_issuer="THEATRE 3",
-)
-_FULL = SlideHeader(
-    patient=PatientHeader(
-        identifier="9434765919",
-        issuer="NHS",
-        name=PersonName(family="Müller-O'Neil", given="Zoë", middle="M", suffix="III"),
-        birth_date=date(1960, 2, 29),
-        sex="F",
-    ),
-    accession_number="H26-00017",
-    accession_issuer="NORTH LIMS",
-    study_instance_uid=derive_uid("study", "case", "north"),
-    study_at=datetime(2026, 11, 20, 23, 30, tzinfo=UTC),
-    container_identifier="S26-00017;A;1",
-    container_issuer="NORTH LAB",
-    specimens=(_SPECIMEN,),
-    fixative=Coded(code="434162003", meaning="Neutral buffered formalin", scheme="SCT"),
-    embedding=Coded(code="311731000", meaning="Paraffin wax", scheme="SCT"),
-    stains=(
-        Coded(code="12710003", meaning="hematoxylin stain", scheme="SCT"),
-        Coded(code="HE-LOCAL-PROTOCOL-17", scheme="L"),
-    ),
-    stain_text="H&E",
-    barcode="S26-00017;A;1",
-    label_text="S26-00017\nH&E",
-    scanned_at=datetime.fromisoformat("2026-11-22T09:30:00+01:00"),
-    received_at=datetime(2026, 11, 22, 9, 0, tzinfo=UTC),
-    scanner=ScannerHeader(manufacturer="Leica", model="AT2", serial_number="SS12345", software_versions=("12.4",)),
-)
-_BARE = SlideHeader(
-    study_instance_uid=derive_uid("study", "bare", "north"),
-    container_identifier="S26-00018",
-    received_at=datetime(2026, 11, 22, 9, 0, tzinfo=UTC),
-)
-
-
-def arguments(path: Path, folder: Path, header: SlideHeader = _FULL, *, edition: int = 1) -> dict[str, Any]:
-    """What a worker sends to its child, as JSON."""
-    return {
-        "path": str(path),
-        "folder": str(folder),
-        "header": header.model_dump(mode="json"),
-        "scan_id": _SCAN,
-        "edition": edition,
-    }
-
-
-class Converted:
-    """What one conversion answered, and the objects it wrote."""
-
-    def __init__(self, path: Path, folder: Path, header: SlideHeader = _FULL) -> None:
-        self.source = path
-        self.folder = folder
-        answer = json.loads(json.dumps(convert(arguments(path, folder, header))))
-        self.instances: list[dict[str, Any]] = answer["instances"]
-
-    @property
-    def roles(self) -> list[str]:
-        return [instance["role"] for instance in self.instances]
-
-    def file(self, role: str) -> Path:
-        below = {str(instance["role"]): str(instance["path"]) for instance in self.instances}
-        return self.folder / below[role]
-
-    def dataset(self, role: str) -> Dataset:
-        return dcmread(self.file(role))
-
-    def datasets(self) -> Iterator[Dataset]:
-        for instance in self.instances:
-            yield dcmread(self.folder / instance["path"], stop_before_pixels=True)
-
-
-@pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A slide of the simulator: three levels, thumbnail, label and macro."""
-    path = tmp_path_factory.mktemp("slides") / "drawn.svs"
-    write_slide(path, SlideScript("S26-00017;A;1", width=5000, height=3000))
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -135,27 +38,6 @@ def converted(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Converte
 def real(shared_data: Path, tmp_path: Path) -> Converted:
     """A slide of a real scanner, converted."""
     return Converted(shared_data / "slides" / "CMU-1-Small-Region.svs", tmp_path / "real")
-
-
-@pytest.fixture(scope="session")
-def dciodvfy() -> Callable[[Path], list[str]]:
-    """Run the DICOM validator on one file and return the errors that it finds."""
-    program = shutil.which("dciodvfy")
-    if program is None:
-        missing = "needs dciodvfy: apt-get install dicom3tools, which `make test` does when it may"
-        (pytest.fail if ON_CI else pytest.skip)(missing)
-
-    def errors(path: Path) -> list[str]:
-        ran = subprocess.run([program, str(path)], check=False, capture_output=True, text=True)
-        said = ran.stderr.splitlines() + ran.stdout.splitlines()
-        assert any("VLWholeSlideMicroscopyImage" in line for line in said), "the validator did not know what it read"
-        return [line for line in said if line.startswith("Error")]
-
-    return errors
-
-
-def _frames(dataset: Dataset) -> list[bytes]:
-    return list(generate_frames(dataset.PixelData, number_of_frames=int(dataset.NumberOfFrames)))
 
 
 def _raw_tiles(page: TiffPage) -> list[bytes]:
@@ -187,7 +69,7 @@ def test_every_tile_is_bit_for_bit_the_scanner_s(converted: Converted) -> None:
             tiles = _raw_tiles(page)
             assert len(tiles) == dataset.NumberOfFrames
             # DICOM pads a frame of odd length with one zero byte.
-            assert [frame[: len(tile)] for frame, tile in zip(_frames(dataset), tiles, strict=True)] == tiles
+            assert [frame[: len(tile)] for frame, tile in zip(frames_of(dataset), tiles, strict=True)] == tiles
 
 
 def test_a_real_slide_keeps_every_bit_though_its_tables_lie_apart(real: Converted) -> None:
@@ -196,7 +78,7 @@ def test_a_real_slide_keeps_every_bit_though_its_tables_lie_apart(real: Converte
         page = _level_pages(tiff)[0]
         tiles, tables = _raw_tiles(page), page.jpegtables
         assert tables is not None
-        for frame, tile in zip(_frames(dataset), tiles, strict=True):
+        for frame, tile in zip(frames_of(dataset), tiles, strict=True):
             # A frame has to stand alone, so the tables go in before the scan (SOS); all else is the scanner's own.
             scan = tile.index(b"\xff\xda")
             kept = frame[: -1 if len(frame.rstrip(b"\0")) < len(frame) else None]
@@ -221,7 +103,7 @@ def test_the_validator_finds_no_error_in_real_slides(
     shared_data: Path, tmp_path: Path, dciodvfy: Callable[[Path], list[str]]
 ) -> None:
     for name in ("CMU-1-Small-Region.svs", "hamamatsu-fluo-DAPI-387.ndpi"):
-        for kind, header in (("full", _FULL), ("bare", _BARE)):
+        for kind, header in (("full", FULL), ("bare", BARE)):
             made = Converted(shared_data / "slides" / name, tmp_path / name / kind, header)
             assert {role: dciodvfy(made.file(role)) for role in made.roles} == {role: [] for role in made.roles}
 
@@ -263,9 +145,9 @@ def test_a_new_edition_shares_no_object_with_the_one_before(drawn: Path, convert
 
 def test_uids_are_derived_and_shared_where_dicom_shares_them(converted: Converted) -> None:
     datasets = list(converted.datasets())
-    assert [dataset.SOPInstanceUID for dataset in datasets] == [instance_uid(_SCAN, 1, r) for r in converted.roles]
-    assert {dataset.SeriesInstanceUID for dataset in datasets} == {series_uid(_SCAN, 1)}
-    assert {dataset.StudyInstanceUID for dataset in datasets} == {_FULL.study_instance_uid}
+    assert [dataset.SOPInstanceUID for dataset in datasets] == [instance_uid(SCAN, 1, r) for r in converted.roles]
+    assert {dataset.SeriesInstanceUID for dataset in datasets} == {series_uid(SCAN, 1)}
+    assert {dataset.StudyInstanceUID for dataset in datasets} == {FULL.study_instance_uid}
     assert len({dataset.FrameOfReferenceUID for dataset in datasets}) == 1
     assert len({dataset.PyramidUID for dataset in datasets if dataset.ImageType[2] == "VOLUME"}) == 1
 
@@ -340,7 +222,7 @@ def test_the_label_and_the_macro_are_marked_as_showing_names(converted: Converte
 
 
 def test_what_nobody_knows_is_empty_and_never_made_up(drawn: Path, tmp_path: Path) -> None:
-    made = Converted(drawn, tmp_path, _BARE)
+    made = Converted(drawn, tmp_path, BARE)
     for dataset in made.datasets():
         for keyword in (
             "PatientName",
@@ -381,7 +263,7 @@ def test_a_slide_without_a_date_is_dated_when_it_was_received(drawn: Path, tmp_p
     content = drawn.read_bytes()
     assert b"|Date = " in content
     undated.write_bytes(content.replace(b"|Date = ", b"|Dxxx = "))
-    made = Converted(undated, tmp_path / "made", _BARE)
+    made = Converted(undated, tmp_path / "made", BARE)
     assert {dataset.AcquisitionDateTime for dataset in made.datasets()} == {"20261122090000.000000+0000"}
 
 

@@ -132,7 +132,7 @@ def test_a_rerun_that_the_state_forbids_is_refused(lab: Lab, desk: Desk) -> None
     for scan_id, start, said in (
         (NOBODY, None, "there is no scan"),
         (archived, None, "every step of scan .* is done"),
-        (archived, "polish", "choose one of slide_qc, barcode_matching, convert, store, prove, send"),
+        (archived, "polish", "choose one of slide_qc, barcode_matching, convert, correct, store, prove, send"),
         (archived, "barcode_matching", "'coverslip withdraw' takes the match back"),
         (archived, "send", "was refused: there is nothing to send again"),
         (unmatched, "convert", "'coverslip match' comes before convert"),
