@@ -1,6 +1,6 @@
 """Which case the groups of a message speak of: one message is one case."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from connectors.lims.groups import Groups
 from connectors.lims.identifiers import checked
@@ -46,14 +46,15 @@ def accession_of(groups: Groups, profile: Profile) -> str:
     return checked(next(iter(found), ""), f"accession number ({places})", profile)
 
 
-def order_numbers(groups: Groups, places: Iterable[Place], profile: Profile) -> tuple[str, ...]:
+def order_numbers(groups: Groups, places: Sequence[Place], profile: Profile) -> tuple[str, ...]:
     """Return the placer's or the filler's number of every order, each once."""
-    wanted = {(one.segment, one.field): one for one in places}
     said: dict[str, None] = {}
     for order in groups.orders:
         for segment in order.segments:
-            for (name, _), one in wanted.items():
-                if segment.name == name and (number := segment.value(one.field, one.component, one.subcomponent)):
+            for one in places:
+                if segment.name == one.segment and (
+                    number := segment.value(one.field, one.component, one.subcomponent)
+                ):
                     said[number] = None
     return tuple(checked(one, "order number (ORC-2, ORC-3)", profile) for one in said)
 

@@ -179,7 +179,7 @@ def _observed_stains(segments: list[Segment], profile: Profile) -> tuple[tuple[C
     codes: list[Coded] = []
     texts: list[str] = []
     for obx in segments:
-        if obx.name != "OBX" or profile.stain_observation not in (obx.stated(3, 1), obx.stated(3, 4)):
+        if obx.name != "OBX" or not any(obx.stated(3, number) == profile.stain_observation for number in (1, 4)):
             continue
         if obx.stated(11) in _DELETED_OBSERVATIONS:
             continue

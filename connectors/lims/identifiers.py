@@ -1,6 +1,6 @@
 """What a container is called, by the fields and the pattern of a profile."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from connectors.lims.groups import Container
@@ -72,7 +72,7 @@ def checked(identifier: str, what: str, profile: Profile) -> str:
     return identifier
 
 
-def _named(segments: Iterable[Segment], profile: Profile) -> Named | None:
+def _named(segments: Sequence[Segment], profile: Profile) -> Named | None:
     for place, segment, said in said_in(segments, profile.container_fields):
         if segment.name not in (*_PAIRS, *_ENTITIES) and not _may_name(said, profile):
             continue

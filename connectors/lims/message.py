@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import cached_property, lru_cache
+from typing import Final
 
 from connectors.lims.header import BOM, Delimiters, Header, read_header
 
@@ -80,24 +81,38 @@ class Field:
         return self.value(component, subcomponent) or ""
 
 
-@dataclass(frozen=True)
 class Segment:
-    """One line of a message; ``name`` is empty when the line is none that HL7 could name."""
+    """One line of a message; ``name`` is empty when the line is none that HL7 could name.
 
-    name: str
-    line: str = dataclass_field(repr=False)
-    notation: Notation
+    Its fields are split when the first of them is asked for. No dataclass: one is made for each line of each message,
+    and most of them are asked a dozen things.
+    """
 
-    @cached_property
-    def _fields(self) -> list[str]:
+    __slots__ = ("_fields", "line", "name", "notation")
+
+    def __init__(self, name: str, line: str, notation: Notation) -> None:
+        self.name: Final = name
+        self.line: Final = line
+        self.notation: Final = notation
+        self._fields: list[str] | None = None
+
+    def __repr__(self) -> str:
+        # What a line says is a patient's.
+        return f"Segment(name={self.name!r})"
+
+    def _split(self) -> list[str]:
         separator = self.notation.delimiters.field
-        parts = self.line.split(separator)
-        # MSH-1 is the separator itself.
-        return [parts[0], separator, *parts[1:]] if self.name == "MSH" else parts
+        fields = self.line.split(separator)
+        if self.name == "MSH":
+            # MSH-1 is the separator itself.
+            fields.insert(1, separator)
+        self._fields = fields
+        return fields
 
     def raw(self, number: int) -> str:
         """Return field ``number`` as it was sent, an empty text when it is not there."""
-        return self._fields[number] if number < len(self._fields) else ""
+        fields = self._fields or self._split()
+        return fields[number] if number < len(fields) else ""
 
     def repetitions(self, number: int) -> tuple[Field, ...]:
         """Return what is said in field ``number``, one for each repetition that is not empty."""
@@ -110,10 +125,13 @@ class Segment:
 
     def value(self, number: int, component: int = 1, subcomponent: int = 1) -> str | None:
         """Return one subcomponent of the field's first repetition; see ``Field.value``."""
-        text = self.raw(number)
+        fields = self._fields or self._split()
+        text = fields[number] if number < len(fields) else ""
         if not text:
             return None
-        return _said(_part(text, self.notation.delimiters.repetition, 1), self.notation, component, subcomponent)
+        if self.notation.delimiters.repetition in text:
+            text = text.split(self.notation.delimiters.repetition, 1)[0]
+        return _said(text, self.notation, component, subcomponent)
 
     def stated(self, number: int, component: int = 1, subcomponent: int = 1) -> str:
         """Return one subcomponent of the field's first repetition; see ``Field.stated``."""
@@ -218,24 +236,37 @@ def _byte(delimiter: str) -> bytes:
 
 
 def _said(text: str, notation: Notation, component: int, subcomponent: int) -> str | None:
-    """Return what ``Field.value`` promises of one repetition; most fields of most messages are empty."""
-    quoted = '"' in text
-    if quoted and text.strip() == _EXPLICIT_NULL:
+    """Return what ``Field.value`` promises of one repetition."""
+    used = notation.delimiters
+    if '"' in text:
+        return _said_or_deleted(text, notation, component, subcomponent)
+    if used.component in text:
+        text = _part(text, used.component, component)
+    elif component > 1:
+        return None
+    if used.subcomponent in text:
+        text = _part(text, used.subcomponent, subcomponent)
+    elif subcomponent > 1:
+        return None
+    return (unescape(text, notation) if used.escape in text else text).strip() or None
+
+
+def _said_or_deleted(text: str, notation: Notation, component: int, subcomponent: int) -> str | None:
+    """Return the same where any part may be ``""``."""
+    if text.strip() == _EXPLICIT_NULL:
         return DELETED
     for separator, number in (
         (notation.delimiters.component, component),
         (notation.delimiters.subcomponent, subcomponent),
     ):
         text = _part(text, separator, number)
-        if quoted and text.strip() == _EXPLICIT_NULL:
+        if text.strip() == _EXPLICIT_NULL:
             return DELETED
     return unescape(text, notation).strip() or None
 
 
 def _part(text: str, separator: str, number: int) -> str:
     """Return one of the parts that the separator makes, counted from one."""
-    if separator not in text:
-        return text if number == 1 else ""
     parts = text.split(separator, number)
     return parts[number - 1] if number <= len(parts) else ""
 
@@ -296,4 +327,9 @@ def _lines(text: str) -> list[str]:
 def _name(line: str, notation: Notation) -> str:
     """Return the segment's name, empty when the line has none."""
     name, after = line[:3], line[3:4]
-    return name if _SEGMENT_NAME.fullmatch(name) and after in {"", notation.delimiters.field} else ""
+    return name if _names_a_segment(name) and after in ("", notation.delimiters.field) else ""
+
+
+@lru_cache(maxsize=256)
+def _names_a_segment(name: str) -> bool:
+    return _SEGMENT_NAME.fullmatch(name) is not None

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from models.statements import Stamp
@@ -14,6 +15,7 @@ _MOMENT = re.compile(
 )
 # Outside these years a time is a slip of a keyboard, and arithmetic on it may overflow.
 _FIRST_YEAR, _LAST_YEAR = 1850, 2200
+_LONGEST = 32
 
 
 def read_stamp(text: str, zone: ZoneInfo, *, end_of_day: bool = False) -> Stamp | None:
@@ -22,6 +24,12 @@ def read_stamp(text: str, zone: ZoneInfo, *, end_of_day: bool = False) -> Stamp 
     A time without offset is the zone's (the earlier one where a clock goes back). A date alone is the first
     second of that day, or its last one for something that is due on it.
     """
+    return _stamp(text, zone, end_of_day) if len(text) <= _LONGEST else None
+
+
+# A message says the same few times of each of its containers.
+@lru_cache(maxsize=256)
+def _stamp(text: str, zone: ZoneInfo, end_of_day: bool) -> Stamp | None:  # noqa: FBT001 - of a cache's key
     found = _MOMENT.fullmatch(text)
     if found is None:
         return None

@@ -1,7 +1,7 @@
 """Where in a message something stands, as people write it: SPM-30, ORC-7.6, SPM-2.1.2."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from connectors.lims.message import Segment
@@ -40,7 +40,7 @@ def place(written: str) -> Place:
     return Place(segment, *map(int, numbers))
 
 
-def said_in(segments: Iterable[Segment], places: Iterable[Place]) -> Iterator[tuple[Place, Segment, str]]:
+def said_in(segments: Sequence[Segment], places: Iterable[Place]) -> Iterator[tuple[Place, Segment, str]]:
     """Yield what these places say, place by place, and in each every segment of that name in the order sent."""
     for one in places:
         name, field, component, subcomponent = one.segment, one.field, one.component, one.subcomponent
@@ -49,6 +49,10 @@ def said_in(segments: Iterable[Segment], places: Iterable[Place]) -> Iterator[tu
                 yield one, segment, said
 
 
-def first_said(segments: Iterable[Segment], places: Iterable[Place]) -> str:
+def first_said(segments: Sequence[Segment], places: Iterable[Place]) -> str:
     """Return what the first of these places to say anything says, else an empty text."""
-    return next((said for _, _, said in said_in(segments, places)), "")
+    for one in places:
+        for segment in segments:
+            if segment.name == one.segment and (said := segment.value(one.field, one.component, one.subcomponent)):
+                return said
+    return ""
