@@ -124,7 +124,17 @@ def _of_a_case(message: Message, kind: _Kind, profile: Profile, problems: list[s
             return {"work_done": read_work_done(groups, profile, site)}
         case _:
             registers = kind.transaction.registers if kind.transaction else None
+            if registers:
+                _expect_one_asset(len(groups.containers), problems)
             return {"order": read_order(groups, profile, site, problems, registers)}
+
+
+def _expect_one_asset(count: int, problems: list[str]) -> None:
+    """LAB-100 has exactly one SPM: without one nothing is registered, and more are no guess."""
+    if count == 0:
+        raise RejectedError("A registration of DPOW (LAB-100) has no SPM: it does not say what was registered.")
+    if count > 1:
+        problems.append("A registration of DPOW (LAB-100) has more than one SPM: each was registered.")
 
 
 def _patient(message: Message, kind: _Kind, profile: Profile, problems: list[str]) -> PatientStated | None:

@@ -14,7 +14,7 @@ from dashboards.cli.rows import print_rows, row_as_json
 from dashboards.web.words import took, zone_name
 from flows.actions import Desk, scan_or_case_named
 from flows.standing import case_page, timeline
-from flows.standing.assets import Asset, assets_of_case
+from flows.standing.assets import Asset, Work, assets_of_case, work_of_case
 from flows.standing.cases import CasePage
 from flows.standing.timeline import Timeline
 from models.tables.books import History
@@ -45,12 +45,13 @@ def show(
             story = timeline(session, subject_id) if kind == "scan" else None
             page = case_page(session, subject_id) if kind == "case" else None
             assets = assets_of_case(session, subject_id) if kind == "case" else ()
+            work = work_of_case(session, subject_id) if kind == "case" else ()
         if story is not None and as_json:
             print_json(_story_as_json(story))
         elif story is not None:
             _print_story(story, _zone(desk, story.row.site))
         elif page is not None and as_json:
-            print_json(page_as_json(page, assets))
+            print_json(page_as_json(page, assets, work))
         elif page is not None:
             _print_page(page, _zone(desk, page.line.site))
 
@@ -146,13 +147,14 @@ def _story_as_json(story: Timeline) -> dict[str, Any]:
     }
 
 
-def page_as_json(page: CasePage, assets: Sequence[Asset]) -> dict[str, Any]:
+def page_as_json(page: CasePage, assets: Sequence[Asset], work: Sequence[Work]) -> dict[str, Any]:
     """Return where a case stands, as machines read it."""
     changes = [{name: getattr(one, name) for name in _OF_A_CHANGE} for one in page.changes]
     return {
         **asdict(page.line),
         "rows": [row_as_json(row) for row in page.rows],
         "assets": [asdict(one) for one in assets],
+        "work_orders": [asdict(one) for one in work],
         "changes": changes,
         "released": page.released,
     }

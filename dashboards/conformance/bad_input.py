@@ -58,11 +58,10 @@ def no_specimen(bench: Bench) -> Iterator[Check]:
 
 
 def two_specimens(bench: Bench) -> Iterator[Check]:
-    """LAB-100 with two SPM is no guess: it is set aside whole, and nothing is half registered."""
-    before = bench.books.cases()
+    """LAB-100 with two SPM is against the profile and no guess: both are registered, with a remark."""
     sent = bench.pawm.send("N03", bench.wanted("slide", "-A1-1", more=(f"{bench.case}-A1-2",)))
-    yield from set_aside(bench, sent, "SPM", _ONE_SPM)
-    yield same("cases", before, bench.books.cases(), _ONE_SPM)
+    yield from noted(bench, sent, "SPM", _ONE_SPM)
+    yield same("slides", ["-A1-1", "-A1-2"], list(assets(bench.books.case(bench.case), "slide")), _ONE_SPM)
 
 
 def two_accessions(bench: Bench) -> Iterator[Check]:
@@ -244,7 +243,7 @@ def _scanned_at(case: dict[str, Any]) -> str:
 BAD_INPUT: Final = (
     Test("N01", "LAB-100", "an unknown MSH-21 is kept and set aside", unknown_profile),
     Test("N02", "LAB-100", "no SPM: set aside, nothing is registered", no_specimen),
-    Test("N03", "LAB-100", "two SPM: set aside, nothing is half registered", two_specimens),
+    Test("N03", "LAB-100", "two SPM: both are registered, with a remark", two_specimens),
     Test("N04", "LAB-100", "ORC-38 and SPM-30 differ: the profile's choice is the case", two_accessions),
     Test("N05", "LAB-100", "an unknown parent becomes a stub", no_parent),
     Test("N06", "LAB-100", "the same bytes twice have one effect and one answer", same_bytes),

@@ -11,7 +11,7 @@ from connectors.settings import Settings
 from connectors.wiring import open_database
 from dashboards.cli.show import page_as_json
 from flows.standing import case_page
-from flows.standing.assets import assets_of_case
+from flows.standing.assets import assets_of_case, work_of_case
 from models.tables.books import Alert, InboxMessage, OutboxMessage
 from models.tables.case import Identifier
 
@@ -94,7 +94,9 @@ class Books:
         with self._database.read() as session:
             case_id = session.scalar(named)
             page = case_page(session, case_id) if case_id else None
-            return page_as_json(page, assets_of_case(session, page.line.id)) if page else {}
+            if page is None:
+                return {}
+            return page_as_json(page, assets_of_case(session, page.line.id), work_of_case(session, page.line.id))
 
     def _until(self, look: Callable[[], _Found], so: Callable[[_Found], bool]) -> _Found:
         until = monotonic() + self._patience

@@ -90,12 +90,14 @@ settle_after = 1
 
 [[listeners]]
 peer = "pawm"
+profile = "dpow"
 site = "{site}"
 issuer = "{issuer}"
 port = {from_pawm}
 
 [[listeners]]
 peer = "ima"
+profile = "dpow"
 site = "{site}"
 issuer = "{issuer}"
 port = {from_ima}

@@ -1,6 +1,6 @@
 """Where cases stand: what of each can be read, what is missing, who has it and why."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,24 +9,24 @@ from typing import Any, Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from flows.completeness import ExpectedSlide, ScanOfSlide, standing_of
+from flows.completeness import READABLE, ExpectedSlide, standing_of
+from flows.expected import slides_of_cases
 from flows.standing.rows import Row, is_open, open_step, rows_of_case, step_columns
 from flows.standing.rule import OpenStep, Standing, standing_of_case
 from models.facets import Lane, Reading
 from models.tables.books import History
-from models.tables.case import Case, Identifier, Slide
+from models.tables.case import Case, Identifier
 from models.tables.place import Site
 from models.tables.reading import Assignment, Pathologist, Read
-from models.tables.scan import Scan
 from models.tables.step import Step
 
 _LANE_WORDS: Final = {Lane.INTRA_OPERATIVE: "intra-operative", Lane.URGENT: "urgent", Lane.ROUTINE: "routine"}
-_READABLE: Final = ("archived", "glass only")
 _MISSING_WORDS: Final = {
     "moving": "on the way",
     "waiting for a rescan": "rescan",
     "set aside": "set aside",
     "waiting for a scan": "awaited",
+    "images gone": "whose images are gone",
 }
 
 
@@ -46,6 +46,7 @@ class CaseLine:
     """Where one case stands.
 
     ``completeness`` is a sentence such as "7 of 9 slides can be read, 1 rescan, 1 awaited"; it never becomes a tick.
+    ``reader_stated`` is whom somebody else says to have the case, as they call them.
     """
 
     id: str
@@ -61,6 +62,7 @@ class CaseLine:
     reader: Reader | None
     report: str = "none"
     round: int = 1
+    reader_stated: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def case_page(session: Session, case_id: str) -> CasePage | None:
 def completeness_in_words(expected: Sequence[ExpectedSlide], *, closed: bool, released: bool) -> str:
     """Say what of a case can be read and what is missing; an open set says that more may come."""
     where = Counter(standing_of(slide) for slide in expected)
-    readable = sum(where[one] for one in _READABLE)
+    readable = sum(where[one] for one in READABLE)
     slides = "slide" if len(expected) == 1 else "slides"
     parts = [f"{readable} of {len(expected)} {slides} can be read" if expected else "no slides are ordered yet"]
     parts += [f"{where[one]} {word}" for one, word in _MISSING_WORDS.items() if where[one]]  # type: ignore[index] # its keys are the words of SlideStanding
@@ -133,7 +135,7 @@ def completeness_in_words(expected: Sequence[ExpectedSlide], *, closed: bool, re
 
 def _lines(session: Session, cases: Sequence[Case]) -> list[CaseLine]:
     ids = [case.id for case in cases]
-    expected, accessions = _expected(session, ids), _accessions(session, ids)
+    expected, accessions = slides_of_cases(session, ids), _accessions(session, ids)
     readers, assigning = dict(_readers(session, ids, ended=False)), _assigning(session, ids)
     changed = _last_changes(session, ids)
     return [
@@ -160,27 +162,10 @@ def _lines(session: Session, cases: Sequence[Case]) -> list[CaseLine]:
             reader=readers.get(case.id),
             report=case.report,
             round=case.round,
+            reader_stated=(case.reader_stated or {}).get("id"),
         )
         for case in cases
     ]
-
-
-def _expected(session: Session, ids: Sequence[str]) -> dict[str, list[ExpectedSlide]]:
-    rows = session.execute(
-        select(Slide.case_id, Slide.id, Slide.route, Scan.id, Scan.quality, Scan.storage, Scan.outcome)
-        .outerjoin(Scan, Scan.slide_id == Slide.id)
-        .where(Slide.case_id.in_(ids), Slide.cancelled.is_(False))
-        .order_by(Slide.id)
-    )
-    scans: dict[tuple[str, str, str], list[ScanOfSlide]] = {}
-    for case_id, slide_id, route, *scan in rows:
-        found = scans.setdefault((case_id, slide_id, route), [])
-        if scan[0] is not None:
-            found.append(ScanOfSlide(*scan))
-    expected: dict[str, list[ExpectedSlide]] = defaultdict(list)
-    for (case_id, slide_id, route), found in scans.items():
-        expected[case_id].append(ExpectedSlide(slide_id, route, tuple(found)))
-    return expected
 
 
 def _accessions(session: Session, ids: Sequence[str]) -> dict[str, str]:
