@@ -21,6 +21,7 @@ from kafka.errors import (
     KafkaError,
     LogTruncationError,
     OffsetOutOfRangeError,
+    UnknownTopicOrPartitionError,
     UnsupportedCodecError,
 )
 from kafka.net.compat import KafkaNetClient
@@ -33,6 +34,7 @@ __all__ = [
     "UnreadableError",
     "connected",
     "consumer_settings",
+    "expect_allowed",
     "quieten",
     "topic_id_of",
 ]
@@ -263,6 +265,17 @@ def connected(make: Callable[..., Any], settings: Mapping[str, Any]) -> Any:  # 
             with suppress(*THEIR_ERRORS):
                 one.close()
         raise
+
+
+def expect_allowed(consumer: Any, topic: str, answer_ms: int) -> None:  # noqa: ANN401 - kafka-python has no types
+    """Raise one of ``THEIR_ERRORS`` if a topic may not be read; a consumer in no group forgets what it was assigned.
+
+    Asked for all topics, as kafka-python does of its own, Kafka leaves those out that are forbidden.
+    """
+    consumer.assign([TopicPartition(topic, 0)])
+    news = consumer._cluster.request_update()  # noqa: SLF001 - nothing public asks for one topic
+    with suppress(UnknownTopicOrPartitionError):
+        consumer._net.run(consumer._manager.wait_for, news, answer_ms)  # noqa: SLF001
 
 
 def topic_id_of(cluster: Any, topic: str) -> str | None:  # noqa: ANN401 - kafka-python has no types

@@ -10,7 +10,15 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import LogTruncationError, OffsetOutOfRangeError
 
 from connectors.eventlog.kafka import Say, away, record_of, said
-from connectors.eventlog.kafka_consumer import THEIR_ERRORS, Limits, connected, consumer_settings, quieten, topic_id_of
+from connectors.eventlog.kafka_consumer import (
+    THEIR_ERRORS,
+    Limits,
+    connected,
+    consumer_settings,
+    expect_allowed,
+    quieten,
+    topic_id_of,
+)
 from connectors.eventlog.protocol import Extent, Partition, Record
 from models.errors import TransientError
 
@@ -51,6 +59,7 @@ class KafkaReader:
             numbers = self._consumer.partitions_for_topic(topic) or ()
             partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
             if not partitions:
+                expect_allowed(self._consumer, topic, self._answer_ms)
                 return ()
             firsts = self._consumer.beginning_offsets(partitions, timeout_ms=self._answer_ms)
             ends = self._consumer.end_offsets(partitions, timeout_ms=self._answer_ms)

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from connectors.eventlog.topics import opened_cluster, read_topics
 from connectors.settings import load
 from dashboards.cli.moments import place_in_words, place_said
 from infra.kafka.broker import Broker
 from models.errors import RefusedError
 from models.events.kinds import ScannerStatus
+from tests.connectors.eventlog.laboratory import Said, by_password, by_token, laboratory, security
 from tests.dashboards.cli.conftest import Run
 from tests.dashboards.cli.test_intake import NOW, asked, make_topics, produce, set_kafka, started, until
 from tests.flows.intake.eventing import event, hl7
@@ -188,3 +190,64 @@ def test_a_time_without_an_offset_is_the_site_s_and_is_said_back(home: Path) -> 
     apart = settings.model_copy(update={"sites": zones})
     with pytest.raises(RefusedError, match="the sites are in several zones"):
         place_said("2026-07-01T10:00", "--from", apart, None)
+
+
+RIGHTS = """
+replication = 1
+min_insync = 1
+
+[topics.scanner]
+partitions = 2
+retention_days = 7
+max_message_bytes = 65536
+
+[topics."lims.hl7v2"]
+partitions = 2
+retention_days = 7
+max_message_bytes = 65536
+
+[roles.reader]
+principals = ["User:intake"]
+reads = ["scanner"]
+"""
+
+
+def test_who_signs_in_reads_again_over_tls_what_an_acl_allows_and_nothing_else(
+    home: Path, run: Run, secure_kafka_broker: Broker, kafka_prefix: str, tmp_path: Path
+) -> None:
+    broker = secure_kafka_broker
+    (tmp_path / "topics.toml").write_text(RIGHTS)
+    wanted = read_topics(tmp_path / "topics.toml")
+    admin = laboratory(
+        tmp_path / "admin", broker.address("SASL_SSL"), prefix=kafka_prefix, **by_password(broker, "admin")
+    )
+    with opened_cluster(admin) as cluster:
+        cluster.apply(wanted, cluster.compare(wanted).differences)
+    produce(broker, f"{kafka_prefix}scanner", *statuses(4))
+    told = (home / "coverslip.toml").read_text()
+
+    def signed_in(said: Said) -> None:
+        lines = {"prefix": kafka_prefix, "group": "nobody-may-use-it", **said}
+        kafka = "".join(f'{name} = "{value}"\n' for name, value in lines.items())
+        address = broker.address("SASL_SSL")
+        (home / "coverslip.toml").write_text(f'{told}\n[kafka]\nbootstrap = ["{address}"]\n{kafka}')
+
+    signed_in(by_password(broker, "intake"))
+    shown = json.loads(run("kafka", "replay", "scanner", "--from", "0", "--dry-run", "--json").out)
+    assert shown["preview"] == {"new": 4, "would change": 0, "duplicate": 0, "poison": 0}
+    signed_in(by_token(broker, security(broker).token_file("intake")))
+    done = json.loads(run("kafka", "replay", "scanner", "--from", "2026-01-01T00:00+00:00", *ANN, "--json").out)
+    assert done["done"] == {"new": 4, "would change": 0, "duplicate": 0, "poison": 0}
+    assert asked(home, COUNT) == [(4,)]
+
+    forbidden = run("kafka", "replay", "lims.hl7v2", "--from", "0", *ANN)
+    assert (forbidden.code, forbidden.err.count("\n")) == (1, 1)
+    assert "use a topic: its ACL has to allow it" in forbidden.err
+    signed_in(by_password(broker, "stranger"))
+    stranger = run("kafka", "replay", "scanner", "--from", "0", *ANN)
+    assert (stranger.code, stranger.err.count("\n")) == (1, 1)
+    assert "Kafka does not let user stranger use a topic: its ACL has to allow it" in stranger.err
+    signed_in(by_password(broker, "intake") | {"password_file": str(security(broker).password_file("stranger"))})
+    wrong = run("kafka", "replay", "scanner", "--from", "0", *ANN)
+    assert (wrong.code, "does not believe user intake" in wrong.err) == (1, True)
+    assert asked(home, COUNT) == [(4,)]
