@@ -19,8 +19,8 @@ from models.tables.work import WorkOrder
 class Asset:
     """A specimen, block or slide; ``parents`` are the container identifiers of what it was taken from.
 
-    ``anatomic_site`` and ``received_at`` are a specimen's; ``stains`` (codes), ``stain_text`` and ``route`` a slide's. So
-    is what an image manager says of it: whether it has images, of which study, and when they were scanned.
+    ``anatomic_site`` and ``received_at`` are a specimen's; ``stains`` (codes), ``stain_text`` and ``route`` a slide's.
+    So is what an image manager says of it: whether it has images, of which study, and when they were scanned.
     """
 
     kind: Literal["specimen", "block", "slide"]
