@@ -36,14 +36,14 @@ def assets_of(groups: Groups, profile: Profile, problems: list[str], otherwise: 
     ordered: dict[Named, Asset] = {}
     cancelled: dict[Named, None] = {}
     controls: set[ControlMeant] = set()
+    said = _Controls(groups.orders, profile, problems)
     containers = [*groups.containers, *_containers_of_orders(groups, profile)]
-    replaced = _old_orders(groups, profile)
     for container in containers:
-        control = _control(container.orders or groups.orders[:1], profile, problems)
+        control = said.of(container.orders or groups.orders[:1])
         if control is None:
             continue
         controls.add(control)
-        if any(id(order) in replaced for order in container.orders):
+        if said.are_replaced(container.orders):
             continue
         name = name_of(container, profile)
         if control == "cancel":
@@ -53,9 +53,35 @@ def assets_of(groups: Groups, profile: Profile, problems: list[str], otherwise: 
         ordered[name] = _joined(ordered[name], asset, problems) if name in ordered else asset
     if ordered.keys() & cancelled.keys():
         raise RejectedError("The message both orders and cancels the same container: send one or the other.")
-    controls |= _bare_controls(groups, containers, profile, problems)
+    controls |= _bare_controls(groups, containers, said, problems)
     assets = _with_implied(ordered)
     return Assets(_whole(controls), assets, tuple(dict.fromkeys(one.identifier for one in cancelled)))
+
+
+class _Controls:
+    """What ORC-1 of each order comes to."""
+
+    def __init__(self, orders: list[Order], profile: Profile, problems: list[str]) -> None:
+        self._problems = problems
+        self._said = {
+            id(order): [profile.controls.get(orc.stated(1).upper()) for orc in order.segments if orc.name == "ORC"]
+            for order in orders
+        }
+        self._new = any("replacement" in said for said in self._said.values())
+
+    def of(self, orders: list[Order]) -> ControlMeant | None:
+        """Return the control of orders; ``None``, with a problem, when it is none of ours."""
+        said = [one for order in orders for one in self._said[id(order)]]
+        known = {one for one in said if one is not None}
+        if not known or len(known) < len(set(said)):
+            self._problems.append(
+                "ORC-1 (order control) is missing or none Coverslip acts on yet: that part was left out."
+            )
+        return _whole(known)
+
+    def are_replaced(self, orders: list[Order]) -> bool:
+        """Whether others in the message take the place of these orders: what they name is of the past."""
+        return self._new and bool(orders) and all(set(self._said[id(order)]) == {"replace"} for order in orders)
 
 
 def _containers_of_orders(groups: Groups, profile: Profile) -> list[Container]:
@@ -65,14 +91,6 @@ def _containers_of_orders(groups: Groups, profile: Profile) -> list[Container]:
         for order in groups.bare_orders()
         for segment in containers_in_order(order.segments, profile)
     ]
-
-
-def _old_orders(groups: Groups, profile: Profile) -> set[int]:
-    """Return the orders that others in the message take the place of: what they name is of the past."""
-    meant = {id(order): _meanings(order, profile) for order in groups.orders}
-    if not any("replacement" in one for one in meant.values()):
-        return set()
-    return {order for order, one in meant.items() if one == {"replace"}}
 
 
 def _with_implied(ordered: dict[Named, Asset]) -> tuple[Asset, ...]:
@@ -85,20 +103,6 @@ def _with_implied(ordered: dict[Named, Asset]) -> tuple[Asset, ...]:
     return (*ordered.values(), *(asset for key, asset in implied.items() if key not in known))
 
 
-def _meanings(order: Order, profile: Profile) -> set[ControlMeant]:
-    said = (orc.stated(1).upper() for orc in order.segments if orc.name == "ORC")
-    return {profile.controls[code] for code in said if code in profile.controls}
-
-
-def _control(orders: list[Order], profile: Profile, problems: list[str]) -> ControlMeant | None:
-    """Return the control of a container's orders; ``None``, with a problem, when it is none of ours."""
-    said = [orc.stated(1).upper() for order in orders for orc in order.segments if orc.name == "ORC"]
-    known = {profile.controls[code] for code in said if code in profile.controls}
-    if len(known) == 0 or any(code not in profile.controls for code in said):
-        problems.append("ORC-1 (order control) is missing or none Coverslip acts on yet: that part was left out.")
-    return _whole(known)
-
-
 def _whole(controls: set[ControlMeant]) -> Control | None:
     """Return what several controls come to: a cancel only when nothing else is said."""
     if "replacement" in controls:
@@ -108,12 +112,12 @@ def _whole(controls: set[ControlMeant]) -> Control | None:
 
 
 def _bare_controls(
-    groups: Groups, containers: list[Container], profile: Profile, problems: list[str]
+    groups: Groups, containers: list[Container], said: _Controls, problems: list[str]
 ) -> set[ControlMeant]:
     """Return the controls of orders without a container, which speak of the case."""
     owned = {id(order) for container in containers for order in container.orders}
     bare = [order for order in groups.orders if id(order) not in owned]
-    found = {control for order in bare if (control := _control([order], profile, problems))}
+    found = {control for order in bare if (control := said.of([order]))}
     # Beside containers, or beside an order that stands, it cannot be the case that is cancelled.
     if "cancel" in found and (containers or len(found) > 1):
         problems.append("A cancelled order names no container, and others stand: it was left out.")

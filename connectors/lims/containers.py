@@ -55,10 +55,13 @@ def shape_of(identifier: str, profile: Profile) -> ContainerKind | None:
 
 def coded(field: Field) -> Coded | None:
     """Return a coded entry: its first code, else its alternative one; ``None`` without any code."""
-    for first in (1, 4):
-        code = field.stated(first)
+    if not field.raw:
+        return None
+    said = field.components()
+    for first in (0, 3):
+        code, meaning, scheme, *_ = (*said[first : first + 3], "", "", "")
         if code:
-            return Coded(code=code, meaning=field.stated(first + 1), scheme=field.stated(first + 2))
+            return Coded(code=code, meaning=meaning, scheme=scheme)
     return None
 
 
@@ -179,7 +182,7 @@ def _observed_stains(segments: list[Segment], profile: Profile) -> tuple[tuple[C
     codes: list[Coded] = []
     texts: list[str] = []
     for obx in segments:
-        if obx.name != "OBX" or not any(obx.stated(3, number) == profile.stain_observation for number in (1, 4)):
+        if obx.name != "OBX" or profile.stain_observation not in (obx.stated(3), obx.stated(3, 4)):
             continue
         if obx.stated(11) in _DELETED_OBSERVATIONS:
             continue

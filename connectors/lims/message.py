@@ -72,6 +72,13 @@ class Field:
         """
         return _said(self.raw, self.notation, component, subcomponent)
 
+    def components(self) -> list[str]:
+        """Return the first subcomponent of each component as ``stated`` does."""
+        used, raw = self.notation.delimiters, self.raw
+        if '"' in raw or used.subcomponent in raw or used.escape in raw:
+            return [self.stated(number) for number in range(1, raw.count(used.component) + 2)]
+        return [one.strip() for one in raw.split(used.component)]
+
     def text(self) -> str:
         """Return the whole of it, unescaped: of a text that may hold delimiters nobody escaped."""
         return unescape(self.raw, self.notation)
