@@ -24,9 +24,9 @@ def application(first_word: str = "") -> typer.Typer:
     from dashboards.cli import hl7
 
     if first_word not in _ALONE:
-        from dashboards.cli import alerts, audit, demo, doctor, kafka, people, processes, show
+        from dashboards.cli import alerts, audit, demo, doctor, kafka, people, processes, replay, show, work
 
-        for group in (people, alerts, show, audit, kafka):
+        for group in (people, work, replay, alerts, show, audit, kafka):
             group.register(app)
     hl7.register(app)
     if first_word not in _ALONE:

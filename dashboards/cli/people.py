@@ -11,10 +11,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dashboards.cli.desk import AsJson, By, Reason, console, opened, plain, plain_table, print_json, short
+from dashboards.cli.messages import print_unanswered
 from dashboards.cli.rows import print_rows, row_as_json
 from flows import actions
-from flows.actions import Acted, Desk, Person, Rerun, case_named, message_named, scan_named, slide_named
+from flows.actions import Acted, Desk, Person, Rerun, case_named, scan_named, slide_named
 from flows.standing import list_rows
+from flows.standing.messages import unanswered
 from models.errors import RefusedError
 from models.tables.case import Identifier, Slide
 
@@ -54,17 +56,24 @@ def register(app: typer.Typer) -> None:
     app.command()(release)
     app.command()(rerun)
     app.command()(withdraw)
-    app.command()(replay)
 
 
 def list_command(
     context: typer.Context,
     waiting: Annotated[bool, typer.Option("--waiting", help="Only what waits for somebody or something.")] = False,
     site: Annotated[str | None, typer.Option(metavar="SITE", help="Only one site's.")] = None,
+    messages: Annotated[
+        bool, typer.Option("--messages", help="Instead, the messages that went out and that nobody has answered.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show where every slide stands, what it waits for and since when; the longest first."""
     with opened(context) as desk:
+        if messages:
+            with desk.database.read() as session:
+                found = unanswered(session)
+            print_unanswered(found, as_json=as_json)
+            return
         _expect_site(desk, site)
         with desk.database.read() as session:
             rows = [row for row in list_rows(session, waiting=waiting) if site in (None, row.site)]
@@ -142,48 +151,6 @@ def withdraw(
     with opened(context) as desk:
         scan_id = _named(desk, scan_named, scan)
         _say(desk, actions.withdraw(desk, scan_id, Person(by, reason), close=close), as_json=as_json)
-
-
-def replay(
-    context: typer.Context,
-    message: Annotated[
-        str | None, typer.Argument(metavar="MESSAGE", help="A message's id, or at least its first six characters.")
-    ] = None,
-    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who you are; kept with what is changed.")] = "",
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with what is changed.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Have a message that was set aside read again; without MESSAGE, list those that were."""
-    with opened(context) as desk:
-        if message is None:
-            _list_set_aside(desk, as_json=as_json)
-            return
-        acted = actions.replay(desk, _named(desk, message_named, message), Person(by, reason))
-    if as_json:
-        print_json(asdict(acted))
-    else:
-        console().print(plain("; ".join((acted.what, *acted.follows)) + "."), soft_wrap=True)
-
-
-def _list_set_aside(desk: Desk, *, as_json: bool) -> None:
-    with desk.database.read() as session:
-        found, held = actions.set_aside_messages(session), actions.quarantined_messages(session)
-    if as_json:
-        fields = ("id", "peer", "message_type", "received_at", "problem")
-        print_json([{name: getattr(one, name) for name in fields} for one in found])
-        return
-    if found:
-        table = plain_table("Message", "From", "Type", "Why")
-        for one in found:
-            table.add_row(short(one.id), one.peer, plain(one.message_type), plain(one.problem))
-        console().print(table)
-    else:
-        print("No message was set aside.")
-    for peer, count in held:
-        said = (
-            f"{count} more from {peer} wait in quarantine: they are read again when one of its messages can be applied."
-        )
-        console().print(plain(said), soft_wrap=True)
 
 
 def _named(desk: Desk, how: Callable[[Session, str], str], name: str) -> str:

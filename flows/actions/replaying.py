@@ -15,8 +15,12 @@ from models.tables.books import InboxMessage
 
 
 def set_aside_messages(session: Session) -> list[InboxMessage]:
-    """Return the messages that were set aside, the oldest first, without their bytes; not those in quarantine."""
-    found = select(InboxMessage).where(InboxMessage.state == "set aside", InboxMessage.quarantined_at.is_(None))
+    """Return the messages that were set aside, the oldest first, without their bytes.
+
+    Not those in quarantine, nor those that another message stands for since a person edited them.
+    """
+    waits = (InboxMessage.quarantined_at.is_(None), InboxMessage.replaced_by_id.is_(None))
+    found = select(InboxMessage).where(InboxMessage.state == "set aside", *waits)
     without = (defer(InboxMessage.payload), defer(InboxMessage.answer))
     return list(session.scalars(found.options(*without).order_by(InboxMessage.received_at, InboxMessage.id)))
 
@@ -35,7 +39,7 @@ def replay(desk: Desk, message_id: str, person: Person) -> Acted:
     Raises
     ------
     RefusedError
-        There is no such message, or it was not set aside.
+        There is no such message, it was not set aside, or it was edited and another one stands for it.
     """
     cause = person.cause("replay")
     with desk.database.write("replay") as session:
@@ -43,14 +47,16 @@ def replay(desk: Desk, message_id: str, person: Person) -> Acted:
         if message is None or message.state != "set aside":
             what = "there is no such message" if message is None else f"message {message_id} was {message.state}"
             raise RefusedError(f"{what}: only a message that was set aside can be replayed")
+        if message.replaced_by_id is not None:
+            raise RefusedError(f"message {message_id} was edited: message {message.replaced_by_id} stands for it")
         _put_back(session, desk, message, cause, database_now(session))
     return Acted(f"message {message_id} is read again", ("'coverslip replay' lists it again if it is set aside again",))
 
 
 def put_back(session: Session, desk: Desk, message_id: str, cause: Cause, now: datetime) -> bool:
-    """Have a message applied anew within this transaction, if it is set aside; return whether it was."""
+    """Have a message applied anew within this transaction, if it is set aside and stands for itself; say whether."""
     message = session.get(InboxMessage, message_id, with_for_update=True)
-    if message is None or message.state != "set aside":
+    if message is None or message.state != "set aside" or message.replaced_by_id is not None:
         return False
     _put_back(session, desk, message, cause, now)
     return True

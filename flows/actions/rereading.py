@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from connectors.eventlog.protocol import EventReader, Extent, Record
@@ -42,7 +42,11 @@ Passed: TypeAlias = Callable[[int], None]
 
 _MOST_RECORDS: Final = 500
 _INBOX = table_of(InboxMessage)
-_THERE = select(_INBOX.c.id, _INBOX.c.state, _INBOX.c.quarantined_at).where(
+# What is in quarantine is let out by itself, and for what was edited another message stands.
+_WAITS_FOR_A_PERSON = and_(
+    _INBOX.c.state == "set aside", _INBOX.c.quarantined_at.is_(None), _INBOX.c.replaced_by_id.is_(None)
+)
+_THERE = select(_INBOX.c.id, _WAITS_FOR_A_PERSON.label("waits")).where(
     _INBOX.c.id.in_(bindparam("ids", expanding=True))
 )
 
@@ -199,10 +203,7 @@ def _sorted(session: Session, desk: Desk, cluster_id: str, records: Sequence[Rec
         _rows(desk, one, unread(desk.settings, cluster_id, record)) for one, record in zip(read, records, strict=True)
     ]
     asked = sorted({row for of_one in rows for row in of_one})
-    there = {
-        row: state == "set aside" and quarantined_at is None
-        for row, state, quarantined_at in session.execute(_THERE, {"ids": asked})
-    }
+    there = {row: bool(waits) for row, waits in session.execute(_THERE, {"ids": asked})}
     return [_found(session, one, of_one, there) for one, of_one in zip(read, rows, strict=True)]
 
 
@@ -212,7 +213,6 @@ def _found(session: Session, read: Arrival | PartArrived, rows: Sequence[str], t
     if isinstance(read, Arrival) and read.source == "event" and read.message_type is None:
         return _Found(read, "poison", place, row is not None)
     if row is not None:
-        # What is in quarantine waits: it is let out by itself.
         return _Found(read, "would change" if there[row] else "duplicate", place, is_there=True)
     waits = isinstance(read, PartArrived) and is_kept(session, read)
     return _Found(read, "duplicate" if waits else "new", place, is_there=False)

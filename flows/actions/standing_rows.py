@@ -26,6 +26,7 @@ _TECHNICAL: Final = frozenset(
 """Columns that say nothing to people, or follow from the others."""
 
 _BELOW_A_CASE: Final[tuple[tuple[str, type[Any]], ...]] = (("specimen", Specimen), ("block", Block), ("slide", Slide))
+_CALLED: Final = {"lane": "priority", "expected_closed_at": "no more slides expected since", "due_at": "due"}
 _LANES: Final = {lane.value: lane.name.lower().replace("_", "-") for lane in Lane}
 
 
@@ -83,7 +84,7 @@ def difference(before: Standing, after: Standing) -> Iterator[tuple[str, str, st
 
 
 def _one(called: str, what: str, was: str, now: str) -> tuple[str, str, str | None, str | None]:
-    return called, what.removesuffix("_id").replace("_", " "), was or None, now or None
+    return called, _CALLED.get(what) or what.removesuffix("_id").replace("_", " "), was or None, now or None
 
 
 def _parts(row: Base) -> dict[str, str]:
@@ -101,7 +102,7 @@ def _text(name: str, value: Any) -> str:  # noqa: ANN401 - what a column can hol
     if value is True:
         return "yes"
     if isinstance(value, (datetime, date)):
-        return value.isoformat()
+        return value.isoformat(sep=" ", timespec="seconds") if isinstance(value, datetime) else value.isoformat()
     if isinstance(value, dict):
         return str(value.get("meaning") or value.get("code") or value.get("id") or value)
     if isinstance(value, Sequence) and not isinstance(value, str):

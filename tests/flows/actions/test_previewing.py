@@ -55,7 +55,7 @@ def test_a_change_shows_the_fields_that_it_would_change_and_no_others(lab: Lab, 
     )
     kept = message_arrives(lab, change)
     seen = changes(preview_replay(desk, kept.inbox_id))
-    assert seen["case 26B0001", "lane"] == ("routine", "urgent")
+    assert seen["case 26B0001", "priority"] == ("routine", "urgent")
     assert seen[f"slide {ONE}@NET", "stains"] == ("HE", "CD3")
     assert (f"slide {TWO}@NET", "new") in seen
     assert not any(subject.startswith("patient") for subject, _ in seen)

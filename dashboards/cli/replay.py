@@ -1,0 +1,92 @@
+"""The command ``replay``: messages that were set aside are listed, looked at beforehand, and read again."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json, short
+from flows import actions
+from flows.actions import Desk, Person, message_named
+from flows.actions.previewing import Preview, preview_replay
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command()(replay)
+
+
+def replay(
+    context: typer.Context,
+    message: Annotated[
+        str | None, typer.Argument(metavar="MESSAGE", help="A message's id, or at least its first six characters.")
+    ] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what applying it would change.")] = False,
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who you are; kept with what is changed.")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with what is changed.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Have a message that was set aside read again; without MESSAGE, list those that were."""
+    with opened(context) as desk:
+        if message is None:
+            _list_set_aside(desk, as_json=as_json)
+            return
+        with desk.database.read() as session:
+            message_id = message_named(session, message)
+        if dry_run:
+            show_preview(preview_replay(desk, message_id), as_json=as_json)
+            return
+        acted = actions.replay(desk, message_id, Person(by, reason))
+    if as_json:
+        print_json(asdict(acted))
+    else:
+        console().print(plain("; ".join((acted.what, *acted.follows)) + "."), soft_wrap=True)
+
+
+def show_preview(seen: Preview, *, as_json: bool) -> None:
+    """Print what applying a message would change; nothing was changed."""
+    if as_json:
+        print_json({**asdict(seen), "changes_nothing": seen.changes_nothing})
+        return
+    what = f"Message {short(seen.message_id)} from {seen.peer}, {seen.message_type or 'of no type'}"
+    for sentence in _in_words(seen):
+        console().print(plain(f"{what}: {sentence}"), soft_wrap=True)
+    table = plain_table("Of", "What", "From", "To")
+    for change in seen.changes:
+        table.add_row(*map(plain, (change.subject, change.what, change.before or "nothing", change.after or "nothing")))
+    if seen.changes:
+        console().print(table)
+    for sentence in (*(f"To be told to {one}" for one in seen.told), *(f"Alert: {one}" for one in seen.alerts)):
+        console().print(plain(sentence), soft_wrap=True)
+
+
+def _in_words(seen: Preview) -> Iterator[str]:
+    if not seen.applied:
+        yield f"it would be set aside. {seen.problem}"
+        return
+    if seen.problem:
+        yield f"it would be applied, with a remark. {seen.problem}"
+    yield "nothing would change." if seen.changes_nothing else "this would change."
+
+
+def _list_set_aside(desk: Desk, *, as_json: bool) -> None:
+    with desk.database.read() as session:
+        found, held = actions.set_aside_messages(session), actions.quarantined_messages(session)
+    if as_json:
+        fields = ("id", "peer", "message_type", "received_at", "problem")
+        print_json([{name: getattr(one, name) for name in fields} for one in found])
+        return
+    if found:
+        table = plain_table("Message", "From", "Type", "Why")
+        for one in found:
+            table.add_row(short(one.id), one.peer, plain(one.message_type), plain(one.problem))
+        console().print(table)
+    else:
+        print("No message was set aside.")
+    for peer, count in held:
+        said = (
+            f"{count} more from {peer} wait in quarantine: they are read again when one of its messages can be applied."
+        )
+        console().print(plain(said), soft_wrap=True)
