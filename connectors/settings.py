@@ -9,6 +9,7 @@ import tomllib
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
@@ -216,6 +217,18 @@ class Work(FrozenSettings):
     """Where the spool lies; a gateway and the worker at its site share one."""
 
 
+def _token_endpoint(said: str) -> str:
+    try:
+        parts = urlsplit(said)
+        is_one = parts.scheme == "https" and bool(parts.hostname) and (parts.port or 443) > 0
+    except ValueError:
+        is_one = False
+    if not is_one or "@" in parts.netloc or parts.query or parts.fragment or not said.isascii() or " " in said:
+        message = "must be https://host[:port]/path, without a user, a question mark or a #"
+        raise ValueError(message)
+    return said
+
+
 class Kafka(FrozenSettings):
     """Where events are read from and written to, and who we are there. Secrets stay in files until they are used."""
 
@@ -233,13 +246,22 @@ class Kafka(FrozenSettings):
     password_file: Path | None = None
     token_file: Path | None = None
     """A bearer token that somebody else keeps fresh; read again for every connection."""
+    token_endpoint: Annotated[str, AfterValidator(_token_endpoint)] | None = None
+    """Who gives us bearer tokens, by the client credentials grant."""
+    client_id: Annotated[str, Field(pattern=r"^[!-~]{1,200}$")] | None = None
+    client_secret_file: Path | None = None
+    token_scope: Annotated[str, Field(pattern=r"^[!-~]+( [!-~]+)*$", max_length=1_000)] | None = None
+    token_ca_file: Path | None = None
+    """Whose certificates the token endpoint may show; without it, the authorities that this machine believes."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Kafka":
         signs_in = self.security.startswith("sasl_")
         by_token = self.mechanism == "OAUTHBEARER"
-        needed = ("mechanism", *(("token_file",) if by_token else ("username", "password_file"))) if signs_in else ()
-        possible = {*needed, *_KAFKA_TLS.get(self.security, ())}
+        asks = by_token and self.token_endpoint is not None
+        how_known = _BY_ENDPOINT if asks else ("token_file",) if by_token else ("username", "password_file")
+        needed = ("mechanism", *how_known) if signs_in else ()
+        possible = {*needed, *_KAFKA_TLS.get(self.security, ()), *(("token_scope", "token_ca_file") if asks else ())}
         how = f'with security = "{self.security}"' + (f' and mechanism = "{self.mechanism}"' if self.mechanism else "")
         said = {name for name in _KAFKA_IDENTITY if getattr(self, name) is not None}
         fault = ""
@@ -265,7 +287,13 @@ _KAFKA_IDENTITY = (
     "username",
     "password_file",
     "token_file",
+    "token_endpoint",
+    "client_id",
+    "client_secret_file",
+    "token_scope",
+    "token_ca_file",
 )
+_BY_ENDPOINT = ("token_endpoint", "client_id", "client_secret_file")
 
 
 class Gateway(FrozenSettings):

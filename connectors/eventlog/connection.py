@@ -13,6 +13,7 @@ from kafka.net.sasl.oauth import AbstractTokenProvider
 from kafka.net.selector import NetworkSelector
 from kafka.protocol.metadata import MetadataRequest
 
+from connectors.eventlog.token_endpoint import TokenEndpoint
 from connectors.settings import Kafka, Settings
 from models.errors import RefusedError, TransientError
 
@@ -44,7 +45,8 @@ def client_options(settings: Settings) -> dict[str, object]:
     if kafka.security.endswith("ssl"):
         options["ssl_context"] = _tls(settings, kafka)
     if kafka.mechanism == "OAUTHBEARER":
-        options |= {"sasl_mechanism": kafka.mechanism, "sasl_oauth_token_provider": _TokenFile(settings, kafka)}
+        tokens = _TokenFile(settings, kafka) if kafka.token_file else _Asked(_endpoint(settings, kafka))
+        options |= {"sasl_mechanism": kafka.mechanism, "sasl_oauth_token_provider": tokens}
     elif kafka.mechanism:
         password = _secret(settings, "password_file", kafka.password_file)
         options |= {"sasl_mechanism": kafka.mechanism, "sasl_plain_username": kafka.username}
@@ -66,6 +68,10 @@ def greet(settings: Settings, within: timedelta = _FIRST_ANSWER) -> None:
         Nothing answers there now, or not in time.
     """
     kafka, options = _set(settings), client_options(settings)
+    tokens = options.get("sasl_oauth_token_provider")
+    if isinstance(tokens, _Asked):
+        # What kafka-python would make of its trouble is not one sentence.
+        tokens.endpoint.token()
     faults: list[RefusedError | TransientError] = []
     for address in kafka.bootstrap:
         try:
@@ -115,6 +121,26 @@ class _TokenFile(AbstractTokenProvider):  # type: ignore[misc]
         return _secret(self._settings, "token_file", self._path)
 
 
+class _Asked(AbstractTokenProvider):  # type: ignore[misc]
+    """Asks an endpoint for tokens; what goes wrong is told to kafka-python as trouble that may pass."""
+
+    def __init__(self, endpoint: TokenEndpoint) -> None:
+        self.endpoint = endpoint
+
+    def token(self) -> str:
+        try:
+            return self.endpoint.token()
+        except (RefusedError, TransientError) as error:
+            raise errors.KafkaConnectionError(str(error)) from error
+
+
+def _endpoint(settings: Settings, kafka: Kafka) -> TokenEndpoint:
+    secret = _secret(settings, "client_secret_file", kafka.client_secret_file)
+    context = _believing(settings, "token_ca_file", kafka.token_ca_file)
+    address, client_id = kafka.token_endpoint or "", kafka.client_id or ""
+    return TokenEndpoint(address, client_id, secret, context, kafka.token_scope or "")
+
+
 def _set(settings: Settings) -> Kafka:
     if settings.kafka is None:
         message = f"{settings.home / 'coverslip.toml'} has no [kafka] section: it says where Kafka is and who we are"
@@ -125,9 +151,9 @@ def _set(settings: Settings) -> Kafka:
 def _who(kafka: Kafka) -> str:
     if kafka.username:
         return f"user {kafka.username}"
-    return {"token_file": "the bearer of our token", "certificate_file": "the holder of our certificate"}.get(
-        "token_file" if kafka.token_file else "certificate_file" if kafka.certificate_file else "", "us"
-    )
+    if kafka.token_file or kafka.token_endpoint:
+        return "the bearer of our token"
+    return "the holder of our certificate" if kafka.certificate_file else "us"
 
 
 def _secret(settings: Settings, name: str, path: Path | None) -> str:
@@ -144,18 +170,22 @@ def _secret(settings: Settings, name: str, path: Path | None) -> str:
     return said
 
 
-def _tls(settings: Settings, kafka: Kafka) -> ssl.SSLContext:
+def _believing(settings: Settings, name: str, ca_file: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        if kafka.ca_file:
+        if ca_file:
             # Ours alone: who signs for the public must not be able to sign for a hospital's broker.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            context.load_verify_locations(settings.resolved(kafka.ca_file))
+            context.load_verify_locations(settings.resolved(ca_file))
     except (OSError, ValueError) as error:
-        message = f"kafka.ca_file: {settings.resolved(kafka.ca_file or Path())} holds no certificate that can be read"
+        message = f"kafka.{name}: {settings.resolved(ca_file or Path())} holds no certificate that can be read"
         raise RefusedError(message) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _tls(settings: Settings, kafka: Kafka) -> ssl.SSLContext:
+    context = _believing(settings, "ca_file", kafka.ca_file)
     if kafka.certificate_file and kafka.key_file:
         certificate, key = settings.resolved(kafka.certificate_file), settings.resolved(kafka.key_file)
         try:
@@ -251,4 +281,6 @@ def _turned_away(
 
 
 def _credential(kafka: Kafka) -> str:
-    return "token_file" if kafka.mechanism == "OAUTHBEARER" else "username and kafka.password_file"
+    if kafka.mechanism == "OAUTHBEARER":
+        return "token_file" if kafka.token_file else "token_endpoint"
+    return "username and kafka.password_file"

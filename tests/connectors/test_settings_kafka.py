@@ -9,6 +9,10 @@ from models.errors import RefusedError
 PLAIN = 'bootstrap = ["127.0.0.1:9092"]\n'
 SCRAM = 'security = "sasl_ssl"\nmechanism = "SCRAM-SHA-512"\nusername = "intake"\npassword_file = "kafka.password"\n'
 TOKEN = 'security = "sasl_ssl"\nmechanism = "OAUTHBEARER"\ntoken_file = "/run/kafka/token"\n'
+ENDPOINT = (
+    'security = "sasl_ssl"\nmechanism = "OAUTHBEARER"\ntoken_endpoint = "https://login.example/token"\n'
+    'client_id = "coverslip"\nclient_secret_file = "kafka.secret"\n'
+)
 CERTIFICATE = 'security = "ssl"\nca_file = "ca.pem"\ncertificate_file = "us.pem"\nkey_file = "us.key"\n'
 
 
@@ -23,7 +27,13 @@ def test_without_the_section_there_is_no_kafka(tmp_path: Path) -> None:
     assert load(tmp_path).kafka is None
 
 
-@pytest.mark.parametrize("how", ["", SCRAM, SCRAM + 'ca_file = "ca.pem"\n', TOKEN, CERTIFICATE, 'security = "ssl"\n'])
+@pytest.mark.parametrize(
+    "how",
+    [
+        *("", SCRAM, SCRAM + 'ca_file = "ca.pem"\n', TOKEN, CERTIFICATE, 'security = "ssl"\n'),
+        *(ENDPOINT, ENDPOINT + 'token_scope = "kafka events"\ntoken_ca_file = "ca.pem"\n'),
+    ],
+)
 def test_each_way_to_be_known_is_taken(tmp_path: Path, how: str) -> None:
     laboratory(tmp_path, PLAIN + how)
     kafka = load(tmp_path).kafka
@@ -71,6 +81,19 @@ def test_each_way_to_be_known_is_taken(tmp_path: Path, how: str) -> None:
         (
             PLAIN + TOKEN.replace("sasl_ssl", "sasl_plaintext"),
             'kafka: a token that is sent in the open is anybody\'s: use security = "sasl_ssl"',
+        ),
+        (
+            PLAIN + ENDPOINT + 'token_file = "token"\n',
+            'kafka: token_file can\'t be used with security = "sasl_ssl" and mechanism = "OAUTHBEARER": leave it out',
+        ),
+        (
+            PLAIN + ENDPOINT.replace('client_id = "coverslip"\n', ""),
+            'kafka: client_id must be set with security = "sasl_ssl" and mechanism = "OAUTHBEARER"',
+        ),
+        (PLAIN + TOKEN + 'client_id = "us"\n', "kafka: client_id can't be used with"),
+        *(
+            (PLAIN + ENDPOINT.replace("https://login.example/token", address), "kafka.token_endpoint: must be https://")
+            for address in ("http://login.example", "https://us:hush@login.example/", "https://", "https://[::1", "a")
         ),
         (PLAIN + 'password = "hush"\n', "kafka.password: is not a setting: check its spelling"),
     ],

@@ -116,6 +116,7 @@ def test_both_ends_may_be_times_of_writing(site: Site, name: str) -> None:
         assert all_of(reader, name, datetime.now(UTC)) == []
 
 
+@pytest.mark.apache_kafka("a topic is missing until it is made")
 def test_a_topic_that_is_not_there_holds_nothing_and_is_not_made(site: Site, name: str) -> None:
     with reading(site) as reader:
         assert list(reader.extents(name, 0, None)) == []
