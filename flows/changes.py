@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from connectors.settings import Settings
-from flows import cases, ledger
+from flows import asking, cases, ledger
 from flows.archive_upload.editions import made
 from flows.books import Cause, Subject, note_changes, raise_alert, record
 from flows.journey import (
@@ -306,5 +306,6 @@ def _tell(session: Session, settings: Settings, scan: Scan, before: ScanState, a
         for slide_id in sorted({one for one in (before.slide_id, after.slide_id) if one}):
             session.execute(_PREFER_THE_LATEST, {"slide": slide_id})
     announce.scan_changed(session, settings, scan, before, after)
+    asking.scan_changed(session, settings, scan, before, after, cause)
     for case_id in sorted({one for one in (before.case_id, after.case_id) if one}):
         cases.evaluate(session, settings, case_id, cause)

@@ -41,6 +41,7 @@ from models.work_fold import (
     WorkFact,
     WorkOrdered,
     WorkOrderState,
+    WorkSeen,
     number_of,
     worked,
 )
@@ -296,5 +297,6 @@ _RULES: dict[type, Callable[[CaseState, Told], CaseState]] = {
     WorkOrdered: _worked,
     WorkAnswered: _worked,
     WorkCancelled: _worked,
+    WorkSeen: _worked,
     WorkDoneFact: _worked,
 }

@@ -43,13 +43,19 @@ class WorkCancelled(Frozen):
     number: str
 
 
+class WorkSeen(Frozen):
+    """What a work order asked for is here, whether the laboratory says so or not."""
+
+    number: str
+
+
 class WorkDoneFact(Frozen):
     """A message says that a work order was done."""
 
     done: WorkDone
 
 
-WorkFact = WorkOrdered | WorkAnswered | WorkCancelled | WorkDoneFact
+WorkFact = WorkOrdered | WorkAnswered | WorkCancelled | WorkSeen | WorkDoneFact
 
 
 @dataclass(frozen=True)
@@ -60,11 +66,12 @@ class WorkOrderState:
     answered: WorkAnswered | None = None
     done: WorkDone | None = None
     is_cancelled: bool = False
+    is_seen: bool = False
 
     @property
     def state(self) -> WorkState:
         """Where it stands: what was done counts before what was taken back, and that before what was answered."""
-        if self.done is not None:
+        if self.done is not None or self.is_seen:
             return "fulfilled"
         if self.is_cancelled:
             return "cancelled"
@@ -87,5 +94,7 @@ def worked(before: WorkOrderState, fact: WorkFact) -> WorkOrderState:
             return replace(before, answered=fact)
         case WorkCancelled():
             return replace(before, is_cancelled=True)
+        case WorkSeen():
+            return replace(before, is_seen=True)
         case WorkDoneFact():
             return replace(before, done=fact.done)

@@ -1,4 +1,4 @@
-"""The messages that Coverslip originates: what became of a slide, and of a case.
+"""The messages that Coverslip originates: what became of a slide and of a case, and work that it asks for.
 
 hl7apy makes each segment; we put them in order, since its messages drop what their structure does not
 expect and lack the fields that DPOW takes from later versions. The same values give the same bytes.
@@ -7,12 +7,14 @@ expect and lack the fields that DPOW takes from later versions. The same values 
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Literal
 
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.core import Segment
 from hl7apy.exceptions import HL7apyException
 
-from models.announcements import CaseAnnounced, CaseNamed, PatientNamed, SlideAnnounced
+from connectors.lims import dpow
+from models.announcements import Announcement, CaseAnnounced, CaseNamed, PatientNamed, SlideAnnounced, WorkAsked
 from models.errors import RejectedError
 from models.statements import Frozen
 
@@ -23,6 +25,7 @@ _CONTROL_ID = re.compile(r"[A-Za-z0-9._-]{1,20}")
 # Our codes, until a standard has them: the state of a slide's images has no home in DPOW.
 _OUR_CODES = "99COVERSLIP"
 _ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}
+_TISSUE = "119376003^Tissue specimen^SCT"
 _PERSON_CODES = {"NHS": "NH"}
 _DOUBTED = "?"
 
@@ -34,16 +37,27 @@ class Address(Frozen):
     facility: str
 
 
-def build(
-    announcement: SlideAnnounced | CaseAnnounced,
+class Dialect(Frozen):
+    """How a peer hears of slides: in which message, and where in it the verdict on a scan's quality stands."""
+
+    slides_as: Literal["OUL^R22", "OUL^R21"] = "OUL^R22"
+    quality_as: Literal["OBX", "NTE"] = "OBX"
+
+
+_USUAL = Dialect()
+
+
+def build(  # noqa: PLR0913 - what a message is made of
+    announcement: Announcement,
     control_id: str,
     sent_at: datetime,
     sending: Address,
     receiving: Address,
     *,
     enhanced: bool = False,
+    dialect: Dialect = _USUAL,
 ) -> bytes:
-    """Return a slide as OUL^R22, or a case as OML^O21 in the shape of DPOW's LAB-101, in UTF-8.
+    """Return a slide as OUL, and a case or work as OML^O21 in the shapes of DPOW's LAB-101 and LAB-102, in UTF-8.
 
     ``enhanced`` asks for both answers of enhanced mode (MSH-15 and MSH-16 are AL); without it they stay empty.
 
@@ -54,13 +68,27 @@ def build(
     """
     if not _CONTROL_ID.fullmatch(control_id):
         raise RejectedError("A message control id (MSH-10) has 1 to 20 letters, digits, dots, hyphens or underscores.")
-    if isinstance(announcement, SlideAnnounced):
-        kind, segments = {9: "OUL^R22^OUL_R22"}, _slide(announcement)
-    else:
-        kind, segments = {9: "OML^O21^OML_O21", 21: "DPOW-CASE-UPDATE^IHE"}, _case(announcement)
+    kind, segments = _shaped(announcement, dialect)
     kind |= {15: "AL", 16: "AL"} if enhanced else {}
     header = _header(kind, control_id, sent_at, sending, receiving)
     return "".join(f"{segment}\r" for segment in (header, *segments)).encode()
+
+
+def _shaped(announcement: Announcement, dialect: Dialect) -> tuple[dict[int, str], Iterator[str]]:
+    """Return what MSH says of a message, and its other segments."""
+    match announcement:
+        case SlideAnnounced() if dialect.slides_as == "OUL^R21":
+            return {9: "OUL^R21^OUL_R21"}, _slide_by_order(announcement, dialect)
+        case SlideAnnounced():
+            return {9: "OUL^R22^OUL_R22"}, _slide(announcement, dialect)
+        case CaseAnnounced():
+            return _as_dpow(dpow.CASE_UPDATE), _case(announcement)
+        case WorkAsked():
+            return _as_dpow(dpow.PLACE_WORK_ORDER), _work(announcement)
+
+
+def _as_dpow(transaction: str) -> dict[int, str]:
+    return {9: "OML^O21^OML_O21", 21: f"{transaction}^{dpow.NAMESPACE}"}
 
 
 def _header(kind: dict[int, str], control_id: str, sent_at: datetime, sending: Address, receiving: Address) -> str:
@@ -79,7 +107,7 @@ def _header(kind: dict[int, str], control_id: str, sent_at: datetime, sending: A
     return "MSH|^~\\&" + _segment("MSH", fields | kind).removeprefix("MSH|")
 
 
-def _slide(slide: SlideAnnounced) -> Iterator[str]:
+def _slide(slide: SlideAnnounced, dialect: Dialect) -> Iterator[str]:
     """Return the segments of OUL^R22: patient, the slide and what became of it, the order it belongs to."""
     named = _joined("&", slide.container_identifier, slide.container_issuer)
     yield _patient(slide.case.patient)
@@ -88,21 +116,40 @@ def _slide(slide: SlideAnnounced) -> Iterator[str]:
         {
             1: "1",
             2: f"{named}^{named}",
-            4: "119376003^Tissue specimen^SCT",
+            4: _TISSUE,
             27: "GLASS",
             30: escaped(slide.case.accession_number),
         },
         _LATER_VERSION,
     )
-    yield from _observations(slide)
+    yield from _observations(slide, dialect)
     yield _order(slide.case, "SLIDE^Slide^L")
     yield _control(slide.case, {1: "SC"})
+    yield from _quality_note(slide, dialect)
 
 
-def _observations(slide: SlideAnnounced) -> Iterator[str]:
-    """Return OBX for the state, each reason, both UIDs and the time of the scan, numbered from 1."""
+def _slide_by_order(slide: SlideAnnounced, dialect: Dialect) -> Iterator[str]:
+    """Return the segments of OUL^R21, which knows the slide by its container: patient, container, order, results."""
+    yield _patient(slide.case.patient)
+    yield _segment("SAC", {3: _joined("^", slide.container_identifier, slide.container_issuer)})
+    yield _control(slide.case, {1: "SC"})
+    yield _order(slide.case, "SLIDE^Slide^L")
+    yield from _quality_note(slide, dialect)
+    yield from _observations(slide, dialect)
+
+
+def _quality_note(slide: SlideAnnounced, dialect: Dialect) -> Iterator[str]:
+    if slide.quality and dialect.quality_as == "NTE":
+        yield _segment("NTE", {1: "1", 3: escaped(f"Quality of the scan: {slide.quality}")})
+
+
+def _observations(slide: SlideAnnounced, dialect: Dialect) -> Iterator[str]:
+    """Return OBX for state, quality, each reason, both UIDs and the time of the scan, numbered from 1."""
     code = slide.state.replace(" ", "-").upper()
     found = [("CWE", _ours("IMAGE-STATE", "State of the slide's images"), _ours(code, slide.state))]
+    if slide.quality and dialect.quality_as == "OBX":
+        verdict = slide.quality.replace(" ", "-").upper()
+        found.append(("CWE", _ours("QUALITY", "Quality of the scan"), _ours(verdict, slide.quality)))
     found += [("ST", _ours("REASON", "Reason"), escaped(reason)) for reason in slide.reasons]
     for number, meaning, uid in (
         ("0020000D", "StudyInstanceUID", slide.study_instance_uid),
@@ -119,7 +166,7 @@ def _observations(slide: SlideAnnounced) -> Iterator[str]:
 def _case(case: CaseAnnounced) -> Iterator[str]:
     """Return the segments of OML^O21: patient, order control, the order and its reader, the reasons."""
     yield _patient(case.case.patient)
-    yield _control(case.case, {1: "SC", 5: "IP", 16: _ours(case.state.upper(), f"Case {case.state}")})
+    yield _control(case.case, {1: "SC", **_status(case)})
     person = (case.pathologist_id or "", case.pathologist_family_name, case.pathologist_given_name)
     yield _order(case.case, "CASE^Case^L", reader=_joined("&", *person) if case.pathologist_id else "")
     for number, reason in enumerate(case.reasons, start=1):
@@ -127,6 +174,47 @@ def _case(case: CaseAnnounced) -> Iterator[str]:
     if case.pathologist_id:
         role = "PI^Primary interpreter^HL70912"
         yield _segment("PRT", {1: "1", 2: "UC", 4: role, 5: _joined("^", *person)}, _LATER_VERSION)
+
+
+def _status(case: CaseAnnounced) -> dict[int, str]:
+    """Return ORC-5, ORC-16 and ORC-25 of a case's state: complete are its images, or its report that is final."""
+    if case.report is not None:
+        return {5: "CM" if case.report == "final" else "IP", 25: case.report.title()}
+    code, meaning = case.state.upper(), f"Case {case.state}"
+    if case.images_complete:
+        return {5: "CM", 16: _ours("IMAGES-COMPLETE", "All images of the case are in")}
+    return {5: "IP", 16: _ours(code, meaning)}
+
+
+def _work(asked: WorkAsked) -> Iterator[str]:
+    """Return the segments of LAB-102: patient, the order under our number, why, and what is to be worked on.
+
+    The draft's tree has no SPM, and its semantics need one: SPM-2.1 is our number for what is to be made, SPM-3 what it
+    is made of.
+    """
+    yield _patient(asked.case.patient)
+    numbers = {2: _joined("^", asked.number, "COVERSLIP"), 3: "", 16: _ours(*_named_work(asked))}
+    yield _control(asked.case, {1: "NW", **numbers})
+    work = _ours(*_named_work(asked))
+    yield _segment("OBR", {1: "1", 2: numbers[2], 4: work, 13: escaped(asked.stain)})
+    for number, note in enumerate((asked.because, f"Asked by {asked.asked_by}"), start=1):
+        yield _segment("NTE", {1: str(number), 3: escaped(note)})
+    yield _segment(
+        "SPM",
+        {
+            1: "1",
+            2: _joined("&", asked.number, "COVERSLIP"),
+            3: _joined("&", asked.container_identifier, asked.container_issuer),
+            4: _TISSUE,
+            27: "CASSETTE" if asked.work == "new block" else "GLASS",
+            30: escaped(asked.case.accession_number),
+        },
+        _LATER_VERSION,
+    )
+
+
+def _named_work(asked: WorkAsked) -> tuple[str, str]:
+    return asked.work.replace(" ", "-").upper(), asked.work
 
 
 def _patient(patient: PatientNamed) -> str:

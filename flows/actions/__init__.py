@@ -8,6 +8,7 @@ from flows.actions.acknowledging import Acknowledgeable, acknowledge, acknowledg
 from flows.actions.desk import Acted, Desk, Person
 from flows.actions.matching import match
 from flows.actions.naming import case_named, message_named, scan_named, scan_or_case_named, slide_named
+from flows.actions.ordering import cancel_work, order_work
 from flows.actions.releasing import release
 from flows.actions.replaying import quarantined_messages, replay, set_aside_messages
 from flows.actions.rereading import KINDS, Passed, Reread, Stretch, preview_reread, reread
@@ -27,9 +28,11 @@ __all__ = [
     "Stretch",
     "acknowledge",
     "acknowledgeable_alerts",
+    "cancel_work",
     "case_named",
     "match",
     "message_named",
+    "order_work",
     "preview_reread",
     "preview_rerun",
     "quarantined_messages",

@@ -9,7 +9,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from models.errors import RefusedError
 from models.tables.books import InboxMessage
-from models.tables.case import Case, Slide
+from models.tables.case import Block, Case, Slide
 from models.tables.scan import Scan
 
 _SHORTEST: Final = 6
@@ -70,13 +70,19 @@ def slide_named(session: Session, name: str) -> str:
     return found.pop()
 
 
-def _labelled(session: Session, name: str) -> Sequence[str]:
-    """Return the slides that bear this name; either part of it may hold an @ itself."""
-    wanted: list[ColumnElement[bool]] = [Slide.container_identifier.in_(_written(name))]
+def block_named(session: Session, name: str) -> str | None:
+    """Return the id of the one block that this names, as ``slide_named`` does of a slide; ``None`` if it is not one."""
+    found = {*_labelled(session, name, Block), *_beginning_with(session, Block.id, name)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _labelled(session: Session, name: str, kind: type[Slide | Block] = Slide) -> Sequence[str]:
+    """Return the slides, or blocks, that bear this name; either part of it may hold an @ itself."""
+    wanted: list[ColumnElement[bool]] = [kind.container_identifier.in_(_written(name))]
     for place in (at.start() for at in re.finditer("@", name)):
         container, issuer = name[:place], name[place + 1 :]
-        wanted.append(and_(Slide.container_identifier.in_(_written(container)), Slide.issuer.in_(_written(issuer))))
-    return session.scalars(select(Slide.id).where(or_(*wanted)).limit(10)).all()
+        wanted.append(and_(kind.container_identifier.in_(_written(container)), kind.issuer.in_(_written(issuer))))
+    return session.scalars(select(kind.id).where(or_(*wanted)).limit(10)).all()
 
 
 def _written(text: str) -> tuple[str, ...]:

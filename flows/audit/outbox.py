@@ -82,4 +82,6 @@ def _untold_assignments() -> Select[int]:
     key = literal("assigned:") + Read.case_id + ":" + cast(Assignment.id, String)
     told = (OutboxMessage, OutboxMessage.event_key == key)
     made = select(Assignment.id).join(Read, Read.id == Assignment.read_id)
-    return made.outerjoin(*told).where(OutboxMessage.id.is_(None)).order_by(Assignment.id)
+    # Who gave the case away itself need not be told.
+    ours = Assignment.decided_by != "lims"
+    return made.outerjoin(*told).where(ours, OutboxMessage.id.is_(None)).order_by(Assignment.id)

@@ -6,25 +6,26 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, exists, or_, select
 from sqlalchemy.orm import Session
 
 from flows import cases
 from flows.audit.snapshots import Books, portions, snapshot
+from flows.cases import Known
 from flows.completeness import judge
-from models.case_fold import CaseState, Container, fold
+from flows.work_orders import columns_of
+from models.case_fold import CaseState, Container, ImagesFact, ImagesSaid, ReportFact, UpdateFact
 from models.facets import Outcome, Reading, Storage
 from models.opaque import OpaqueIds
 from models.statements import Coded
 from models.tables.books import Fact
-from models.tables.case import Block, Case, Derivation, Identifier, Slide, Specimen
+from models.tables.case import Block, Case, CasePatient, CaseVisit, Derivation, Identifier, Slide, Specimen
 from models.tables.reading import Assignment, Read
 from models.tables.scan import Scan
+from models.tables.work import WorkOrder
+from models.work_fold import WorkDoneFact
 
-_CASE_FIELDS: Final = (
-    *("site_id", "patient_id", "subspecialty", "study_instance_uid", "lane", "due_at", "cancelled", "released"),
-    *("registered_at", "orders_changed_at", "identity_digest"),
-)
+_MAY_COME_FIRST: Final = tuple(one.__name__ for one in (ReportFact, UpdateFact, ImagesFact, WorkDoneFact))
 _COLUMNS: Final[dict[str, tuple[Any, ...]]] = {
     "specimens": (
         *(Specimen.id, Specimen.issuer, Specimen.container_identifier, Specimen.specimen_type),
@@ -34,7 +35,14 @@ _COLUMNS: Final[dict[str, tuple[Any, ...]]] = {
     "slides": (
         *(Slide.id, Slide.issuer, Slide.container_identifier, Slide.stains),
         *(Slide.stain_text, Slide.route, Slide.cancelled),
+        *(Slide.images_elsewhere, Slide.elsewhere_study_uid, Slide.elsewhere_series_uid, Slide.elsewhere_at),
     ),
+    "work_orders": (
+        *(WorkOrder.id, WorkOrder.number, WorkOrder.kind, WorkOrder.state, WorkOrder.subject_id),
+        *(WorkOrder.filler_number, WorkOrder.refusal, WorkOrder.made_container, WorkOrder.made_issuer),
+    ),
+    "visits": (CaseVisit.visit_id,),
+    "patients": (CasePatient.patient_id,),
     "derivations": (Derivation.child_id, Derivation.parent_id),
 }
 """What the facts say of the rows below a case, by what people call them; each has a column ``case_id``."""
@@ -47,7 +55,7 @@ class _Live:
     """A case as the database has it, beside its state as its facts have it; no state when they can't be read."""
 
     case: Case
-    told: CaseState | None
+    told: Known | None
     below: _Rows
     images: str
     reading: str
@@ -55,15 +63,17 @@ class _Live:
 
 def cases_are_their_facts(books: Books) -> Iterator[str]:
     """Yield each case that its facts would make another, or whose facets do not follow from its slides and reads."""
-    for portion in portions(books, Case.id, _load):
+    for portion in portions(books, Case.id, lambda session, ids: _load(session, books, ids)):
         for live in portion:
             yield from _compare(books.ids, live)
     with snapshot(books.database) as session:
-        orphans = select(Fact.subject_id).where(
-            Fact.subject_kind == "case", ~exists().where(Case.id == Fact.subject_id)
-        )
+        # What was said of a case that nobody has ordered yet waits among the facts.
+        counts = (Fact.subject_kind == "case", Fact.kind.not_in(_MAY_COME_FIRST))
+        orphans = select(Fact.subject_id).where(*counts, ~exists().where(Case.id == Fact.subject_id))
         for case_id in session.scalars(orphans.distinct().order_by(Fact.subject_id)):
             yield f"case {case_id} has facts and no row"
+        for read_id in session.scalars(_reads_of_closed_rounds()):
+            yield f"read {read_id} is open, and its round is over"
         for slide_id in session.scalars(_slides_that_prefer_another_scan()):
             yield f"slide {slide_id} does not name its latest archived scan as the one that is read"
 
@@ -73,8 +83,10 @@ def _compare(ids: OpaqueIds, live: _Live) -> Iterator[str]:
     if live.told is None:
         yield f"case {case.id} has a fact that can't be read"
         return
-    wrong = [name for name in _CASE_FIELDS if getattr(case, name) != getattr(live.told, name)]
-    rebuilt = _rows_of(ids, live.told)
+    state = live.told.state
+    facts = live.told.row | {"registered_at": state.registered_at, "orders_changed_at": state.orders_changed_at}
+    wrong = [name for name, value in facts.items() if getattr(case, name) != value]
+    rebuilt = _rows_of(ids, live.told, case.id)
     wrong += [what for what, rows in rebuilt.items() if _sorted(rows) != _sorted(live.below[what])]
     if wrong:
         yield f"case {case.id} is not what its facts say: {', '.join(wrong)}"
@@ -84,9 +96,13 @@ def _compare(ids: OpaqueIds, live: _Live) -> Iterator[str]:
         yield f"case {case.id} has reading {case.reading}, and its reads say {live.reading}"
 
 
-def _rows_of(ids: OpaqueIds, told: CaseState) -> _Rows:
+def _rows_of(ids: OpaqueIds, known: Known, case_id: str) -> _Rows:
     """Return the rows below a case that its facts make."""
+    told = known.state
     return {
+        "visits": [(visit_id,) for visit_id in known.visits],
+        "patients": [(patient_id,) for patient_id in known.patients],
+        "work_orders": list(_work_orders(ids, told, case_id)),
         "specimens": [
             (
                 *_named(ids, "specimen", key),
@@ -103,6 +119,7 @@ def _rows_of(ids: OpaqueIds, told: CaseState) -> _Rows:
                 one.stain_text,
                 one.route,
                 one.cancelled,
+                *_elsewhere(told.images.get(key)),
             )
             for key, one in told.slides.items()
         ],
@@ -113,6 +130,22 @@ def _rows_of(ids: OpaqueIds, told: CaseState) -> _Rows:
             *(("filler", told.issuer, one) for one in told.filler_order_numbers),
         ],
     }
+
+
+def _elsewhere(said: ImagesSaid | None) -> tuple[object, ...]:
+    if said is None:
+        return (None, None, None, None)
+    images = said.images
+    return (images.available, images.study_instance_uid, images.series_instance_uid, said.at)
+
+
+def _work_orders(ids: OpaqueIds, told: CaseState, case_id: str) -> Iterator[tuple[object, ...]]:
+    for number, known in told.work_orders.items():
+        if known.ordered is not None:
+            made = columns_of(ids, told, known)
+            names = ("state", "subject_id", "filler_number", "refusal", "made_container", "made_issuer")
+            work_id = ids.of("work order", case_id, number)
+            yield (work_id, number, known.ordered.kind, *(made[name] for name in names))
 
 
 def _edges(ids: OpaqueIds, told: CaseState, kind: str) -> Iterator[tuple[str, str]]:
@@ -136,7 +169,7 @@ def _sorted(rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
     return sorted(rows, key=lambda row: tuple(str(value) for value in row[:3]))
 
 
-def _load(session: Session, ids: Sequence[str]) -> list[_Live]:
+def _load(session: Session, books: Books, ids: Sequence[str]) -> list[_Live]:
     below: dict[str, _Rows] = {what: defaultdict(list) for what in (*_COLUMNS, "identifiers")}
     for what, columns in _COLUMNS.items():
         owner = columns[0].class_.case_id
@@ -148,7 +181,7 @@ def _load(session: Session, ids: Sequence[str]) -> list[_Live]:
     return [
         _Live(
             case=case,
-            told=_told(session, case.id),
+            told=_told(session, books, case.id),
             below={what: rows.get(case.id, []) for what, rows in below.items()},
             images=_images(session, case),
             reading=reading.get(case.id, Reading.NONE),
@@ -162,9 +195,9 @@ def _identifiers(case_ids: Sequence[str]) -> Select[str, str, str, str]:
     return select(*columns).where(Identifier.subject_kind == "case", Identifier.subject_id.in_(case_ids))
 
 
-def _told(session: Session, case_id: str) -> CaseState | None:
+def _told(session: Session, books: Books, case_id: str) -> Known | None:
     try:
-        return fold(cases.told(session, case_id))
+        return cases.known(session, books.ids, case_id)
     except ValidationError:
         return None
 
@@ -172,6 +205,17 @@ def _told(session: Session, case_id: str) -> CaseState | None:
 def _images(session: Session, case: Case) -> str:
     slides = cases.expected_slides(session, case)
     return judge(slides, closed=case.expected_closed_at is not None, released=case.released).images
+
+
+def _reads_of_closed_rounds() -> Select[str]:
+    over = or_(Read.round != Case.round, Case.round_closed_at.is_not(None))
+    owned = exists().where(Assignment.read_id == Read.id, Assignment.ended_at.is_(None))
+    return (
+        select(Read.id)
+        .join(Case, Case.id == Read.case_id)
+        .where(or_(Read.closed_at.is_(None), owned), or_(over, Read.closed_at.is_not(None)))
+        .order_by(Read.id)
+    )
 
 
 def _slides_that_prefer_another_scan() -> Select[str]:
@@ -186,11 +230,11 @@ def _slides_that_prefer_another_scan() -> Select[str]:
 
 
 def _reading(session: Session, case_ids: Sequence[str]) -> dict[str, str]:
-    """Return, for each case that has a read in its round, whether somebody owns its primary one."""
+    """Return, for each case that has an open read in its round, whether somebody owns its primary one."""
     owned = exists().where(Assignment.read_id == Read.id, Assignment.ended_at.is_(None))
     rows = session.execute(
         select(Case.id, owned)
         .join(Read, Read.case_id == Case.id)
-        .where(Case.id.in_(case_ids), Read.round == Case.round, Read.role == "primary")
+        .where(Case.id.in_(case_ids), Read.round == Case.round, Read.role == "primary", Read.closed_at.is_(None))
     )
     return {case_id: Reading.ASSIGNED if is_owned else Reading.UNASSIGNED for case_id, is_owned in rows}

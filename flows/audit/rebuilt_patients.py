@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
+from flows.aliases import merges_of
 from flows.audit.snapshots import Books, portions, snapshot
 from flows.intake.patients import fold_patient, patient_facts
 from models.tables.books import Fact
@@ -39,5 +40,8 @@ def _compare(session: Session, patient: Patient) -> Iterator[str]:
     live = {tuple(row) for row in session.execute(select(*columns).where(Identifier.subject_id == patient.id))}
     if live != {(one.kind, one.issuer, one.value) for fact in facts for one in fact.identifiers}:
         wrong.append("identifiers")
+    merge = merges_of(session, (patient.id,)).get(patient.id)
+    if patient.merged_into_id != (merge.survivor_id if merge else None):
+        wrong.append("whom they were merged into")
     if wrong:
         yield f"patient {patient.id} is not what its facts say: {', '.join(wrong)}"

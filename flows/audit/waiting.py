@@ -16,6 +16,7 @@ from models.tables.case import Case, Slide
 from models.tables.reading import Assignment, Read
 from models.tables.scan import Scan
 from models.tables.step import Slot, Step, Worker
+from models.tables.work import WorkOrder
 
 # The sweeper looks every half second; after so long it has missed something.
 _SWEPT_WITHIN: Final = timedelta(seconds=30)
@@ -98,7 +99,8 @@ def _slides_that_nobody_expects() -> Select[str]:
     """An expected slide has a scan that counts, another route, or a wait for its scan."""
     counts = or_(Scan.quality != Quality.RESCAN, Scan.storage.in_(_ARCHIVED))
     scanned = exists().where(Scan.slide_id == Slide.id, Scan.outcome == Outcome.ACTIVE, counts)
-    expected = and_(Slide.cancelled.is_(False), Case.cancelled.is_(False), Slide.route == Route.SCAN)
+    here = and_(Slide.route == Route.SCAN, Slide.images_elsewhere.is_distinct_from(True))  # noqa: FBT003 - a column's value
+    expected = and_(Slide.cancelled.is_(False), Case.cancelled.is_(False), here)
     slides = select(Slide.id).join(Case, Case.id == Slide.case_id)
     return slides.where(expected, ~scanned, ~_open_step(Slide.id, "expect_scan")).order_by(Slide.id)
 
@@ -112,7 +114,7 @@ def _cases_that_never_close() -> Select[str]:
 
 def _cases_without_a_read() -> Select[str]:
     read = exists().where(Read.case_id == Case.id, Read.round == Case.round, Read.role == "primary")
-    ready = and_(Case.images == Images.READY, Case.cancelled.is_(False))
+    ready = and_(Case.images == Images.READY, Case.cancelled.is_(False), Case.round_closed_at.is_(None))
     return select(Case.id).where(ready, ~read).order_by(Case.id)
 
 
@@ -124,11 +126,18 @@ def _reads_without_an_owner() -> Select[str]:
     return reads.where(wanted, ~owned, ~_open_step(Read.id, "case_assignment")).order_by(Read.id)
 
 
+def _work_that_nobody_waits_for() -> Select[str]:
+    """The laboratory is expected to answer what it was asked for, and to do what it accepted."""
+    under_way = WorkOrder.state.in_(("asked", "accepted"))
+    return select(WorkOrder.id).where(under_way, ~_open_step(WorkOrder.id, "expect_work")).order_by(WorkOrder.id)
+
+
 _FORGOTTEN: Final[tuple[tuple[str, Callable[[], Select[str]]], ...]] = (
     ("scan {} is active and not archived, and no step of it is open", _scans_that_stand_still),
     ("slide {} is expected, and has neither a scan nor a wait for one", _slides_that_nobody_expects),
     ("case {} has an open set of slides, and nothing waits to close it", _cases_that_never_close),
     ("case {} can be read, and has no read", _cases_without_a_read),
     ("read {} has no owner, and no step looks for one", _reads_without_an_owner),
+    ("work order {} is under way, and nothing waits for it", _work_that_nobody_waits_for),
 )
 """What must go on, and the query that finds what does not."""

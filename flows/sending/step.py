@@ -8,23 +8,26 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
-from connectors.lims.outgoing import Address, build
+from connectors.lims.order_answers import orders_answered
+from connectors.lims.outgoing import Address, Dialect, build
 from connectors.lims.sender import Answer
 from connectors.telemetry import Exchange
 from connectors.wiring import Lab
 from flows import ledger
+from flows.asking import work_answered
 from flows.books import Subject, raise_alert
 from flows.ledger import Claim
 from flows.sending.events import frozen, leaving, write
 from flows.sending.publish import THE_LOG
 from flows.sending.silence import SILENT_SINCE, pause_after, put_off
 from flows.step import A_PERSON, THE_EVENT_LOG, THE_LIMS, End
-from models.announcements import CaseAnnounced, SlideAnnounced
+from models.announcements import Announcement, CaseAnnounced, SlideAnnounced, WorkAsked
 from models.base import table_of
 from models.database import database_now
 from models.errors import RejectedError, TransientError
 from models.failpoint import failpoint
 from models.tables.books import OutboxMessage
+from models.work_fold import WorkAnswered
 
 _OUTBOX = table_of(OutboxMessage)
 _MESSAGE = select(
@@ -41,12 +44,13 @@ _KEEP_ANSWER = _COUNT_TRY.values(
     state=bindparam("to"), answered_at=bindparam("at"), answer_code=bindparam("code"), answer=bindparam("raw")
 )
 
-_ANNOUNCEMENTS: dict[str, type[SlideAnnounced | CaseAnnounced]] = {
+_ANNOUNCEMENTS: dict[str, type[Announcement]] = {
     "SlideAnnounced": SlideAnnounced,
     "CaseAnnounced": CaseAnnounced,
+    "WorkAsked": WorkAsked,
 }
 
-_TYPES = {"SlideAnnounced": ("OUL", "R22"), "CaseAnnounced": ("OML", "O21")}
+_TYPES = {"SlideAnnounced": ("OUL", "R22"), "CaseAnnounced": ("OML", "O21"), "WorkAsked": ("OML", "O21")}
 # HL7 2.5.1 table 0008.
 _ACCEPTED = ("AA", "CA")
 _REJECTED = ("AR", "CR")
@@ -147,6 +151,7 @@ def _as_hl7(lab: Lab, message: Message) -> bytes:
         sending=Address(application="COVERSLIP", facility=announcement.case.site),
         receiving=Address(application=peer.application, facility=peer.facility),
         enhanced=peer.acknowledgement == "enhanced",
+        dialect=Dialect(slides_as=peer.slides_as, quality_as=peer.quality_as),
     )
 
 
@@ -156,7 +161,8 @@ def _silent(session: Session, claimed: Claim, message: Message, because: str, ne
 
 
 def _answered(lab: Lab, session: Session, claimed: Claim, message: Message, answer: Answer) -> None:
-    if answer.code in _ACCEPTED:
+    refused_work = _work_answered(lab, session, message, answer)
+    if answer.code in _ACCEPTED or refused_work:
         _taken(session, claimed, message, answer)
         return
     why = f"LIMS {message.peer} answered {answer.code} to message {message.message_control_id}"
@@ -169,6 +175,19 @@ def _answered(lab: Lab, session: Session, claimed: Claim, message: Message, answ
         return
     site = lab.settings.site(str(message.announcement["case"]["site"]))
     _refused(session, claimed, message, answer, _Refusal(why, site.person_wait))
+
+
+def _work_answered(lab: Lab, session: Session, message: Message, answer: Answer) -> bool:
+    """Record what an answer says of work that the message asks for; return whether that was refused.
+
+    A refusal is an answer, whatever MSA-1 says: the message was understood, and sending it again would change nothing.
+    """
+    if message.announcement["kind"] != WorkAsked.__name__:
+        return False
+    ours = [one for one in orders_answered(answer.raw) if one.number == message.announcement["number"]]
+    for one in ours:
+        work_answered(session, lab.settings, lab.ids, message.subject_id, WorkAnswered(**one.model_dump()))
+    return any(not one.accepted for one in ours)
 
 
 def _taken(session: Session, claimed: Claim, message: Message, answer: Answer) -> None:

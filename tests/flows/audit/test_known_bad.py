@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 from connectors.wiring import Lab
 from models.base import Base
 from models.tables.books import Alert, Fact, History, InboxMessage, OutboxMessage
-from models.tables.case import Case, Derivation, Identifier, Patient, Slide
-from models.tables.reading import Assignment
+from models.tables.case import Case, CaseVisit, Derivation, Identifier, Patient, Slide
+from models.tables.reading import Assignment, Read
 from models.tables.scan import Instance, Scan, ScanFile
 from models.tables.step import Slot, Step, Worker
+from models.tables.work import WorkOrder
 from tests.flows.audit.story import breaches
 
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
@@ -123,6 +124,16 @@ def of_nobody(kind: str) -> Callable[[Session], dict[str, Any]]:
     return lambda _session: {"subject_kind": kind, "subject_id": NOBODY, "kind": "Any", "body": {}, **at}
 
 
+def of_a_visit(session: Session) -> dict[str, Any]:
+    return {"case_id": session.scalars(select(Case.id)).first(), "visit_id": NOBODY}
+
+
+def of_no_fact(session: Session) -> dict[str, Any]:
+    work = {"number": "W1", "kind": "recut", "subject_kind": "slide", "subject_id": NOBODY, "state": "asked"}
+    case_id = session.scalars(select(Case.id)).first()
+    return {"id": NOBODY, "case_id": case_id, **work, "asked_by": "Ann", "because": "x", "asked_at": LONG_AGO}
+
+
 def nameless_reason(_session: Session) -> dict[str, Any]:
     return {
         "at": LONG_AGO,
@@ -217,8 +228,16 @@ KNOWN_BAD: list[tuple[str, Break, str]] = [
     ),
     ("case facts", changed(Slide, Slide.cancelled.is_(True), cancelled=False), "is not what its facts say: slides"),
     ("case facts", gone(Derivation, Derivation.parent_id.is_not(None)), "is not what its facts say: derivations"),
+    ("case facts", changed(Case, READY_CASE, report="final"), "is not what its facts say: report"),
+    ("case facts", changed(Case, READY_CASE, named_patient_id=NOBODY), "is not what its facts say: named_patient_id"),
+    ("case facts", changed(Slide, Slide.route == "scan", images_elsewhere=True), "is not what its facts say: slides"),
+    ("case facts", added(CaseVisit, of_a_visit), "is not what its facts say: visits"),
+    ("case facts", added(WorkOrder, of_no_fact), "is not what its facts say: work_orders"),
+    ("case facts", changed(Read, Read.closed_at.is_(None), closed_at=LONG_AGO), "is open, and its round is over"),
+    ("waiting", added(WorkOrder, of_no_fact), "is under way, and nothing waits for it"),
     ("case facts", gone(Identifier, Identifier.kind == "placer"), "is not what its facts say: identifiers"),
     ("case facts", added(Fact, of_nobody("case")), f"case {NOBODY} has facts and no row"),
+    ("patient facts", changed(Patient, Patient.sex.is_not(None), merged_into_id=NOBODY), "whom they were merged into"),
     ("patient facts", changed(Patient, Patient.sex.is_not(None), sex=None), "is not what its facts say: sex"),
     ("patient facts", a_patient_without_an_identifier, "is not what its facts say: identifiers"),
     ("patient facts", added(Fact, of_nobody("patient")), f"patient {NOBODY} has facts and no row"),
