@@ -1,5 +1,6 @@
 """The door of Kafka, in a process of its own: what scanners and gateways at other sites tell becomes inbox rows."""
 
+import gc
 import logging
 import threading
 
@@ -42,6 +43,15 @@ def run_intake(settings: Settings, stop: threading.Event) -> None:
     database = open_database(settings)
     try:
         doorway = Doorway(settings, database, open_ids(settings))
-        take_events(doorway, opened, stop, lambda: _log.info("reading the event log"))
+        take_events(doorway, opened, stop, all_is_loaded)
     finally:
         database.close()
+
+
+def all_is_loaded() -> None:
+    """Have the collector of garbage pass over what is here for good.
+
+    To look through all libraries once in some ten thousand events took a twentieth of the time.
+    """
+    gc.freeze()
+    _log.info("reading the event log")

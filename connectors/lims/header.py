@@ -59,7 +59,10 @@ class Header:
 
     def text(self, number: int, component: int = 1) -> str:
         """Return one component of MSH-``number`` (first repetition) as text."""
-        first = self.raw(number).decode("latin-1").split(self.delimiters.repetition)[0]
+        field = self.raw(number)
+        if not field:
+            return ""
+        first = field.decode("latin-1").split(self.delimiters.repetition)[0]
         parts = first.split(self.delimiters.component)
         return parts[component - 1].strip() if component <= len(parts) else ""
 

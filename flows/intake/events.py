@@ -22,6 +22,7 @@ from flows.intake import positions
 from flows.intake.consumers import Standing
 from flows.intake.inbox import Arrival, keep_all
 from flows.intake.parts import raise_missing, take_parts
+from flows.intake.profiles import profile_of
 from flows.intake.records import PartArrived, read_record, unread
 from models.database import Database, database_now
 from models.errors import RefusedError, TransientError
@@ -64,8 +65,12 @@ def take_events(doorway: Doorway, opened: Opened, stop: threading.Event, ready: 
     Raises
     ------
     RefusedError
-        The log can't be read as the settings say, or does not have a topic that is to be read.
+        The log can't be read as the settings say, or does not have a topic that is to be read; or a listener's
+        profile can't be read.
     """
+    for listener in doorway.settings.listeners:
+        # Read from files: a profile that can't be is told of now, and no record waits for one.
+        profile_of(doorway.settings, listener.peer)
     standing = Standing(doorway.database)
     standing.begin()
     reader = _Reader(doorway, standing)

@@ -20,6 +20,7 @@ from rich.console import Console
 from connectors.eventlog.kafka import KafkaSource
 from connectors.eventlog.protocol import Partition, Positions, Record
 from connectors.settings import LimsPeer, Listener, ScannerFolder, Settings, SiteRules
+from dashboards.intake import all_is_loaded
 from flows.intake.events import Doorway, take_events
 from models.database import Database
 from models.migrate import migrate
@@ -146,7 +147,7 @@ def _ours(bootstrap: str, prefix: str, folder: Path, watch: Watch) -> None:
     database = _empty(folder / "ours.db")
     stop = threading.Event()
     doorway = Doorway(_laboratory(folder), database, OpaqueIds(b"benchmark key of sufficient size"))
-    take_events(doorway, lambda ask: WatchedSource(bootstrap, prefix, ask, watch, stop), stop, lambda: None)
+    take_events(doorway, lambda ask: WatchedSource(bootstrap, prefix, ask, watch, stop), stop, all_is_loaded)
     database.close()
 
 
