@@ -1,10 +1,10 @@
 """How fast events come from Apache Kafka into the database, beside the bare client and the bare rows, in one run.
 
 ``python -m tests.benchmarks.events`` writes a mix of events into its own Kafka, then takes them in three ways, each in
-a process: kafka-python's consumer alone, SQLite's ``executemany`` of the rows that come of it alone, and our door of the
-event log. It prints events a second, processor time an event, and memory; then the same with many more waiting, the bare
-ways too: rows with random ids cost SQLite the more the more there are, whoever writes them. While our door is at work, a
-line a second says how many records are still to come, and for how long.
+a process: kafka-python's consumer alone, SQLite's ``executemany`` of the rows that come of it alone, and our door of
+the event log. It prints events a second, processor time an event, and memory; then the same with many more waiting,
+the bare ways too: rows with random ids cost SQLite the more the more there are, whoever writes them. While our door is
+at work, a line a second says how many records are still to come, and for how long.
 """
 
 import argparse
