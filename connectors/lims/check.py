@@ -13,6 +13,8 @@ from connectors.lims.answers import acknowledge, refuse
 from connectors.lims.containers import kind_by_shape
 from connectors.lims.message import Message
 from connectors.lims.message_file import Piece
+from connectors.lims.patient import read_patient
+from connectors.lims.places import said_in
 from connectors.lims.profile import Profile
 from connectors.lims.reading import read
 from models.errors import RejectedError
@@ -115,7 +117,7 @@ def check(piece: Piece, profile: Profile, received_at: datetime) -> Checked:
         answer = refuse(piece.refused, profile, received_at)
         too_large = f"The message has {piece.refused.size} bytes; {piece.refused.limit} are allowed."
         return _nothing(answer.code, (_problem("error", too_large),))
-    message = Message(piece.raw)
+    message = Message(piece.raw, profile.limits, profile.charset)
     answer = acknowledge(_BATCH if piece.framed_batch else piece.raw, profile, received_at)
     stated, problems = _read(message, profile)
     problems = [*_about_the_piece(piece), *problems]
@@ -130,9 +132,9 @@ def check(piece: Piece, profile: Profile, received_at: datetime) -> Checked:
         control_id=header.control_id.decode("utf-8", "replace").strip(),
         segments_in=_lines_in(piece.raw) if header.fields else 0,
         segments_kept=len(message.segments) if header.fields else 0,
-        accession_numbers=_accession_numbers(stated),
+        accession_numbers=_accession_numbers(stated) or _accession_numbers_in(message, profile),
         slides=_slides(stated, profile),
-        patient_id=_patient_id(stated),
+        patient_id=_patient_id(stated, message, profile),
         problems=tuple(dict.fromkeys(problems)),
     )
 
@@ -195,6 +197,14 @@ def _accession_numbers(stated: MessageStated | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(number for number in numbers if number))
 
 
+def _accession_numbers_in(message: Message, profile: Profile) -> tuple[str, ...]:
+    """Return what the first field that may hold an accession says, of a message that could not be read."""
+    for place in profile.accession_fields if not message.problem else ():
+        if found := tuple(dict.fromkeys(said for _, _, said in said_in(message.segments, (place,)))):
+            return found
+    return ()
+
+
 def _slides(stated: MessageStated | None, profile: Profile) -> tuple[SlideNamed, ...]:
     if stated is None:
         return ()
@@ -226,12 +236,14 @@ def _slide(slide: SlideStated, order: OrderStated, profile: Profile) -> SlideNam
     )
 
 
-def _patient_id(stated: MessageStated | None) -> str | None:
+def _patient_id(stated: MessageStated | None, message: Message, profile: Profile) -> str | None:
     """Return the laboratory's own number before the national one; of a merge, the patient that stays."""
-    if stated is None:
-        return None
-    named: list[Identifier] = list(stated.patient.identifiers) if stated.patient else []
-    named += [one for merge in stated.merges for one in merge.survivor]
-    named += [one for move in stated.moves for one in move.to_patient]
+    named: list[Identifier] = []
+    if stated is not None:
+        named += stated.patient.identifiers if stated.patient else ()
+        named += [one for merge in stated.merges for one in merge.survivor]
+        named += [one for move in stated.moves for one in move.to_patient]
+    if not named and not message.problem:
+        named += [one for pid in message.named("PID")[:1] for one in read_patient(pid, profile, []).identifiers]
     ours = [one.value for one in named if not one.kind.startswith("NHS")]
     return next(iter((*ours, *(one.value for one in named))), None)
