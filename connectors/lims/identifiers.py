@@ -13,6 +13,7 @@ from models.errors import RejectedError
 _PAIRS = frozenset({"SPM"})
 _ENTITIES = frozenset({"SAC"})
 _SEARCHED_CHARACTERS = 500
+_FROM_BELOW: tuple[ContainerKind, ...] = ("slide", "block", "specimen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +103,13 @@ def _parts(said: str, profile: Profile) -> Parts | None:
     if compound is None or found is None:
         return None
     groups = {name: text or "" for name, text in found.groupdict().items()}
-    kind: ContainerKind = "slide" if groups.get("slide") else "block" if groups.get("block") else "specimen"
-    kinds: tuple[ContainerKind, ...] = ("block", "specimen") if kind == "slide" else ("specimen",)
-    above = tuple((one, _called(compound, one, groups)) for one in kinds if one != kind and groups.get(one))
-    return Parts(kind, _called(compound, kind, groups), above)
+    named = [kind for kind in _FROM_BELOW if groups.get(kind)]
+    if not named:
+        return None
+    above = tuple((kind, _called(compound, kind, groups)) for kind in named[1:])
+    return Parts(named[0], _called(compound, named[0], groups), above)
 
 
 def _called(compound: Compound, kind: ContainerKind, groups: Mapping[str, str]) -> str:
-    template: str = getattr(compound, kind)
-    return template.format_map(groups)
+    template: str | None = getattr(compound, kind)
+    return template.format_map(groups) if template else ""

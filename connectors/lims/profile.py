@@ -86,22 +86,26 @@ class Compound(Frozen):
     """One text that names case, specimen, block and slide, and how each of them is called by its parts.
 
     A template names groups of the pattern: ``{accession};{specimen}``. A group that finds nothing says that the text
-    names something above it.
+    names something above it. What the pattern has no group for needs no template.
     """
 
     pattern: Pattern
-    specimen: str
-    block: str
-    slide: str
+    specimen: str | None = None
+    block: str | None = None
+    slide: str | None = None
 
     @model_validator(mode="after")
     def _names_its_parts(self) -> "Compound":
         groups = set(self.pattern.groupindex)
-        if not {"accession", "specimen"} <= groups <= set(_PARTS):
-            message = "pattern must have the named groups accession and specimen, and may have block and slide"
+        if not {"accession"} < groups <= set(_PARTS):
+            message = "pattern must have the named group accession, and one or more of specimen, block and slide"
             raise ValueError(message)
-        for kind in ("specimen", "block", "slide"):
-            named = {name for _, name, _, _ in Formatter().parse(getattr(self, kind)) if name is not None}
+        for kind in _PARTS[1:]:
+            template: str | None = getattr(self, kind)
+            if (template is not None) != (kind in groups):
+                message = f"{kind} must have a template where the pattern has a group of that name, and nowhere else"
+                raise ValueError(message)
+            named = {name for _, name, _, _ in Formatter().parse(template or "") if name is not None}
             if not named <= groups:
                 message = f"{kind} names {', '.join(sorted(named - groups))}, which is no group of the pattern"
                 raise ValueError(message)
