@@ -17,7 +17,7 @@ help:
 	@echo 'make faults   the slow tests that kill, cut and fill real processes'
 	@echo 'make again    the tests that failed the last time'
 	@echo 'make check    style, types, the layers of imports, the events, the lock'
-	@echo 'make bench    measure what orchestration and events from Kafka cost on this machine'
+	@echo 'make bench    measure what orchestration, events from Kafka and HL7 cost on this machine'
 	@echo 'make lock     write requirements.lock again from pyproject.toml (UPGRADE=1: with the newest versions)'
 	@echo 'make clean    remove caches, .venv and .kafka; var/, where slides and the database are, stays'
 
@@ -77,6 +77,7 @@ check-lock: setup
 bench: setup-tests
 	@$(BIN)/python -m tests.benchmarks.orchestration
 	@$(BIN)/python -m tests.benchmarks.events
+	@$(BIN)/python -m tests.benchmarks.hl7
 
 lock: setup
 	@infra/setup/lock $(if $(UPGRADE),--upgrade)

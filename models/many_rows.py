@@ -19,6 +19,10 @@ _Write: TypeAlias = tuple[str, Callable[[Any], Any]]
 """A column, and what turns a value of it into the driver's."""
 
 
+# SQLAlchemy reads the count of an INSERT only when it is asked to.
+_COUNTED = {"preserve_rowcount": True}
+
+
 @dataclass(frozen=True)
 class _Prepared:
     """A statement in the driver's words, with what becomes of a row on its way there."""
@@ -29,8 +33,8 @@ class _Prepared:
     parameters: Callable[[Mapping[str, Any]], Any]
 
 
-def insert_many(session: Session, table: Table, alike: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows in this order, passing over those that some unique constraint says are there.
+def insert_many(session: Session, table: Table, alike: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert rows in this order, passing over those that are there by some unique constraint; return how many are new.
 
     Parameters
     ----------
@@ -40,14 +44,15 @@ def insert_many(session: Session, table: Table, alike: Mapping[str, Any], rows: 
         What each row has of its own; all of them name the same columns.
     """
     if not rows:
-        return
+        return 0
     own = tuple(rows[0])
     prepared = _prepared(table, session.get_bind().dialect, frozenset(alike).union(own))
     common = {**prepared.defaults, **alike}
     _write(common, [one for one in prepared.writes if one[0] not in own])
     writes = [one for one in prepared.writes if one[0] in own]
     every = [prepared.parameters(_write({**common, **row}, writes)) for row in rows]
-    session.connection().exec_driver_sql(prepared.statement, every)
+    written = session.connection().exec_driver_sql(prepared.statement, every, execution_options=_COUNTED)
+    return written.rowcount
 
 
 def _write(values: dict[str, Any], writes: Sequence[_Write]) -> dict[str, Any]:

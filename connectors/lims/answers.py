@@ -71,35 +71,48 @@ class _Fault:
     field: int | None = None
 
 
-def acknowledge(raw: bytes, profile: Profile, received_at: datetime) -> Acknowledgement:
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A message as far as its answer needs it."""
+
+    header: Header
+    sha256: str
+    received_at: datetime
+
+
+def acknowledge(
+    raw: bytes, profile: Profile, received_at: datetime, header: Header | None = None, sha256: str = ""
+) -> Acknowledgement:
     """Return the answer to a message that was stored.
 
     A message without MSH, or without MSH-10 or MSH-9, is stored too, but answered AE: without MSH-10 no
     sender can match the answer, and AA would let it believe that all is well with a message
     that a person must look at. ERR names the field. An answer is never answered: two systems that
-    answer everything would talk for ever.
+    answer everything would talk for ever. Who has read the message's ``header`` already, or
+    hashed its bytes (``sha256``, hexadecimal), gives it.
     """
-    header = read_header(raw)
+    header = header or read_header(raw)
     if header.message_type[:3] in _ANSWERS:
         return Acknowledgement("", b"")
+    request = _Request(header, sha256 or hashlib.sha256(raw).hexdigest(), received_at)
     fault = _fault(header)
     if fault is not None:
-        return _answer(raw, header, profile, received_at, "error", fault)
+        return _answer(request, profile, "error", fault)
     if elsewhere := why_not_for_us(header, profile):
         verdict = _VERDICTS[profile.processing_id_answer]
-        return _answer(raw, header, profile, received_at, verdict, _Fault(_PROCESSING_ID, elsewhere, 11))
+        return _answer(request, profile, verdict, _Fault(_PROCESSING_ID, elsewhere, 11))
     if header.message_type[:3] in KNOWN_CODES or profile.unknown_type_answer == "AA":
-        return _answer(raw, header, profile, received_at, "accept", None)
+        return _answer(request, profile, "accept", None)
     verdict = _VERDICTS[profile.unknown_type_answer]
     unknown = _Fault(_UNKNOWN_TYPE, "The message type in MSH-9 is none that Coverslip knows; it was kept.", 9)
-    return _answer(raw, header, profile, received_at, verdict, unknown)
+    return _answer(request, profile, verdict, unknown)
 
 
 def refuse(refused: FrameRefused, profile: Profile, received_at: datetime) -> Acknowledgement:
     """Return the answer to a message that was too large to be stored: AE, since sending it again is no use."""
     text = f"The message has {refused.size} bytes; {refused.limit} are allowed. It was not kept."
-    header = read_header(refused.opening)
-    return _answer(refused.opening, header, profile, received_at, "error", _Fault(_INTERNAL_ERROR, text))
+    request = _Request(read_header(refused.opening), hashlib.sha256(refused.opening).hexdigest(), received_at)
+    return _answer(request, profile, "error", _Fault(_INTERNAL_ERROR, text))
 
 
 def unavailable(raw: bytes, profile: Profile, received_at: datetime, code: Literal["AE", "AR"]) -> Acknowledgement:
@@ -108,7 +121,8 @@ def unavailable(raw: bytes, profile: Profile, received_at: datetime, code: Liter
     if header.message_type[:3] in _ANSWERS:
         return Acknowledgement("", b"")
     fault = _Fault(_INTERNAL_ERROR, "The message could not be stored now and was not kept: send it again later.")
-    return _answer(raw, header, profile, received_at, _VERDICTS[code], fault)
+    request = _Request(header, hashlib.sha256(raw).hexdigest(), received_at)
+    return _answer(request, profile, _VERDICTS[code], fault)
 
 
 def separate(payload: bytes) -> tuple[bytes, ...]:
@@ -126,16 +140,15 @@ def _fault(header: Header) -> _Fault | None:
     return _Fault(_MISSING_FIELD if header.problem_field else _SEGMENT_ORDER, header.problem, header.problem_field)
 
 
-def _answer(
-    raw: bytes, header: Header, profile: Profile, received_at: datetime, verdict: Verdict, fault: _Fault | None
-) -> Acknowledgement:
+def _answer(request: _Request, profile: Profile, verdict: Verdict, fault: _Fault | None) -> Acknowledgement:
     """Return what is wanted in the mode that the peer's profile says: one answer, two or none."""
+    header = request.header
     wanted = _wanted(header, profile, verdict)
-    parts = []
+    parts: list[bytes] = []
     for codes in wanted:
         # A commit answer is a plain ACK; only an application answer has the type of its request.
         plain = codes is _COMMIT_CODES or profile.answer_with == "ACK"
-        parts += [_msh(raw, header, received_at, second=bool(parts), plain=plain), _msa(header, codes[verdict], fault)]
+        parts += [_msh(request, second=bool(parts), plain=plain), _msa(header, codes[verdict], fault)]
         if fault is not None:
             parts.append(_err(header, fault))
     return Acknowledgement(wanted[0][verdict] if wanted else "", b"".join(part + b"\r" for part in parts))
@@ -156,8 +169,9 @@ def _wanted(header: Header, profile: Profile, verdict: Verdict) -> tuple[dict[Ve
     return wanted if verdict == "accept" else wanted[:1]
 
 
-def _msh(raw: bytes, header: Header, received_at: datetime, *, second: bool, plain: bool) -> bytes:
+def _msh(request: _Request, *, second: bool, plain: bool) -> bytes:
     """Return MSH with the peers swapped and the request's own delimiters, version and character set."""
+    header = request.header
     component = header.delimiters.component.encode("latin-1")
     message_code = header.message_type.partition("^")[2]
     parts = ("ACK", message_code, "ACK") if message_code else ("ACK",)
@@ -167,10 +181,10 @@ def _msh(raw: bytes, header: Header, received_at: datetime, *, second: bool, pla
     fields = (
         header.raw(2) or b"^~\\&",
         *(header.raw(number) for number in (5, 6, 3, 4)),
-        received_at.astimezone(UTC).strftime("%Y%m%d%H%M%S+0000").encode(),
+        request.received_at.astimezone(UTC).strftime("%Y%m%d%H%M%S+0000").encode(),
         b"",
         component.join(part.encode() for part in parts),
-        (b"B" if second else b"A") + hashlib.sha256(raw).hexdigest()[:19].upper().encode(),
+        (b"B" if second else b"A") + request.sha256[:19].upper().encode(),
         header.raw(11) or b"P",
         header.raw(12) or b"2.5.1",
         *([b""] * 5),

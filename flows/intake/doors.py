@@ -1,5 +1,7 @@
 """What stands behind each door: bytes from a LIMS or a scanner become durable here, and only then count as ours."""
 
+import asyncio
+import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -20,6 +22,9 @@ from models.errors import TransientError
 from models.opaque import OpaqueIds
 from models.tables.scan import ScanFile
 
+# Hashed within a millisecond.
+_LARGE_BYTES = 262_144
+
 
 def hl7_door(
     settings: Settings, listener: Listener, inbox: InboxWriter, telemetry: Telemetry
@@ -29,8 +34,8 @@ def hl7_door(
 
     async def keep_message(raw: bytes) -> bytes | None:
         began = time.monotonic()
-        header = read_header(raw)
-        acknowledged = acknowledge(raw, profile, utc_now())
+        header, digest = read_header(raw), await _sha256(raw)
+        acknowledged = acknowledge(raw, profile, utc_now(), header, digest)
         arrival = Arrival(
             source="hl7",
             peer=listener.peer,
@@ -38,6 +43,7 @@ def hl7_door(
             answer=acknowledged.payload,
             message_control_id=header.control_id.decode("utf-8", "replace"),
             message_type=header.message_type,
+            sha256=digest,
         )
         try:
             kept = await inbox.keep(arrival)
@@ -49,6 +55,13 @@ def hl7_door(
         return kept.answer
 
     return keep_message
+
+
+async def _sha256(raw: bytes) -> str:
+    """Hash a message; a large one beside the loop, which answers others meanwhile."""
+    if len(raw) < _LARGE_BYTES:
+        return hashlib.sha256(raw).hexdigest()
+    return (await asyncio.to_thread(hashlib.sha256, raw)).hexdigest()
 
 
 def refusal_door(settings: Settings, listener: Listener) -> Callable[[FrameRefused], bytes]:

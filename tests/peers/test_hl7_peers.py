@@ -59,7 +59,7 @@ def node() -> str:
     program, missing = shutil.which("node"), ""
     if program is None or not (HERE / "node_modules").is_dir():
         missing = (
-            "needs the HL7 peers for Node: apt-get install nodejs npm, and infra/setup/node-peers; so does `make test`"
+            "needs the HL7 peers for Node: apt-get install nodejs npm and infra/setup/node-peers (`make test`)"
         )
     elif (version := _version(program)) < NODE_AT_LEAST:
         missing = f"needs Node {NODE_AT_LEAST} or newer, and here is Node {version}"
@@ -177,7 +177,8 @@ def served(node: str, library: str) -> Iterator[tuple[int, "subprocess.Popen[str
 
 def tell(port: int) -> tuple[list[Answer], int]:
     """Send each message until it is answered, as the step ``send`` does; return answers and the tries that failed."""
-    answers, failed = [], 0
+    answers: list[Answer] = []
+    failed = 0
     with MllpSender("127.0.0.1", port, SenderLimits(answer_seconds=5.0)) as sender:
         for number, message in enumerate(TELLS):
             while len(answers) == number:
