@@ -13,9 +13,11 @@ from connectors.lims.header import read_header
 from connectors.lims.sender import Answer, MllpSender, SenderLimits
 from models.errors import TransientError
 
-Behaviour = Literal["AA", "AE", "AR", "silent", "slow", "close"]
-"""What it does with a message: answer so; say nothing; accept it late; close the connection instead."""
+Behaviour = Literal["AA", "AE", "AR", "CA", "silent", "slow", "close", "wrong-id", "torn"]
+"""What it does with a message: answer so; say nothing; accept it late; close the connection instead; answer another
+message; answer half and close."""
 
+_CODES = frozenset({"AA", "AE", "AR", "CA"})
 _POLL_SECONDS = 0.05
 _READ_BYTES = 65_536
 
@@ -58,6 +60,10 @@ class SimulatedLims:
     ----------
     answer
         Returns the answer to a message that is to be accepted, empty for none; a plain ACK where this is not given.
+    host
+        Where it listens.
+    hears
+        Called with each message and what is done with it, before that is done; then no message is kept here.
     """
 
     def __init__(
@@ -66,7 +72,11 @@ class SimulatedLims:
         port: int = 0,
         slow_seconds: float = 2.0,
         answer: Callable[[bytes], bytes] | None = None,
+        host: str = "127.0.0.1",
+        hears: Callable[[bytes, Behaviour], None] | None = None,
     ) -> None:
+        self._host = host
+        self._hears = hears
         self.port = port
         self._behaviours: Sequence[Behaviour] = behaviours or ("AA",)
         self._answer = answer
@@ -95,7 +105,7 @@ class SimulatedLims:
 
     def start(self) -> None:
         """Listen; ``OSError`` when the port is taken."""
-        door = socket.create_server(("127.0.0.1", self.port))
+        door = socket.create_server((self._host, self.port))
         self.port = door.getsockname()[1]
         self._spawn(self._accept, door)
 
@@ -146,24 +156,29 @@ class SimulatedLims:
         with self._lock:
             behaviour = self._behaviours[0]
             self._behaviours = self._behaviours[1:] or self._behaviours
-            self._heard.append(found)
+            if self._hears is not None:
+                self._hears(found, behaviour)
+            else:
+                self._heard.append(found)
             self._lock.notify_all()
         if behaviour == "slow":
             self._stopping.wait(self._slow_seconds)
         if behaviour in {"silent", "close"}:
             return behaviour == "silent"
-        answer = self._answer_to(found, "AA" if behaviour == "slow" else behaviour)
-        if answer:
-            connection.sendall(frame(answer))
-        return True
+        answer = self._answer_to(found, behaviour if behaviour in _CODES else "AA")
+        if behaviour == "wrong-id":
+            answer = _answer(found, "AA", b"NOT-" + read_header(found).control_id)
+        framed = frame(answer) if answer else b""
+        connection.sendall(framed[: len(framed) // 2] if behaviour == "torn" else framed)
+        return behaviour != "torn"
 
     def _answer_to(self, message: bytes, code: str) -> bytes:
         return self._answer(message) if self._answer and code == "AA" else _answer(message, code)
 
 
-def _answer(message: bytes, code: str) -> bytes:
-    """Return a plain ACK, as most systems send it."""
-    control_id = read_header(message).control_id
-    words = b"" if code == "AA" else b"|The simulated LIMS was told to refuse."
+def _answer(message: bytes, code: str, named: bytes | None = None) -> bytes:
+    """Return a plain ACK, as most systems send it; to another message where one is named."""
+    control_id = read_header(message).control_id if named is None else named
+    words = b"" if code in {"AA", "CA"} else b"|The simulated LIMS was told to refuse."
     header = b"MSH|^~\\&|LIMS|SIM|COVERSLIP|NET|||ACK|S" + control_id[:19] + b"|P|2.5.1\r"
     return header + b"MSA|" + code.encode() + b"|" + control_id + words + b"\r"
