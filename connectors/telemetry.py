@@ -23,7 +23,7 @@ Ended = Literal["done", "waiting", "given back", "set aside", "lost"]
 _OTHER: Final = "other"
 _KINDS: Final = frozenset(
     [
-        *("apply", "settle", "expect_scan"),
+        *("apply", "settle", "expect_scan", "expect_work"),
         *("slide_qc", "barcode_matching"),
         *("convert", "correct", "store", "prove", "reject"),
         *("case_assignment", "send", "forward"),
@@ -36,7 +36,7 @@ _STAGES: Final = frozenset(
         *("arriving", "received", "scan", "order", "person", "rescan"),
     ]
 )
-_SUBJECTS: Final = frozenset(("scan", "case", "slide", "read", "inbox", "message"))
+_SUBJECTS: Final = frozenset(("scan", "case", "slide", "read", "inbox", "message", "work order"))
 _ENDS: Final = frozenset(("done", "waiting", "given back", "set aside", "lost", "raised"))
 # HL7 table 0076, those that a laboratory's neighbours send.
 _MESSAGES: Final = frozenset(

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.table import Table
 
+from connectors.settings import Authority
 from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json
 from dashboards.cli.rows import print_rows, row_as_json
 from dashboards.web.words import took, zone_name
@@ -22,6 +23,12 @@ from models.tables.books import History
 _OF_A_FILE: Final = ("id", "state", "bytes", "sha256", "place", "first_seen_at", "taken_at")
 _OF_AN_OBJECT: Final = ("role", "edition", "state", "sop_instance_uid", "sha256", "bytes")
 _OF_A_CHANGE: Final = ("at", "what", "before", "after", "cause", "actor", "reason")
+
+_WHO_ALLOCATES: Final[dict[Authority, str]] = {
+    "coverslip": "Coverslip",
+    "lims": "the LIMS: Coverslip records and checks what it says",
+    "pacs": "the PACS: Coverslip records and checks what it says",
+}
 
 _Named: TypeAlias = tuple[str, str | None]
 
@@ -53,7 +60,8 @@ def show(
         elif page is not None and as_json:
             print_json(page_as_json(page, assets, work))
         elif page is not None:
-            _print_page(page, _zone(desk, page.line.site))
+            authority = desk.settings.site(page.line.site).who_allocates(page.line.subspecialty)
+            _print_page(page, assets, work, authority, _zone(desk, page.line.site))
 
 
 def _zone(desk: Desk, site_id: str) -> ZoneInfo:
@@ -86,7 +94,9 @@ def _print_story(story: Timeline, zone: ZoneInfo) -> None:
     out.print(table)
 
 
-def _print_page(page: CasePage, zone: ZoneInfo) -> None:
+def _print_page(
+    page: CasePage, assets: Sequence[Asset], work: Sequence[Work], authority: Authority, zone: ZoneInfo
+) -> None:
     line, out = page.line, console()
     reader = f"{line.reader.name}, since {_at(line.reader.since, zone)}: {line.reader.why}" if line.reader else "nobody"
     head: list[_Named] = [
@@ -97,10 +107,21 @@ def _print_page(page: CasePage, zone: ZoneInfo) -> None:
     ]
     head += [("Due", _at(line.due_at, zone) if line.due_at else None), ("Slides", line.completeness)]
     head += [("Stands at", line.standing.state), ("Waits for", line.standing.waiting_for), ("Reader", reader)]
+    others = page.beside.reader_stated
+    head += [("Others", f"{others} reads it" if others else None), ("Allocates", _WHO_ALLOCATES[authority])]
+    head += [("Report", page.beside.report)]
+    head += [("Patient", f"same person as {one}") for one in page.beside.same_person_as]
+    head += [("Elsewhere", _elsewhere(one)) for one in assets if one.images_elsewhere is not None]
+    head += [("Work", one.sentence) for one in work]
     out.print(_facts(head))
     out.print()
     print_rows(page.rows)
     _print_events([(change.at, _change(change)) for change in page.changes], zone)
+
+
+def _elsewhere(slide: Asset) -> str:
+    there = "an image manager has its images" if slide.images_elsewhere else "no images are left there"
+    return f"{slide.container_identifier}: {there}"
 
 
 def _print_events(events: Iterable[tuple[datetime, str]], zone: ZoneInfo) -> None:
@@ -157,4 +178,6 @@ def page_as_json(page: CasePage, assets: Sequence[Asset], work: Sequence[Work]) 
         "work_orders": [asdict(one) for one in work],
         "changes": changes,
         "released": page.released,
+        "report_in_words": page.beside.report,
+        "same_person_as": page.beside.same_person_as,
     }

@@ -22,6 +22,7 @@ from flows.standing import (
     timeline,
     waits,
 )
+from flows.standing.assets import work_of_case
 from flows.standing.cases import count_cases
 from flows.standing.counts import Count
 from flows.standing.messages import A_WHILE, unanswered, unanswered_by_peer
@@ -31,7 +32,7 @@ from flows.standing.rule import AT_REST, STATES, State
 _MOST_ROWS: Final = 500
 _MOST_CASES: Final = 200
 _MOST_MESSAGES: Final = 10
-_CASE_STATES: Final = ("awaiting slides", "incomplete", "being assigned", "assigned", "cancelled")
+_CASE_STATES: Final = ("awaiting slides", "incomplete", "being assigned", "assigned", "reported", "cancelled")
 _ALWAYS_SHOWN: Final = (
     State.ARRIVING,
     State.RECEIVED,
@@ -113,7 +114,7 @@ def slides(session: Session, state: str, site: str) -> dict[str, Any] | None:
         "most": _MOST_ROWS,
         "state": state,
         "site": site,
-        "states": [one for one in STATES if one is not State.GLASS_ONLY],
+        "states": [one for one in STATES if one not in (State.GLASS_ONLY, State.IMAGED_ELSEWHERE)],
     }
 
 
@@ -126,7 +127,7 @@ def cases(session: Session, site: str) -> dict[str, Any]:
 def case(session: Session, case_id: str) -> dict[str, Any] | None:
     """Return one case."""
     found = case_page(session, case_id)
-    return None if found is None else {"case": found, "line": found.line}
+    return None if found is None else {"case": found, "line": found.line, "work": work_of_case(session, case_id)}
 
 
 def scan(session: Session, scan_id: str) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from sqlalchemy import and_, func, or_, select
 from flows.audit.snapshots import Books, snapshot
 from models.tables.books import Fact, History
 
-_ONLY_PEOPLE_SAY: Final = ("CaseReleased", "MatchWithdrawn", "QualityReviewed")
+_ONLY_PEOPLE_SAY: Final = ("CaseReleased", "MatchWithdrawn", "QualityReviewed", "WorkCancelled")
 
 
 def human_actions_are_named(books: Books) -> Iterator[str]:

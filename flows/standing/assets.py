@@ -52,6 +52,16 @@ class Work:
     refusal: str | None
     made: str | None
 
+    @property
+    def sentence(self) -> str:
+        """The work order in words."""
+        said = {
+            "refused": f", because {self.refusal}" if self.refusal else "",
+            "accepted": f" as {self.filler_number}" if self.filler_number else "",
+            "fulfilled": f" as {self.made}" if self.made else "",
+        }.get(self.state, "")
+        return f"{self.number}: {self.kind}, {self.state}{said}; asked for by {self.asked_by}: {self.because}"
+
 
 def work_of_case(session: Session, case_id: str) -> tuple[Work, ...]:
     """Return the work orders of a case, the first one first."""

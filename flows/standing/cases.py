@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from flows.completeness import READABLE, ExpectedSlide, standing_of
 from flows.expected import slides_of_cases
+from flows.standing.beside import Beside, beside
 from flows.standing.rows import Row, is_open, open_step, rows_of_case, step_columns
 from flows.standing.rule import OpenStep, Standing, standing_of_case
 from models.facets import Lane, Reading
@@ -75,15 +76,22 @@ class CasePage:
     changes: tuple[History, ...]
     closed_at: datetime | None
     released: bool
+    beside: Beside
 
 
 def list_cases(session: Session, *, site: str | None = None, most: int = 200) -> list[CaseLine]:
     """Return the cases that nobody has yet, the most urgent first, then the newest of the others; at most so many."""
-    assigned = Case.reading == Reading.ASSIGNED
+    assigned, reported = Case.reading == Reading.ASSIGNED, Case.round_closed_at.is_not(None)
     query = (
         select(Case)
         .where(Case.site_id.in_(select(Site.id)) if site is None else Case.site_id == site)
-        .order_by(assigned | Case.cancelled, Case.lane, Case.due_at.is_(None), Case.due_at, Case.registered_at.desc())
+        .order_by(
+            assigned | Case.cancelled | reported,
+            Case.lane,
+            Case.due_at.is_(None),
+            Case.due_at,
+            Case.registered_at.desc(),
+        )
         .limit(most)
     )
     return _lines(session, session.scalars(query).all())
@@ -91,15 +99,18 @@ def list_cases(session: Session, *, site: str | None = None, most: int = 200) ->
 
 def count_cases(session: Session) -> dict[tuple[str, str], int]:
     """Return how many cases of a site stand at which word, by the facets alone."""
+    reported = Case.round_closed_at.is_not(None)
     rows = session.execute(
-        select(Case.site_id, Case.images, Case.reading, Case.cancelled, func.count()).group_by(
-            Case.site_id, Case.images, Case.reading, Case.cancelled
+        select(Case.site_id, Case.images, Case.reading, Case.cancelled, reported, func.count()).group_by(
+            Case.site_id, Case.images, Case.reading, Case.cancelled, reported
         )
     )
     counted: Counter[tuple[str, str]] = Counter()
     epoch = datetime.min.replace(tzinfo=UTC)
-    for site, images, reading, cancelled, number in rows:
-        standing = standing_of_case(images, reading, epoch, closed=True, cancelled=cancelled)
+    for site, images, reading, cancelled, is_reported, number in rows:
+        standing = standing_of_case(
+            images, reading, epoch, closed=True, cancelled=cancelled, reported=bool(is_reported)
+        )
         counted[site, standing.state] += number
     return dict(counted)
 
@@ -117,6 +128,7 @@ def case_page(session: Session, case_id: str) -> CasePage | None:
         changes=tuple(changes),
         closed_at=case.expected_closed_at,
         released=case.released,
+        beside=beside(session, case),
     )
 
 
@@ -153,6 +165,7 @@ def _lines(session: Session, cases: Sequence[Case]) -> list[CaseLine]:
                 changed.get(case.id, case.registered_at),
                 closed=case.expected_closed_at is not None,
                 cancelled=case.cancelled,
+                reported=case.round_closed_at is not None,
                 assigning=assigning.get(case.id),
             ),
             completeness=completeness_in_words(

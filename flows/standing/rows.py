@@ -218,7 +218,7 @@ def _slide_columns() -> list[Any]:
     cancelled = or_(Slide.cancelled, Case.cancelled)
     return [
         *(Slide.container_identifier, Slide.issuer, Slide.route, Slide.case_id, Case.site_id, Case.registered_at),
-        cancelled.label("is_cancelled"),
+        *(cancelled.label("is_cancelled"), Slide.images_elsewhere),
     ]
 
 
@@ -228,9 +228,11 @@ def _has_active_scan(*which: ColumnElement[bool]) -> Any:  # noqa: ANN401 - SQLA
 
 def _slide_rows(found: Iterable[Any]) -> list[Row]:
     rows: dict[str, Row] = {}
-    for slide_id, container, issuer, route, case_id, site_id, registered_at, cancelled, *step in found:
+    for slide_id, container, issuer, route, case_id, site_id, registered_at, cancelled, elsewhere, *step in found:
         expected = open_step(step) if step[0] is not None else None
-        standing = standing_of_slide(route, registered_at, expected, cancelled=cancelled)
+        standing = standing_of_slide(
+            route, registered_at, expected, cancelled=cancelled, imaged_elsewhere=elsewhere is True
+        )
         rows[slide_id] = _row(standing, site_id, slide=_name(container, issuer), case=case_id)
     return list(rows.values())
 

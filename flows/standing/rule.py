@@ -32,6 +32,7 @@ class State(StrEnum):
     ASSIGNED = "assigned"
     SET_ASIDE = "set aside"
     GLASS_ONLY = "glass only"
+    IMAGED_ELSEWHERE = "imaged elsewhere"
     SUPERSEDED = "superseded"
     CANCELLED = "cancelled"
     WITHDRAWN = "withdrawn"
@@ -42,7 +43,7 @@ STATES: Final = tuple(State)
 AT_REST: Final = frozenset(
     [
         *(State.REFUSED, State.ARCHIVED, State.ASSIGNED, State.SET_ASIDE),
-        *(State.GLASS_ONLY, State.SUPERSEDED, State.CANCELLED, State.WITHDRAWN),
+        *(State.GLASS_ONLY, State.IMAGED_ELSEWHERE, State.SUPERSEDED, State.CANCELLED, State.WITHDRAWN),
     ]
 )
 """States in which nothing is to happen by itself any more."""
@@ -125,11 +126,18 @@ def standing_of_scan(
 
 
 def standing_of_slide(
-    route: str, changed_at: datetime, expected: OpenStep | None = None, *, cancelled: bool = False
+    route: str,
+    changed_at: datetime,
+    expected: OpenStep | None = None,
+    *,
+    cancelled: bool = False,
+    imaged_elsewhere: bool = False,
 ) -> Standing:
     """Return where a slide without an active scan stands; ``expected`` is its wait for a scan."""
     if cancelled:
         return Standing(State.CANCELLED, None, changed_at, reason="the LIMS cancelled it")
+    if imaged_elsewhere:
+        return Standing(State.IMAGED_ELSEWHERE, None, changed_at, reason="an image manager says that it has its images")
     if route == Route.GLASS_ONLY:
         return Standing(State.GLASS_ONLY, None, changed_at, reason="read under a microscope")
     wait = expected or OpenStep("expect_scan", StepState.WAITING, changed_at)
@@ -148,18 +156,24 @@ def standing_of_file(state: str, first_seen_at: datetime, changed_at: datetime, 
     return Standing(State.ARRIVING, "the scanner", first_seen_at, reason=problem, then="taken once it is whole")
 
 
-def standing_of_case(
+def standing_of_case(  # noqa: PLR0913 - the facets of a case
     images: str,
     reading: str,
     changed_at: datetime,
     *,
     closed: bool,
     cancelled: bool = False,
+    reported: bool = False,
     assigning: OpenStep | None = None,
 ) -> Standing:
-    """Return where a case stands; ``assigning`` is the open step that looks for its reader."""
+    """Return where a case stands; ``assigning`` is the open step that looks for its reader.
+
+    ``reported`` says that its round of reading is closed, whatever becomes of its slides.
+    """
     if cancelled:
         return Standing(State.CANCELLED, None, changed_at, reason="the LIMS cancelled it")
+    if reported:
+        return Standing("reported", None, changed_at)
     if reading == Reading.ASSIGNED:
         late = "a slide is missing again since it was assigned" if images != Images.READY else None
         return Standing(State.ASSIGNED, None, changed_at, reason=late)
