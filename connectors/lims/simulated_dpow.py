@@ -33,6 +33,9 @@ PLACE_WORK_ORDER = "DPOW-PLACE-WO"
 CASE_UPDATE = TRANSACTIONS["case update"]
 IMAGES = TRANSACTIONS["images"]
 
+REFUSAL = "There is no tissue left."
+"""Why the simulated PAWM refuses work."""
+
 _KINDS: dict[What, str] = {"specimen": "CONTAINER", "block": "CASSETTE", "slide": "GLASS", "images": "GLASS"}
 _STAINED_BY = "397165007^Stain^SCT"
 _TISSUE = "119376003^Tissue specimen^SCT"
@@ -68,6 +71,8 @@ class Wanted(Frozen):
     ----------
     case, asset, parent
         SPM-30 and ORC-38; SPM-2; SPM-3.
+    temporary
+        SPM-2.1, where that is not the asset: what the placer called it before there was one.
     control, order_number, status, report
         ORC-1, ORC-2 with its issuer, ORC-5, ORC-25.
     more
@@ -86,6 +91,7 @@ class Wanted(Frozen):
     case: str
     asset: str = ""
     parent: str = ""
+    temporary: str = ""
     more: tuple[str, ...] = ()
     control: str = "NW"
     status: str = ""
@@ -151,7 +157,9 @@ def answer(heard: bytes, behaviour: Behaviour, control_id: str, now: datetime) -
     elif kind.startswith("ORL") and order:
         placer = said(order, "ORC-2")
         refused = behaviour == "refuse" and transaction_of(segments) == PLACE_WORK_ORDER
-        lines.append(["ORC", "UA" if refused else "OK", placer, "" if refused else f"F-{placer}"[:40]])
+        lines += [["NTE", "1", "", REFUSAL]] if refused else []
+        filler = "" if refused else f"F-{placer.partition('^')[0]}^LIMS"
+        lines.append(["ORC", "UA" if refused else "OK", placer, filler])
     return "".join(f"{_line(one)}\r" for one in lines).encode()
 
 
@@ -219,7 +227,7 @@ def _asset(wanted: Wanted, number: int, asset: str) -> Iterator[Fields]:
         "SPM",
         {
             1: str(number),
-            2: f"{asset}^{asset}",
+            2: f"{wanted.temporary or asset}^{asset}",
             3: wanted.parent,
             4: _TISSUE,
             8: "" if with_images else wanted.anatomic_site,
@@ -242,7 +250,8 @@ def _asset(wanted: Wanted, number: int, asset: str) -> Iterator[Fields]:
 
 
 def _header(kind: str, transaction: str, control_id: str, sent_at: datetime, facility: str) -> Fields:
-    sent = sent_at.astimezone(UTC).strftime("%Y%m%d%H%M%S+0000")
+    # With milliseconds: what is said twice within a second has an order.
+    sent = f"{sent_at.astimezone(UTC):%Y%m%d%H%M%S}.{sent_at.microsecond // 1000:03}+0000"
     sender = "VNA" if transaction == IMAGES else "LIMS"
     fields = {2: "^~\\&", 3: sender, 4: facility, 5: "COVERSLIP", 6: "NET", 7: sent, 9: kind, 10: control_id}
     profile = f"{transaction}^IHE" if transaction else ""

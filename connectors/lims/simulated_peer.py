@@ -182,7 +182,8 @@ class _Peer:
         asset = f"{case}-{order.partition('^')[0]}"
 
         def fulfil() -> None:
-            done = Wanted(what="work done", case=case, asset=asset, status="CM", order_number=order)
+            named = Wanted(what="work done", case=case, asset=asset, temporary=order.replace("^", "&"))
+            done = named.model_copy(update={"status": "CM", "order_number": order})
             for called, wanted in (
                 (f"done {order}", done),
                 (f"slide {order}", Wanted(what="slide", case=case, asset=asset)),

@@ -66,7 +66,7 @@ def read_work_done(groups: Groups, profile: Profile, site: str) -> WorkDone:
     """Return which of our work orders was fulfilled (LAB-103), and what came of it.
 
     SPM-2.1 is our number for it, as we wrote it there, and SPM-2.2 the filler's for the new asset. A sender who leaves
-    out one of them is understood by ORC-2.
+    out one of them, or writes the new asset in both, is understood by ORC-2.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def read_work_done(groups: Groups, profile: Profile, site: str) -> WorkDone:
     spm = container.segments[0] if container.segments else None
     ours, theirs = (spm.stated(2, 1), spm.stated(2, 2)) if spm else ("", "")
     ordered = first_said(groups.segments(), profile.placer_fields)
-    if spm and ours and not theirs and ordered and ordered != ours:
+    if spm and ours and theirs in ("", ours) and ordered and ordered != ours:
         ours, theirs = ordered, ours
     asset = checked(theirs, "new asset (SPM-2.2)", profile) if theirs else None
     return WorkDone(

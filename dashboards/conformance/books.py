@@ -30,11 +30,17 @@ class Kept:
 
 
 class Books:
-    """The books of one laboratory, read only; ``patience`` is how long in seconds to wait for what is expected."""
+    """The books of one laboratory, read only.
+
+    Attributes
+    ----------
+    patience
+        How long in seconds to wait for what is expected.
+    """
 
     def __init__(self, settings: Settings, patience: float) -> None:
         self._database = open_database(settings)
-        self._patience = patience
+        self.patience = patience
 
     def close(self) -> None:
         """Close the database."""
@@ -99,7 +105,7 @@ class Books:
             return page_as_json(page, assets_of_case(session, page.line.id), work_of_case(session, page.line.id))
 
     def _until(self, look: Callable[[], _Found], so: Callable[[_Found], bool]) -> _Found:
-        until = monotonic() + self._patience
+        until = monotonic() + self.patience
         while not so(found := look()) and monotonic() < until:
             sleep(_POLL_SECONDS)
         return found

@@ -54,7 +54,12 @@ class Exchange:
 class Neighbour:
     """A simulated PAWM or image manager: it runs as long as the block, and what it saw lies in ``folder`` too.
 
-    ``patience`` is how long in seconds to wait for what it is to hear.
+    Attributes
+    ----------
+    patience
+        How long in seconds to wait for what it is to hear.
+    port
+        Where it listens.
     """
 
     def __init__(self, role: Role, to_port: int, listen: int, folder: Path, patience: float) -> None:
@@ -71,7 +76,7 @@ class Neighbour:
         )
         self.port = listen
         self._role = role
-        self._patience = patience
+        self.patience = patience
         self._seen: list[Seen] = []
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -102,7 +107,7 @@ class Neighbour:
 
     def heard(self, which: Callable[[Seen], bool]) -> list[Seen]:
         """Return the messages from Coverslip that are such, as soon as there is one, or when patience ends."""
-        return self.wait_for(lambda one: one.way == "heard" and which(one), seconds=self._patience, must=False)
+        return self.wait_for(lambda one: one.way == "heard" and which(one), seconds=self.patience, must=False)
 
     def wait_for(self, which: Callable[[Seen], bool], *, seconds: float, must: bool = True) -> list[Seen]:
         """Return what it saw that is such; when there must be something and is nothing, say so."""

@@ -46,7 +46,7 @@ def lines_of(outcome: Outcome) -> Iterator[str]:
     test, checks = outcome.test, outcome.checks
     good = sum(one.passed for one in checks)
     verdict = "pass" if outcome.passed else "FAIL"
-    yield f"{test.id}  {test.transaction:<9}{verdict}  {test.what}: {good} of {len(checks)} as expected"
+    yield f"{test.id}  {test.transaction:<11}{verdict}  {test.what}: {good} of {len(checks)} as expected"
     for one in checks:
         if not one.passed:
             yield f"         expected  {one.expected}"

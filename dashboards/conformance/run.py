@@ -19,10 +19,11 @@ from dashboards.conformance.laboratory import laboratory
 from dashboards.conformance.neighbour import Neighbour
 from dashboards.conformance.report import Report
 from dashboards.conformance.transactions import REGISTRATION
+from dashboards.conformance.work import SEQUENCE, WORK
 from dashboards.conformance.wrong import WRONG, Relay, Wrong
 from models.errors import CoverslipError, RefusedError
 
-TESTS: Final = (*REGISTRATION, *IMAGES, *BAD_INPUT)
+TESTS: Final = (*REGISTRATION, *WORK, *IMAGES, *SEQUENCE, *BAD_INPUT)
 
 _PATIENCE_SECONDS: Final = 10.0
 # What does not happen in this time does not happen: the run has to fail, and nobody wants to wait for it.
@@ -39,7 +40,7 @@ def conform(home: Path, tests: Sequence[Test], tell: Callable[[Outcome], None], 
     patience = _PATIENCE_WITH_WRONG_SECONDS if against else _PATIENCE_SECONDS
     outcomes = []
     with Stand(home, patience, relayed=bool(against)) as stand:
-        stand.be_wrong(WRONG[against] if against else None)
+        stand.be_wrong(WRONG[against] if against else None, patience)
         for test in tests:
             outcome = stand.play(test)
             tell(outcome)
@@ -83,10 +84,12 @@ class Stand:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stack.close()
 
-    def be_wrong(self, wrong: Wrong | None) -> None:
-        """From now on have this be wrong, or nothing."""
+    def be_wrong(self, wrong: Wrong | None, patience: float) -> None:
+        """From now on have this be wrong, or nothing, and wait so many seconds for what is expected."""
         for relay in self._relays:
             relay.wrong = wrong
+        for patient in (self._pawm, self._ima, self._books):
+            patient.patience = patience
 
     def play(self, test: Test, numbered: str = "26") -> Outcome:
         """Return what came of a test, whose case is named by these letters and the test; a case is never used twice."""

@@ -139,7 +139,9 @@ WRONG: Final = {
     "no-images": Wrong("forgets images", ("T05", "T07", "T08", "N10"), hears=_lost("MSH-21", "DPOW-IMAGE-NOTIF")),
     "no-obr-32": Wrong("does not see OBR-32", ("N16",), hears=_instead("OBR-32", "")),
     "twice": Wrong("takes a copy for another message", ("N06",), hears=_never_the_same()),
-    "mute": Wrong("tells nobody anything", ("T05", "T07"), tells=lambda _segments: None),
+    "no-work": Wrong("forgets what was fulfilled", ("T06", "T09"), hears=_lost("MSH-21", "DPOW-ACCEPT-WO")),
+    "no-spm": Wrong("orders work without SPM", ("T06", "T09"), tells=_without("SPM")),
+    "mute": Wrong("tells nobody anything", ("T05", "T06", "T07", "T09"), tells=lambda _segments: None),
     "mistold": Wrong("tells of another case", ("T05", "T07"), tells=_instead("ORC-38", "26OTHER")),
 }
 """By name; each but the first names tests that it makes fail, and the first makes all of them fail."""
