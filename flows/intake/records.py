@@ -47,7 +47,7 @@ def read_record(settings: Settings, cluster_id: str, record: Record) -> Arrival 
     if isinstance(event.data, Hl7Part):
         return PartArrived(peer, event.data, as_event)
     if isinstance(event.data, Hl7Received):
-        return message_of(settings, as_event, event.data.payload, event.data.received_at)
+        return message_of(settings, as_event, event.data.payload, event.data.received_at, event.data.sha256)
     return as_event
 
 
@@ -60,11 +60,16 @@ def unread(settings: Settings, cluster_id: str, record: Record) -> Arrival:
     return Arrival("event", peer, record.value or b"", origin=_origin_of(cluster_id, record))
 
 
-def message_of(settings: Settings, envelope: Arrival, payload: bytes, received_at: datetime) -> Arrival:
-    """Return a LIMS's message as its own door would have kept it, with the answer that the door would have given."""
+def message_of(
+    settings: Settings, envelope: Arrival, payload: bytes, received_at: datetime, sha256: str = ""
+) -> Arrival:
+    """Return a LIMS's message as its own door would have kept it, with the answer that the door would have given.
+
+    ``sha256`` is the payload's where it is known.
+    """
     header = read_header(payload)
     try:
-        answer = acknowledge(payload, profile_of(settings, envelope.peer), received_at).payload
+        answer = acknowledge(payload, profile_of(settings, envelope.peer), received_at, header, sha256).payload
     except RefusedError:
         # No listener is named so: it is kept, and ``apply`` says what to do.
         answer = None
@@ -78,6 +83,7 @@ def message_of(settings: Settings, envelope: Arrival, payload: bytes, received_a
         event_id=envelope.event_id,
         origin=envelope.origin,
         otherwise=envelope,
+        sha256=sha256,
     )
 
 
