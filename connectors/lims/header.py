@@ -111,6 +111,9 @@ def _delimiters(separator: bytes, characters: bytes) -> Delimiters | None:
     used = (separator + characters).decode("latin-1")
     if not separator or used[0].isalnum() or len(set(used)) < len(used) or len(characters) > len("^~\\&#"):
         return None
+    if not used.isprintable():
+        # Damage on the way: a text has no such characters, and NUL is taken out of it.
+        return None
     names = ("field", "component", "repetition", "escape", "subcomponent")
     # strict=False: a truncation character (#, HL7 2.7) may follow, and a short MSH-2 keeps the defaults.
     return Delimiters(**dict(zip(names, used, strict=False)))

@@ -2,9 +2,9 @@
 
 ``python -m tests.benchmarks.hl7`` opens each door in a process of its own and talks to it over 1, 10 and 100
 connections, each of which sends an order with three specimens when the one before was answered. Ours commits each to
-SQLite (synchronous=FULL) before it answers; the others keep nothing. The rows that came of ours are then written again by the
-bare driver, as many in a transaction as our door wrote. Then: what it costs to read an order, and what one of 10 MB
-costs the others.
+SQLite (synchronous=FULL) before it answers; the others keep nothing. The rows that came of ours are then written again
+by the bare driver, as many in a transaction as our door wrote. Then: what it costs to read an order, and what one of
+10 MB costs the others.
 """
 
 import argparse
@@ -185,7 +185,7 @@ async def _beside_large(port: int, pid: int) -> dict[str, float]:
     alone = [await _ask(reader, writer, number) for number in range(300)]
     before = _memory(pid)
     large = asyncio.ensure_future(_say_large(port))
-    beside = []
+    beside: list[float] = []
     while not large.done():
         beside.append(await _ask(reader, writer, 1_000 + len(beside)))
     after = _memory(pid)

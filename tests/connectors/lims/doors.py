@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
-from connectors.lims.answers import acknowledge, refuse
+from connectors.lims import answers
+from connectors.lims.answers import acknowledge
 from connectors.lims.framing import FrameRefused
 from connectors.lims.listener import ListenerLimits, MllpListener
 from connectors.lims.profile import Profile
@@ -34,7 +35,7 @@ class Store:
 
 
 def refused(frame: FrameRefused) -> bytes:
-    return refuse(frame, PROFILE, NOW).payload
+    return answers.refuse(frame, PROFILE, NOW).payload
 
 
 @asynccontextmanager
@@ -42,8 +43,10 @@ async def listening(
     keep: Callable[[bytes], Awaitable[bytes | None]],
     limits: ListenerLimits | None = None,
     tls: ssl.SSLContext | None = None,
+    refuse: Callable[[FrameRefused], bytes] = refused,
+    away: Callable[[bytes], bytes] | None = None,
 ) -> AsyncIterator[MllpListener]:
-    listener = MllpListener(keep, refused, limits)
+    listener = MllpListener(keep, refuse, limits, away)
     await listener.start("127.0.0.1", 0, tls)
     try:
         yield listener

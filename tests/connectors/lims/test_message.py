@@ -111,6 +111,22 @@ def test_text_is_read_in_the_character_set_it_is_really_in(charset: bytes, name:
     assert message(b"PID|1||||" + name, charset=charset).named("PID")[0].value(5) == expected
 
 
+@pytest.mark.parametrize(
+    ("charset", "declared", "expected"),
+    [
+        ("8859/15", b"", "Zo€"),
+        ("8859/1", b"", "Zo¤"),
+        ("UNICODE UTF-8", b"8859/15", "Zo€"),
+        ("KLINGON", b"", "Zo¤"),
+    ],
+)
+def test_a_sender_that_names_no_character_set_may_have_one_all_the_same(
+    charset: str, declared: bytes, expected: str
+) -> None:
+    raw = message("PID|1||||Zo€".encode("iso8859-15"), charset=declared).raw
+    assert Message(raw, charset=charset).named("PID")[0].value(5) == expected
+
+
 def test_a_wrong_character_set_is_noted_without_quoting_the_text() -> None:
     (note,) = message(b"PID|1||||Zo\xeb", charset=b"UNICODE UTF-8").notes
     assert "MSH-18" in note
@@ -134,6 +150,8 @@ def test_a_line_break_inside_a_text_loses_nothing() -> None:
         (b"FHS|^~\\&|LIMS\rBHS|^~\\&\rMSH|", "batch", None),
         (b"MSH", "delimiters", 2),
         (b"MSHX^~\\&X", "delimiters", 2),
+        (HEADER.replace(b"|", b"\0"), "delimiters", 2),
+        (HEADER.replace(b"^~", b"^\x7f"), "delimiters", 2),
         (b"MSH|^^~\\&|LIMS", "delimiters", 2),
         (b"MSH||LIMS|SITEA|||2026||OML^O33|M1", "", None),
         (HEADER.replace(b"|M1|", b"||"), "MSH-10", 10),
@@ -206,6 +224,11 @@ def test_more_structure_than_a_laboratory_sends_is_refused_before_it_is_split() 
     few = MessageLimits(segments=3, fields_a_segment=12, parts_a_segment=6)
     assert "4 segments; 3 are" in Message(HEADER + b"\rZZ1\rZZ1\rZZ1", few).problem
     assert "Segment 2 has 13 fields; 12 are" in Message(HEADER + b"\rPID" + b"|" * 13, few).problem
+    assert (
+        "Segment 2 has 4 repetitions; 3 are"
+        in Message(HEADER + b"\rPID|~~~~", MessageLimits(repetitions_a_segment=3)).problem
+    )
+    assert not Message(HEADER + b"\rPID|~~~", MessageLimits(repetitions_a_segment=3)).problem
     assert "Segment 2 has 7 repetitions" in Message(HEADER + b"\rPID|~^&~^&~", few).problem
     assert not Message(HEADER + b"\rPID|~^&~^&", few).problem
 
