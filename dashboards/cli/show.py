@@ -1,4 +1,4 @@
-"""The command ``show``: one scan's story, or where one case stands."""
+"""The command ``show``: one scan's story, where one case stands, or what became of a message."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -12,11 +12,13 @@ from rich.table import Table
 from connectors.settings import Authority
 from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json
 from dashboards.cli.rows import print_rows, row_as_json
+from dashboards.cli.show_message import message_as_json, print_message
 from dashboards.web.words import took, zone_name
-from flows.actions import Desk, scan_or_case_named
+from flows.actions import Desk, thing_named
 from flows.standing import case_page, timeline
 from flows.standing.assets import Asset, Work, assets_of_case, work_of_case
 from flows.standing.cases import CasePage
+from flows.standing.received import received
 from flows.standing.timeline import Timeline
 from models.tables.books import History
 
@@ -41,19 +43,27 @@ def register(app: typer.Typer) -> None:
 def show(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="SCAN|CASE", help="The id of a scan or case, or at least its first six characters.")
+        str,
+        typer.Argument(
+            metavar="SCAN|CASE|MESSAGE", help="The id of one of them, or at least its first six characters."
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Show one scan's story, or where one case stands and who has it."""
+    """Show one scan's story, where one case stands and who has it, or what became of one message that came in."""
     with opened(context) as desk:
         with desk.database.read() as session:
-            kind, subject_id = scan_or_case_named(session, name)
+            kind, subject_id = thing_named(session, name)
+            message = received(session, subject_id) if kind == "message" else None
             story = timeline(session, subject_id) if kind == "scan" else None
             page = case_page(session, subject_id) if kind == "case" else None
             assets = assets_of_case(session, subject_id) if kind == "case" else ()
             work = work_of_case(session, subject_id) if kind == "case" else ()
-        if story is not None and as_json:
+        if message is not None and as_json:
+            print_json(message_as_json(message))
+        elif message is not None:
+            print_message(message)
+        elif story is not None and as_json:
             print_json(_story_as_json(story))
         elif story is not None:
             _print_story(story, _zone(desk, story.row.site))

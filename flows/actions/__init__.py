@@ -7,7 +7,7 @@ nothing.
 from flows.actions.acknowledging import Acknowledgeable, acknowledge, acknowledgeable_alerts
 from flows.actions.desk import Acted, Desk, Person
 from flows.actions.matching import match
-from flows.actions.naming import case_named, message_named, scan_named, scan_or_case_named, slide_named
+from flows.actions.naming import case_named, message_named, scan_named, slide_named, thing_named
 from flows.actions.ordering import cancel_work, order_work
 from flows.actions.releasing import release
 from flows.actions.replaying import quarantined_messages, replay, set_aside_messages
@@ -42,8 +42,8 @@ __all__ = [
     "rerun",
     "review",
     "scan_named",
-    "scan_or_case_named",
     "set_aside_messages",
     "slide_named",
+    "thing_named",
     "withdraw",
 ]

@@ -38,11 +38,12 @@ def message_named(session: Session, name: str) -> str:
     return _only("message", _beginning_with(session, InboxMessage.id, name), name)
 
 
-def scan_or_case_named(session: Session, name: str) -> tuple[str, str]:
-    """Return ``scan`` or ``case`` and the id of the one thing that this names; as ``scan_named``."""
-    scans, cases = _beginning_with(session, Scan.id, name), _beginning_with(session, Case.id, name)
-    found = _only("scan or case", [*scans, *cases], name)
-    return ("scan" if found in scans else "case"), found
+def thing_named(session: Session, name: str) -> tuple[str, str]:
+    """Return ``scan``, ``case`` or ``message`` and the id of the one thing that this names; as ``scan_named``."""
+    keys = {"scan": Scan.id, "case": Case.id, "message": InboxMessage.id}
+    kinds = {one: kind for kind, key in keys.items() for one in _beginning_with(session, key, name)}
+    found = _only("scan, case or message", list(kinds), name)
+    return kinds[found], found
 
 
 def slide_named(session: Session, name: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.orm import aliased
 
 from flows.audit.snapshots import Books, snapshot
 from flows.intake import storm
@@ -33,6 +34,13 @@ def messages_have_their_steps(books: Books) -> Iterator[str]:
         with snapshot(books.database) as session:
             for message_id in session.scalars(query.order_by(InboxMessage.id)):
                 yield f"message {message_id} {fault}"
+    other = aliased(InboxMessage)
+    stands = select(other.id).where(other.id == InboxMessage.replaced_by_id, other.id != InboxMessage.id).exists()
+    replaced = select(InboxMessage.id).where(
+        InboxMessage.replaced_by_id.is_not(None), or_(InboxMessage.state != "set aside", ~stands)
+    )
     with snapshot(books.database) as session:
+        for message_id in session.scalars(replaced.order_by(InboxMessage.id)):
+            yield f"message {message_id} was edited, and was applied all the same or nothing stands for it"
         for message_id in session.scalars(storm.forgotten()):
             yield f"message {message_id} waits for its peer's storm to end, and there is none"

@@ -97,7 +97,10 @@ def figures(session: Session, grace: timedelta) -> Iterable[Figure]:
         yield Figure("coverslip.slides.oldest_age", age, site, stage)
     for name, query in (
         ("coverslip.inbox.unprocessed", select(func.count()).where(InboxMessage.state == "kept")),
-        ("coverslip.deadletters", select(func.count()).where(InboxMessage.state == "set aside")),
+        (
+            "coverslip.deadletters",
+            select(func.count()).where(InboxMessage.state == "set aside", InboxMessage.replaced_by_id.is_(None)),
+        ),
         (
             "coverslip.outbox.unpublished",
             select(func.count()).where(Step.kind.in_(("send", "forward")), is_open()),

@@ -75,3 +75,26 @@ def test_nobody_edits_without_a_terminal(run: Run, broken: str) -> None:
     refused = run("hl7", "edit", broken, *SIGNED)
     assert refused.code == 1
     assert "--set" in refused.err
+
+
+def test_both_messages_are_shown_with_what_was_edited_by_whom_and_why(lab: Lab, run: Run, broken: str) -> None:
+    run("hl7", "edit", broken, "--set", "SPM-2=26B0777-A1-1", *SIGNED)
+    run_until_calm(lab)
+    original = json.loads(run("show", broken, "--json").out)
+    assert (original["state"], original["changes"][-1]["actor"]) == ("replaced", "Ann")
+    new = json.loads(run("show", original["replaced_by"][:8], "--json").out)
+    assert (new["state"], new["stands_for"]) == ("applied", [broken])
+    assert new["differs"] == [{"place": "SPM-2", "before": None, "after": "26B0777-A1-1"}]
+    assert "case" in {kind for kind, _ in new["subjects"]}
+    shown = run("show", new["id"]).out
+    assert "left out" in shown
+    assert "SPM-2" in shown
+
+
+def test_the_audit_finds_an_edited_message_that_nothing_stands_for(lab: Lab, run: Run, broken: str) -> None:
+    assert run("audit", "books").code == 0
+    with lab.database.write("test") as session:
+        session.get_one(InboxMessage, broken).replaced_by_id = "nobody"
+    found = run("audit", "books")
+    assert found.code == 1
+    assert broken in found.out + found.err
