@@ -16,7 +16,7 @@ def read_stream(stream: bytes, limit: int) -> tuple[list[bytes | int], int, int]
             junk += byte != VT and byte not in FILLING
             text = bytearray() if byte == VT else None
         elif byte == FS or begins:
-            if begins and text and text[-1:] not in (b"\r", b"\n"):
+            if begins and text and not text.endswith((b"\r", b"\n")):
                 torn += 1
             elif len(text) > limit:
                 frames.append(len(text))

@@ -3,18 +3,23 @@
 import asyncio
 import os
 import signal
+import socket
 import ssl
+import struct
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import hl7.client
 import hl7.mllp
 import pytest
 
+from connectors.lims.answers import acknowledge, unavailable
 from connectors.lims.framing import frame
 from connectors.lims.listener import ListenerLimits
-from tests.connectors.lims.doors import Store, answer_from, connected, listening
+from connectors.lims.profile import Profile
+from tests.connectors.lims.doors import NOW, PROFILE, Store, answer_from, connected, listening
 from tests.connectors.lims.orders import PID, orc, slide, text
 
 ORDER = text("OML^O33^OML_O33", PID, slide("S1"), orc())
@@ -390,3 +395,112 @@ def test_a_door_killed_around_its_answer_has_kept_the_message(tmp_path: Path, pl
         assert door.wait(10) == -signal.SIGKILL
     assert kept.read_bytes() == ORDER.encode()
     assert bool(answer) == answered
+
+
+def test_a_peer_that_has_said_all_it_will_still_gets_its_answers() -> None:
+    store = Store()
+    store.delay_seconds = 0.1
+
+    async def talk() -> list[bytes]:
+        async with listening(store.keep) as listener, connected(listener.port) as (reader, writer):
+            writer.write(frame(numbered(1)) + frame(numbered(2)))
+            writer.write_eof()
+            return [await answer_from(reader) for _ in range(3)]
+
+    first, second, end = asyncio.run(talk())
+    assert (b"MSA|AA|M1" in first, b"MSA|AA|M2" in second, end) == (True, True, b"")
+
+
+def test_the_network_is_asked_whether_a_silent_peer_still_lives() -> None:
+    async def talk() -> list[int]:
+        async with listening(Store().keep) as listener, connected(listener.port) as (reader, writer):
+            writer.write(frame(numbered(1)))
+            await answer_from(reader)
+            [held] = listener._connections.values()
+            served = held.writer.get_extra_info("socket")
+            return [
+                served.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                served.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+            ]
+
+    assert asyncio.run(talk()) == [1, 60]
+
+
+def test_a_peer_that_resets_before_its_answer_finds_its_message_kept() -> None:
+    store = Store()
+    store.delay_seconds = 0.2
+
+    async def talk() -> None:
+        async with listening(store.keep) as listener:
+            with socket.create_connection(("127.0.0.1", listener.port)) as peer:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                peer.sendall(frame(numbered(1)))
+                await asyncio.sleep(0.1)
+            async with asyncio.timeout(5):
+                while listener.open_connections:  # noqa: ASYNC110 (a count is no event)
+                    await asyncio.sleep(0.01)
+            assert store.kept == [numbered(1)]
+            async with connected(listener.port) as (reader, writer):
+                writer.write(frame(numbered(2)))
+                assert b"MSA|AA|M2" in await answer_from(reader)
+
+    asyncio.run(talk())
+
+
+def test_bytes_that_only_ask_whether_we_are_there_are_answered_by_nothing_and_hurt_nothing() -> None:
+    async def talk() -> Counter[str]:
+        async with listening(Store().keep) as listener, connected(listener.port) as (reader, writer):
+            for probe in (b"\0", b"\r\n", b"\x0b\x1c\r", b" ", b"\x1c\r"):
+                writer.write(probe)
+                await writer.drain()
+                await asyncio.sleep(0.02)
+            writer.write(frame(ORDER.encode()))
+            assert b"MSA|AA|M1" in await answer_from(reader)
+            await listener.stop()
+            return listener.counts
+
+    counts = asyncio.run(talk())
+    assert (counts["frames answered"], counts["junk bytes"], counts["frames torn"]) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_peer_that_chose_it_hears_that_the_store_is_away_and_may_stay(hangs: bool) -> None:  # noqa: FBT001
+    store = Store()
+
+    async def talk() -> list[bytes]:
+        def away(raw: bytes) -> bytes:
+            return unavailable(raw, PROFILE, NOW, "AE").payload
+
+        limits = ListenerLimits(keep_seconds=0.2)
+        async with (
+            listening(store.keep, limits, away=away) as listener,
+            connected(listener.port) as (reader, writer),
+        ):
+            answers = []
+            for is_away in (False, True, False):
+                store.away, store.delay_seconds = is_away and not hangs, 5.0 if is_away and hangs else 0.0
+                writer.write(frame(ORDER.encode()))
+                answers.append(await answer_from(reader))
+            assert listener.counts["frames not stored"] == 1
+            return answers
+
+    found = [answer.split(b"MSA|")[1][:5] for answer in asyncio.run(talk())]
+    assert found == [b"AA|M1", b"AE|M1", b"AA|M1"]
+    assert store.kept == [ORDER.encode()] * 2
+
+
+def test_both_answers_of_enhanced_mode_come_in_frames_of_their_own_before_the_next_messages() -> None:
+    enhanced = Profile(acknowledgement="enhanced")
+
+    async def keep(raw: bytes) -> bytes:
+        return acknowledge(raw, enhanced, NOW).payload
+
+    def asking(number: int) -> bytes:
+        return numbered(number).replace(b"|2.5.1\r", b"|2.5.1|||AL|AL\r")
+
+    async def talk() -> list[bytes]:
+        async with listening(keep) as listener, connected(listener.port) as (reader, writer):
+            writer.write(frame(asking(1)) + frame(asking(2)))
+            return [(await answer_from(reader)).split(b"\rMSA|")[1].strip() for _ in range(4)]
+
+    assert asyncio.run(talk()) == [b"CA|M1", b"AA|M1", b"CA|M2", b"AA|M2"]
