@@ -74,7 +74,7 @@ def preview_draft(desk: Desk, draft: Draft) -> Preview:
     """Return what applying the edited message would change; as ``preview``."""
 
     def put_in(session: Session) -> str:
-        return _keep(desk, session, editable(session, draft.message_id), draft.raw).inbox_id
+        return _put_in_place(desk, session, editable(session, draft.message_id), draft.raw).inbox_id
 
     return preview(desk, put_in)
 
@@ -91,10 +91,7 @@ def edit(desk: Desk, draft: Draft, person: Person) -> Acted:
     with desk.database.write("edit") as session:
         original = editable(session, draft.message_id)
         places = ", ".join(one.place for one in _drafted(original, draft.raw).differences)
-        kept = _keep(desk, session, original, draft.raw)
-        _expect_no_trouble(session, kept)
-        now = database_now(session)
-        original.replaced_by_id = kept.inbox_id
+        kept, now = _put_in_place(desk, session, original, draft.raw), database_now(session)
         note_changes(session, Subject("inbox", original.id), [("replaced", None, kept.inbox_id)], cause, now)
         changes = [("stands for", None, original.id), ("edited", None, places)]
         note_changes(session, Subject("inbox", kept.inbox_id), changes, cause, now)
@@ -107,10 +104,17 @@ def edit(desk: Desk, draft: Draft, person: Person) -> Acted:
     return Acted(f"the same bytes came in before, as message {kept.inbox_id}: it stands for message {original.id}", ())
 
 
-def _expect_no_trouble(session: Session, kept: Kept) -> None:
-    """Refuse bytes that came in before and were set aside themselves: they would stand for nothing."""
+def _put_in_place(desk: Desk, session: Session, original: InboxMessage, raw: bytes) -> Kept:
+    """Put the edited message into the inbox, in place of the original.
+
+    Bytes that came in before and were set aside themselves are refused: they would stand for nothing.
+    """
+    kept = _keep(desk, session, original, raw)
     if not kept.is_new and session.get_one(InboxMessage, kept.inbox_id).state == "set aside":
         raise RefusedError(f"the same bytes came in before, as message {kept.inbox_id}, and were set aside too")
+    original.replaced_by_id = kept.inbox_id
+    session.flush()
+    return kept
 
 
 def _drafted(original: InboxMessage, raw: bytes) -> Draft:

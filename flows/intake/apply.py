@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from connectors.lims.message import Message
@@ -52,6 +52,8 @@ _TWINS = (
     select(_INBOX.c.payload)
     .where(_INBOX.c.peer == bindparam("of_peer"), _INBOX.c.message_control_id == bindparam("control_id"))
     .where(_INBOX.c.id != bindparam("message_id"), _INBOX.c.received_at <= bindparam("until"))
+    # What a person edited has the numbers of what stands for it.
+    .where(or_(_INBOX.c.replaced_by_id.is_(None), _INBOX.c.replaced_by_id != bindparam("message_id")))
     .limit(10)
 )
 _FIRST_SEEN = select(_SCAN_FILE.c.first_seen_at).where(_SCAN_FILE.c.id == bindparam("file_id"))

@@ -53,7 +53,7 @@ def test_a_mended_message_is_applied_and_the_original_kept_and_marked(lab: Lab, 
     draft = drafted(desk, kept.inbox_id, with_value(payload_of(desk, kept.inbox_id), "SPM-2", ONE))
     assert [(one.place, one.before, one.after) for one in draft.differences] == [("SPM-2", None, ONE)]
     seen = preview_draft(desk, draft)
-    assert seen.applied
+    assert (seen.applied, seen.problem) == (True, None)
     assert f"slide {ONE}@NET" in {one.subject for one in seen.changes}
     assert len(messages(lab)) == 1
     assert slides(lab) == []
