@@ -18,6 +18,7 @@ _NAMES: Final = rb"(?:MSH|FHS|BHS|BTS|FTS)[^A-Za-z0-9\r\n]"
 # A header at the beginning of a line, whatever ended the line before it.
 _HEADER: Final = re.compile(rb"(?:\A[\r\n\t \0]*|[\r\n\0\x0b\x1c])(?:\xef\xbb\xbf)?(?=" + _NAMES + rb")")
 _FRAME: Final = re.compile(START + rb"(?:\xef\xbb\xbf)?(?=" + _NAMES + rb")")
+_LINE_END: Final = re.compile(rb"\r\n|\r|\n")
 _NAME_BYTES: Final = 3
 _LONGEST_HEADER: Final = 16
 _OPENING_BYTES: Final = 4096
@@ -143,5 +144,7 @@ class _Sorter:
         elif size > FRAME_BYTES_MOST:
             yield Piece(b"", batch=self._in_batch, refused=FrameRefused(size, FRAME_BYTES_MOST, opening))
         else:
-            yield Piece(text.rstrip(_FILLING) + b"\r", batch=self._in_batch, left_out=self._left_out)
+            end = _LINE_END.search(text)
+            whole = text.rstrip(_FILLING) + (end.group() if end else b"\r")
+            yield Piece(whole, batch=self._in_batch, left_out=self._left_out)
             self._left_out = 0
