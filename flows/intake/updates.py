@@ -1,20 +1,31 @@
 """What messages say of a case that exists already: its report, its reader, its images elsewhere, work that was done."""
 
 from collections.abc import Iterator
+from typing import Final
 
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from connectors.wiring import Lab
-from flows import cases
-from flows.books import Subject
+from flows import aliases, cases
+from flows.books import Subject, clear_alert, raise_alert
 from flows.intake import consequences
 from flows.intake.saying import Said
 from flows.sending import announce
+from models.base import table_of
 from models.case_fold import CaseFact, CaseState, ImagesFact, ReportFact, UpdateFact
+from models.database import database_now
 from models.statements import CaseMeant, MessageStated
-from models.tables.case import Case
+from models.tables.case import Case, Identifier
 from models.work_fold import WorkDoneFact
 
+OTHER_PATIENT: Final = "another patient named"
+_OTHER_PATIENT = "{peer} spoke of this case and named another patient than its orders do: have one of the two put right"
+_MOST_PATIENTS: Final = 20
+_IDENTIFIER = table_of(Identifier)
+_NUMBERS = select(_IDENTIFIER.c.kind, _IDENTIFIER.c.issuer, _IDENTIFIER.c.value).where(
+    _IDENTIFIER.c.subject_id.in_(bindparam("patients", expanding=True))
+)
 _NOT_ORDERED = "No order has named this case yet: what the message says of it counts once one does."
 _NO_SUCH_SLIDE = "No order has named this slide yet: what the message says of its images counts once one does."
 _NO_SUCH_WORK = "The message speaks of a work order that was never placed from here: nothing follows from it."
@@ -46,6 +57,7 @@ def _case_told(lab: Lab, session: Session, meant: CaseMeant, fact: CaseFact, sai
         yield _NOT_ORDERED
         return
     consequences.follow(lab, session, projected, was, said.cause)
+    _compare_patients(session, projected.case, meant, said)
     _tell_report(lab, session, projected.case, was, said)
     yield from _unknown(projected.state, fact)
 
@@ -55,6 +67,21 @@ def _tell_report(lab: Lab, session: Session, case: Case, was: consequences.Befor
     peer = lab.settings.site(case.site_id).lims
     if case.report != was.report and said.peer != peer and lab.settings.peer(peer).hears_reports:
         announce.case_reported(session, lab.settings, case, said.effective_at)
+
+
+def _compare_patients(session: Session, case: Case, meant: CaseMeant, said: Said) -> None:
+    """Raise a message about a case that names somebody else: the same number of the same issuer with another value."""
+    if case.patient_id is None:
+        return
+    patients = aliases.merged_into(session, case.patient_id, _MOST_PATIENTS)
+    ours = {(one.kind, one.issuer, one.value) for one in session.execute(_NUMBERS, {"patients": sorted(patients)})}
+    theirs = {(one.kind, one.issuer, one.value) for one in meant.patient}
+    both = {one[:2] for one in ours} & {one[:2] for one in theirs}
+    now = database_now(session)
+    if both and not ours & theirs:
+        raise_alert(session, Subject("case", case.id), OTHER_PATIENT, _OTHER_PATIENT.format(peer=said.peer), now)
+    elif both:
+        clear_alert(session, case.id, OTHER_PATIENT, now)
 
 
 def _unknown(state: CaseState, fact: CaseFact) -> Iterator[str]:

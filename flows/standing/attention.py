@@ -16,6 +16,7 @@ from models.tables.case import Case, Identifier, Slide
 from models.tables.reading import Read
 from models.tables.scan import Scan
 from models.tables.step import Slot, Step, Worker
+from models.tables.work import WorkOrder
 
 _THINGS: Final = {"inbox": "message", "message": "message", "read": "case"}
 """What people call the subject of a step; a case, a scan and a slide are called so."""
@@ -166,6 +167,7 @@ def _about(session: Session, alerts: Sequence[Alert]) -> dict[str, About]:
         *_slides(session, ids["slide"]),
         *_cases(session, ids["case"]),
         *_reads(session, ids["read"]),
+        *_work_orders(session, ids["work order"]),
         *_messages(session, ids["inbox"], ids["message"]),
     ):
         found[about[0]] = about[1]
@@ -209,6 +211,16 @@ def _reads(session: Session, ids: Sequence[str]) -> Iterable[tuple[str, About]]:
     query = select(Read.id, Read.case_id, Case.site_id).join(Case, Case.id == Read.case_id).where(Read.id.in_(ids))
     for read_id, case_id, site in session.execute(query) if ids else ():
         yield read_id, About("case", case_id, site)
+
+
+def _work_orders(session: Session, ids: Sequence[str]) -> Iterable[tuple[str, About]]:
+    query = (
+        select(WorkOrder.id, WorkOrder.case_id, Case.site_id, WorkOrder.kind)
+        .join(Case, Case.id == WorkOrder.case_id)
+        .where(WorkOrder.id.in_(ids))
+    )
+    for work_id, case_id, site, kind in session.execute(query) if ids else ():
+        yield work_id, About("case", case_id, site, f"a {kind}")
 
 
 def _messages(session: Session, came: Sequence[str], left: Sequence[str]) -> Iterable[tuple[str, About]]:

@@ -1,0 +1,241 @@
+"""Merges of patients and moves of visits: the case follows whoever stays, however the messages come (F13)."""
+
+import uuid
+from itertools import permutations
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from connectors.wiring import Lab
+from flows.actions import Desk, Person, review
+from flows.journey import ARCHIVE_UPLOAD, INTAKE, STAGES
+from flows.steps import STEPS
+from models.facets import Storage
+from models.tables.books import InboxMessage, OutboxMessage
+from models.tables.case import Case, Patient
+from models.tables.step import Step
+from tests.flows.actions.life import claim, finish
+from tests.flows.looking import (
+    LATER,
+    LATEST,
+    A,
+    archived_names_the_patient,
+    books_balance,
+    inbox,
+    steps,
+    the_case,
+    the_scan,
+)
+from tests.lims_says import in_visit, merged, visit_moved
+from tests.small_lab import SmallDecoder, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+
+GOES, STAYS, THIRD = "A100234", "B7", "C9"
+
+
+def patient_id(lab: Lab, number: str) -> str:
+    return lab.ids.of("patient", "NET", number)
+
+
+def says(lab: Lab, *messages: bytes) -> None:
+    for one in messages:
+        message_arrives(lab, one)
+        run_until_calm(lab)
+
+
+def test_a_merge_gives_the_case_to_the_patient_that_stays_and_the_order_still_names_the_other(lab: Lab) -> None:
+    says(lab, order("26H1", A, patient=GOES), merged(STAYS, GOES))
+
+    case = the_case(lab)
+    assert (case.patient_id, case.named_patient_id) == (patient_id(lab, STAYS), patient_id(lab, GOES))
+    with lab.database.read() as session:
+        assert session.scalars(select(func.count()).select_from(Patient)).one() == 2
+    books_balance(lab)
+
+
+def test_a_merge_that_comes_before_any_order_works_on_the_orders_to_come(lab: Lab) -> None:
+    says(lab, merged(STAYS, GOES), order("26H1", A, patient=GOES))
+
+    assert the_case(lab).patient_id == patient_id(lab, STAYS)
+    books_balance(lab)
+
+
+@pytest.mark.parametrize("arrival", list(permutations(range(3))))
+def test_chains_of_merges_are_followed_to_their_end_in_whatever_order_they_come(
+    lab: Lab, arrival: tuple[int, ...]
+) -> None:
+    told = (
+        order("26H1", A, patient=GOES),
+        merged(STAYS, GOES, sent_at=LATER),
+        merged(THIRD, STAYS, sent_at=LATEST, control_id="A40b"),
+    )
+    says(lab, *(told[number] for number in arrival))
+
+    assert the_case(lab).patient_id == patient_id(lab, THIRD)
+    books_balance(lab)
+
+
+@pytest.mark.parametrize("arrival", list(permutations(range(3))))
+def test_two_merged_into_each_other_are_whom_the_later_message_says(lab: Lab, arrival: tuple[int, ...]) -> None:
+    told = (
+        order("26H1", A, patient=GOES),
+        merged(STAYS, GOES, sent_at=LATER),
+        merged(GOES, STAYS, sent_at=LATEST, control_id="A40b"),
+    )
+    says(lab, *(told[number] for number in arrival))
+
+    assert the_case(lab).patient_id == patient_id(lab, GOES)
+    books_balance(lab)
+
+
+def test_a_merge_of_somebody_merged_before_counts_when_it_was_said_later(lab: Lab) -> None:
+    says(
+        lab,
+        order("26H1", A, patient=GOES),
+        merged(THIRD, GOES, sent_at=LATEST, control_id="A40b"),
+        merged(STAYS, GOES, sent_at=LATER),
+    )
+
+    assert the_case(lab).patient_id == patient_id(lab, THIRD)
+
+
+def test_the_same_merge_again_changes_nothing(lab: Lab) -> None:
+    says(lab, order("26H1", A, patient=GOES))
+    scan_arrives(lab, SmallSlide(codes=(A,)))
+    says(lab, merged(STAYS, GOES), merged(STAYS, GOES, control_id="A40b"))
+
+    assert the_scan(lab).edition == 1
+    assert inbox(lab) == ["applied"] * 4
+    books_balance(lab)
+
+
+def test_what_is_archived_names_the_patient_that_stays_and_is_not_converted_again(lab: Lab) -> None:
+    says(lab, order("26H1", A, patient=GOES))
+    scan_arrives(lab, SmallSlide(codes=(A,)))
+    run_until_calm(lab)
+    assert isinstance(lab.decoder, SmallDecoder)
+    asked = [one for one in lab.decoder.asked if one.endswith(":convert")]
+    says(lab, merged(STAYS, GOES))
+
+    assert (the_scan(lab).storage, the_scan(lab).edition) == (Storage.PROVEN, 2)
+    assert [one for one in lab.decoder.asked if one.endswith(":convert")] == asked
+    archived_names_the_patient(lab)
+    books_balance(lab)
+
+
+@pytest.mark.parametrize("kind", ["convert", "store", "prove"])
+@pytest.mark.parametrize("back", [False, True])
+def test_a_merge_that_lands_while_a_step_runs_is_not_missed(lab: Lab, kind: str, back: bool) -> None:  # noqa: FBT001 - a parameter
+    says(lab, order("26H1", A, patient=GOES))
+    scan_arrives(lab, SmallSlide(codes=(A,)))
+    run_until_calm(lab, [one for one in STAGES if one.name != ARCHIVE_UPLOAD])
+    for before in ("convert", "store", "prove")[: ("convert", "store", "prove").index(kind)]:
+        claimed = claim(lab, before)
+        finish(lab, STEPS[before](lab, claimed))
+    claimed = claim(lab, kind)
+    end = STEPS[kind](lab, claimed)
+    others = [one for one in STAGES if one.name != ARCHIVE_UPLOAD]
+    message_arrives(lab, merged(STAYS, GOES, sent_at=LATER))
+    run_until_calm(lab, others)
+    if back:
+        message_arrives(lab, merged(GOES, STAYS, sent_at=LATEST, control_id="A40b"))
+        run_until_calm(lab, others)
+    finish(lab, end)
+    run_until_calm(lab)
+
+    assert the_scan(lab).storage == Storage.PROVEN
+    assert the_case(lab).patient_id == patient_id(lab, GOES if back else STAYS)
+    archived_names_the_patient(lab)
+    books_balance(lab)
+
+
+def test_a_merge_that_lands_before_a_scan_is_judged_is_in_the_first_objects(lab: Lab) -> None:
+    says(lab, order("26H1", A, patient=GOES))
+    scan_id = scan_arrives(lab, SmallSlide(codes=(A,), quality="review"))
+    says(lab, merged(STAYS, GOES))
+    review(Desk(lab.database, lab.settings, lab.ids), scan_id, "pass", Person("Ann Example", "sharp enough"))
+    run_until_calm(lab)
+
+    assert (the_scan(lab).storage, the_scan(lab).edition) == (Storage.PROVEN, 1)
+    archived_names_the_patient(lab)
+    books_balance(lab)
+
+
+def test_the_lims_is_told_both_numbers_of_somebody_merged_and_the_one_that_stays_first(lab: Lab) -> None:
+    says(lab, merged(STAYS, GOES), order("26H1", A, patient=GOES))
+    scan_arrives(lab, SmallSlide(codes=(A,)))
+    run_until_calm(lab)
+
+    with lab.database.read() as session:
+        told = session.scalars(select(OutboxMessage.announcement)).all()
+    numbers = {tuple(one["value"] for one in said["case"]["patient"]["identifiers"]) for said in told}
+    assert numbers == {(STAYS, GOES)}
+
+
+@pytest.mark.parametrize("arrival", list(permutations(range(3))))
+def test_a_visit_that_moves_takes_its_case_along_and_no_other(lab: Lab, arrival: tuple[int, ...]) -> None:
+    told = (
+        in_visit(order("26H1", A, patient=GOES), "V1"),
+        order("26H2", "26H000002-A1-1", patient=GOES, control_id="M2"),
+        visit_moved("V1", GOES, STAYS),
+    )
+    says(lab, *(told[number] for number in arrival))
+
+    with lab.database.read() as session:
+        found = dict(session.execute(select(Case.id, Case.patient_id)).all())
+    assert found[lab.ids.of("case", "NET", "26H1")] == patient_id(lab, STAYS)
+    assert found[lab.ids.of("case", "NET", "26H2")] == patient_id(lab, GOES)
+    books_balance(lab)
+
+
+@pytest.mark.parametrize("arrival", list(permutations(range(3))))
+def test_a_visit_moves_from_whoever_its_patient_was_merged_into(lab: Lab, arrival: tuple[int, ...]) -> None:
+    told = (
+        in_visit(order("26H1", A, patient=GOES), "V1"),
+        merged(STAYS, GOES),
+        visit_moved("V1", STAYS, THIRD, sent_at=LATER),
+    )
+    says(lab, *(told[number] for number in arrival))
+
+    assert the_case(lab).patient_id == patient_id(lab, THIRD)
+    books_balance(lab)
+
+
+def test_a_moved_visit_corrects_what_is_archived(lab: Lab) -> None:
+    says(lab, in_visit(order("26H1", A, patient=GOES), "V1"))
+    scan_arrives(lab, SmallSlide(codes=(A,)))
+    run_until_calm(lab)
+    says(lab, visit_moved("V1", GOES, STAYS))
+
+    assert (the_scan(lab).storage, the_scan(lab).edition) == (Storage.PROVEN, 2)
+    archived_names_the_patient(lab)
+    books_balance(lab)
+
+
+def test_a_merge_that_would_change_more_cases_than_anybody_has_goes_to_a_person_whole(sqlite_lab: Lab) -> None:
+    lab = sqlite_lab
+    says(lab, order("26H1", A, patient=GOES))
+    with lab.database.write("many") as session:
+        like = {column.key: getattr(the_case(lab), column.key) for column in Case.__table__.columns}
+        session.execute(insert(Case), [like | {"id": str(uuid.UUID(int=number))} for number in range(1, 502)])
+    message_arrives(lab, merged(STAYS, GOES))
+    run_until_calm(lab, [one for one in STAGES if one.name == INTAKE])
+
+    assert inbox(lab) == ["applied", "set aside"]
+    with lab.database.read() as session:
+        assert set(session.scalars(select(Case.patient_id))) == {patient_id(lab, GOES)}
+        problem = session.scalars(select(InboxMessage.problem).where(InboxMessage.state == "set aside")).one()
+    assert "more than 500 cases at once" in str(problem)
+    assert GOES not in str(problem)
+
+
+def test_a_merge_locks_its_cases_and_leaves_no_step_behind(lab: Lab) -> None:
+    for number in range(1, 6):
+        message_arrives(lab, order(f"26H{number}", f"26H00000{number}-A1-1", patient=GOES, control_id=f"M{number}"))
+    run_until_calm(lab)
+    says(lab, merged(STAYS, GOES))
+
+    with lab.database.read() as session:
+        assert set(session.scalars(select(Case.patient_id))) == {patient_id(lab, STAYS)}
+        assert session.scalar(select(Step.id).where(Step.kind == "apply", Step.state != "done")) is None
+    assert steps(lab, "case_assignment") == []
+    books_balance(lab)
