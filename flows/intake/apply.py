@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import bindparam, or_, select, update
@@ -117,7 +118,7 @@ def _told(lab: Lab, session: Session, claimed: Claim, message: _Arrived, event: 
     now = database_now(session)
     match event.data:
         case Hl7Received() as whole:
-            kept = [message_of(lab.settings, envelope, whole.payload, whole.received_at)]
+            kept = [message_of(partial(profile_of, lab.settings), envelope, whole.payload, whole.received_at)]
         case Hl7Part() as part:
             arrived = [PartArrived(envelope.peer, part, envelope)]
             kept = list(take_parts(session, lab.settings, lab.ids, arrived, now))

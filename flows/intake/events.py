@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache, partial
 from typing import Final, TypeAlias
 
 from sqlalchemy.orm import Session
@@ -68,12 +69,9 @@ def take_events(doorway: Doorway, opened: Opened, stop: threading.Event, ready: 
         The log can't be read as the settings say, or does not have a topic that is to be read; or a listener's
         profile can't be read.
     """
-    for listener in doorway.settings.listeners:
-        # Read from files: a profile that can't be is told of now, and no record waits for one.
-        profile_of(doorway.settings, listener.peer)
     standing = Standing(doorway.database)
-    standing.begin()
     reader = _Reader(doorway, standing)
+    standing.begin()
     try:
         reader.open(opened, stop)
         reader.run(stop, ready)
@@ -88,6 +86,11 @@ class _Reader:
     def __init__(self, doorway: Doorway, standing: Standing) -> None:
         self._doorway = doorway
         self._standing = standing
+        # Made once, and now: they are read from files, and one that can't be is told of before the first record.
+        profile_for = cache(partial(profile_of, doorway.settings))
+        for listener in doorway.settings.listeners:
+            profile_for(listener.peer)
+        self._read_record = partial(read_record, profile_for=profile_for)
         self._misses = 0
         self._house_at = 0.0
         self._source: EventSource | None = None
@@ -141,7 +144,7 @@ class _Reader:
     def _keep(self, cluster_id: str, records: Sequence[Record], troubles: Sequence[Trouble]) -> Mapping[Partition, int]:
         """Commit records and the positions behind them; what our own code stumbles over is kept as it came."""
         try:
-            return self._write(cluster_id, records, troubles, read_record)
+            return self._write(cluster_id, records, troubles, self._read_record)
         except TransientError:
             raise
         except Exception as error:  # noqa: BLE001 - one record must not hold up all that come after it

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from sqlalchemy import bindparam, delete, exists, func, select
@@ -17,6 +18,7 @@ from sqlalchemy.orm import Session
 from connectors.settings import Settings
 from flows.books import Subject, clear_alert, raise_alert
 from flows.intake.inbox import Arrival
+from flows.intake.profiles import profile_of
 from flows.intake.records import PartArrived, message_of
 from models.base import table_of
 from models.database import insert_unless_there
@@ -86,7 +88,7 @@ def take_parts(
             continue
         clear_alert(session, _subject(ids, one.peer, part.sha256).id, PARTS_UNFIT, now)
         whole_now.add((one.peer, part.sha256))
-        yield message_of(settings, replace(one.record, event_id=None), payload, part.received_at)
+        yield message_of(partial(profile_of, settings), replace(one.record, event_id=None), payload, part.received_at)
 
 
 def is_kept(session: Session, arrived: PartArrived) -> bool:

@@ -3,13 +3,16 @@
 Nothing here is acted on and nothing is refused: what can't be read is kept as it came, and ``apply`` says why.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from connectors.eventlog.protocol import Record
 from connectors.lims.answers import acknowledge
 from connectors.lims.header import read_header
+from connectors.lims.profile import Profile
 from connectors.settings import Settings
 from flows.intake.inbox import Arrival
 from flows.intake.profiles import profile_of
@@ -18,6 +21,9 @@ from models.events.envelope import parse
 from models.events.kinds import Hl7Part, Hl7Received
 
 _LONGEST_PEER = 64
+
+ProfileFor: TypeAlias = Callable[[str], Profile]
+"""Returns a peer's profile; raises ``RefusedError`` when no listener is named so."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,10 @@ class PartArrived:
     record: Arrival
 
 
-def read_record(settings: Settings, cluster_id: str, record: Record) -> Arrival | PartArrived:
-    """Return what a record is to the inbox."""
+def read_record(
+    settings: Settings, cluster_id: str, record: Record, profile_for: ProfileFor | None = None
+) -> Arrival | PartArrived:
+    """Return what a record is to the inbox; who reads many gives a ``profile_for`` that makes each profile once."""
     try:
         event = parse(record.value or b"")
     except RejectedError:
@@ -47,7 +55,8 @@ def read_record(settings: Settings, cluster_id: str, record: Record) -> Arrival 
     if isinstance(event.data, Hl7Part):
         return PartArrived(peer, event.data, as_event)
     if isinstance(event.data, Hl7Received):
-        return message_of(settings, as_event, event.data.payload, event.data.received_at, event.data.sha256)
+        profile_for = profile_for or partial(profile_of, settings)
+        return message_of(profile_for, as_event, event.data.payload, event.data.received_at, event.data.sha256)
     return as_event
 
 
@@ -61,7 +70,7 @@ def unread(settings: Settings, cluster_id: str, record: Record) -> Arrival:
 
 
 def message_of(
-    settings: Settings, envelope: Arrival, payload: bytes, received_at: datetime, sha256: str = ""
+    profile_for: ProfileFor, envelope: Arrival, payload: bytes, received_at: datetime, sha256: str = ""
 ) -> Arrival:
     """Return a LIMS's message as its own door would have kept it, with the answer that the door would have given.
 
@@ -69,7 +78,7 @@ def message_of(
     """
     header = read_header(payload)
     try:
-        answer = acknowledge(payload, profile_of(settings, envelope.peer), received_at, header, sha256).payload
+        answer = acknowledge(payload, profile_for(envelope.peer), received_at, header, sha256).payload
     except RefusedError:
         # No listener is named so: it is kept, and ``apply`` says what to do.
         answer = None
