@@ -25,11 +25,14 @@ Severity = Literal["error", "warning"]
 
 _BATCH: Final = b"FHS|"
 _ACCEPTING: Final = frozenset({"AA", "CA", ""})
-_PLACE: Final = re.compile(r"\b(?:[A-Z][A-Z0-9]{2}-\d{1,2}(?:\.\d+)?|(?:MSH|PID|SPM|OBR|ORC|MRG|PV1|OBX|SAC)\b)")
+_PLACE: Final = re.compile(
+    r"\b(?!LAB)[A-Z][A-Z0-9]{2}-\d{1,2}(?!\d)(?:\.\d+)?|\b(?:MSH|PID|SPM|OBR|ORC|MRG|PV1|OBX|SAC)\b|\bSegment \d+"
+)
 _TO_DO: Final = (
     (r"^MSH-10", "Have the sender give each message a control id of its own, of at most 199 characters."),
     (r"^MSH-9", "Have the sender say the type in MSH-9, as in OML^O33^OML_O33."),
     (r"^MSH-7", "Have the sender write the time as in 20261122091500+0000; until then our time of receipt counts."),
+    (r"^MSH-11", "Have the sender use the processing id of this listener, or set processing_id in the settings."),
     (r"^MSH-13", "Have the sender leave MSH-13 empty, or count in digits."),
     (r"MSH-18|character set", "Have the sender name in MSH-18 the character set that it writes, as in UNICODE UTF-8."),
     (r"^MSH-1\b|delimiters", "Have the sender begin with MSH|^~\\&."),
@@ -40,6 +43,14 @@ _TO_DO: Final = (
     (r"belong to none", "See that they are no part of a message that was cut off."),
     (r"next frame cut off", "Have the sender end each message with 1C 0D before it begins the next."),
     (r"messages: send each", "Have the sender put each message into a frame of its own."),
+    (r"MRG|same patient", "Have the sender name the record that goes in MRG-1, after the PID of the one that stays."),
+    (r"Instance UID", "Have the sender name one UID, of digits and dots and at most 64 characters."),
+    (r"both orders and cancels|more than once|names no container", "Have the sender say of a container one thing."),
+    (r"of a group (has|holds)", "Have the sender use an identifier of printable letters, not longer than allowed."),
+    (r"has (no|more than one|\d+) SPM", "Have the sender describe one asset in each message, in one SPM group."),
+    (r"SPM-20", "Have the sender write Y when there are images of the slide, N when there are none."),
+    (r"OBR-25 .* empty", "Have the sender say the result's status in OBR-25 or OBX-11, as in F."),
+    (r"ORC-25 .* several", "Have the sender send one message for each state of the report."),
     (r"are allowed", "Have the sender send less in one message, or split it."),
     (
         r"no segments \(a line break",
@@ -159,7 +170,11 @@ def _read(message: Message, profile: Profile) -> tuple[MessageStated | None, lis
         stated = read(message, profile)
     except RejectedError as error:
         return None, [_problem("error", str(error))]
-    severity: Severity = "warning" if stated.acts else "error"
+    # An order of which only the patient is left was not acted on, whatever is done with the patient.
+    is_order = profile.reads.get(stated.message_type) == "order"
+    of_a_case = (stated.order, stated.report, stated.case_update, stated.images, stated.work_done)
+    is_left_out = is_order and all(part is None for part in of_a_case)
+    severity: Severity = "warning" if stated.acts and not is_left_out else "error"
     problems = [_problem(severity, sentence) for sentence in stated.problems]
     if not stated.acts and not problems:
         problems.append(_problem("error", "The message states nothing that Coverslip acts on."))

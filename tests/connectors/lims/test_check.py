@@ -128,6 +128,11 @@ def test_every_kind_of_bad_input_is_told_apart_and_nothing_of_it_is_lost(written
     assert not any(text in problem.what for problem in one.problems for text in ("Example", "A100234", "26B0001"))
 
 
+def test_an_order_of_which_only_the_patient_is_left_is_not_accepted() -> None:
+    one = only(ORDER.replace(b"ORC|NW|", b"ORC|ZZ|"))
+    assert (one.accepted, one.ack_code, errors(one)) == (False, "AA", ["ORC-1"])
+
+
 def test_what_is_odd_but_can_be_read_is_a_warning() -> None:
     one = only(ORDER.replace(b"Ada", b"Ad\xe4"))
     assert (one.accepted, one.charset, one.charset_declared) == (True, "cp1252", "UNICODE UTF-8")
