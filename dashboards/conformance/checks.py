@@ -47,7 +47,7 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Test:
+class ConformanceTest:
     """One conformance test."""
 
     id: str
@@ -60,7 +60,7 @@ class Test:
 class Outcome:
     """What came of a test."""
 
-    test: Test
+    test: ConformanceTest
     checks: tuple[Check, ...]
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from dashboards.conformance.checks import DPOW, Bench, Check, Test, applied, same, true
+from dashboards.conformance.checks import DPOW, Bench, Check, ConformanceTest, applied, same, true
 from dashboards.conformance.transactions import EOSIN, HAEMATOXYLIN, assigned
 
 _SCANNED: Final = "20261122084512+0000"
@@ -79,6 +79,6 @@ def _is_ready(case: dict[str, Any]) -> bool:
 
 
 IMAGES: Final = (
-    Test("T07", "LAB-104", "a case is ready when all its slides to be scanned have images", available),
-    Test("T08", "LAB-104", "a case whose slide lost its images is not ready", taken_away),
+    ConformanceTest("T07", "LAB-104", "a case is ready when all its slides to be scanned have images", available),
+    ConformanceTest("T08", "LAB-104", "a case whose slide lost its images is not ready", taken_away),
 )

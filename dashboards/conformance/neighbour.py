@@ -109,11 +109,13 @@ class Neighbour:
         """Return the messages from Coverslip that are such, as soon as there is one, or when patience ends."""
         return self.wait_for(lambda one: one.way == "heard" and which(one), seconds=self.patience, must=False)
 
-    def wait_for(self, which: Callable[[Seen], bool], *, seconds: float, must: bool = True) -> list[Seen]:
-        """Return what it saw that is such; when there must be something and is nothing, say so."""
+    def wait_for(
+        self, which: Callable[[Seen], bool], *, seconds: float, must: bool = True, after: int = 0
+    ) -> list[Seen]:
+        """Return what it saw that is such, the first ``after`` events aside; say so if it must be and is not there."""
         until = monotonic() + seconds
         with self._news:
-            while not (found := [one for one in self._seen if which(one)]):
+            while not (found := [one for one in self._seen[after:] if which(one)]):
                 left = until - monotonic()
                 if left <= 0 or (self._process.poll() is not None and not self._reader.is_alive()):
                     break
@@ -137,13 +139,16 @@ class Neighbour:
         self._log.close()
 
     def _exchanged(self, called: str, line: str) -> Exchange:
+        with self._news:
+            before = len(self._seen)
         self._tell(line)
 
         def ended(one: Seen) -> bool:
             return one.called == called and one.way in {"was answered", "not answered"}
 
-        answer = self.wait_for(ended, seconds=_ANSWER_SECONDS)[0]
-        return Exchange(self.wait_for(lambda one: one.called == called and one.way == "sent", seconds=0)[0], answer)
+        answer = self.wait_for(ended, seconds=_ANSWER_SECONDS, after=before)[0]
+        sent = self.wait_for(lambda one: one.called == called and one.way == "sent", seconds=0, after=before)[0]
+        return Exchange(sent, answer)
 
     def _tell(self, line: str) -> None:
         assert self._process.stdin is not None  # noqa: S101 - it was asked for

@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from dashboards.conformance.bad_input import BAD_INPUT
 from dashboards.conformance.books import Books
-from dashboards.conformance.checks import Bench, Check, Outcome, Test
+from dashboards.conformance.checks import Bench, Check, ConformanceTest, Outcome
 from dashboards.conformance.images import IMAGES
 from dashboards.conformance.laboratory import laboratory
 from dashboards.conformance.neighbour import Neighbour
@@ -25,13 +25,13 @@ from models.errors import CoverslipError, RefusedError
 
 TESTS: Final = (*REGISTRATION, *WORK, *IMAGES, *SEQUENCE, *BAD_INPUT)
 
-_PATIENCE_SECONDS: Final = 10.0
+_PATIENCE_SECONDS: Final = 30.0
 # What does not happen in this time does not happen: the run has to fail, and nobody wants to wait for it.
 _PATIENCE_WITH_WRONG_SECONDS: Final = 1.5
 _COMMAND_SECONDS: Final = 60
 
 
-def conform(home: Path, tests: Sequence[Test], tell: Callable[[Outcome], None], against: str = "") -> Report:
+def conform(home: Path, tests: Sequence[ConformanceTest], tell: Callable[[Outcome], None], against: str = "") -> Report:
     """Run tests in a state folder that is not there yet, and tell each outcome as it comes.
 
     ``against`` names what is wrong with the Coverslip of this run; nothing, where it is empty.
@@ -48,7 +48,7 @@ def conform(home: Path, tests: Sequence[Test], tell: Callable[[Outcome], None], 
     return Report(against or "this Coverslip", began_at, time.monotonic() - began, tuple(outcomes))
 
 
-def chosen(names: Sequence[str]) -> tuple[Test, ...]:
+def chosen(names: Sequence[str]) -> tuple[ConformanceTest, ...]:
     """Return the tests of these names, all for no name; refuse a name that there is not."""
     known = {test.id: test for test in TESTS}
     if unknown := [name for name in names if name.upper() not in known]:
@@ -91,7 +91,7 @@ class Stand:
         for patient in (self._pawm, self._ima, self._books):
             patient.patience = patience
 
-    def play(self, test: Test, numbered: str = "26") -> Outcome:
+    def play(self, test: ConformanceTest, numbered: str = "26") -> Outcome:
         """Return what came of a test, whose case is named by these letters and the test; a case is never used twice."""
         checks: list[Check] = []
         try:

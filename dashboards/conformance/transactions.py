@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.conformance.checks import DPOW, Bench, Check, Test, applied, assets, heard, same, says, true
+from dashboards.conformance.checks import DPOW, Bench, Check, ConformanceTest, applied, assets, heard, same, says, true
 from dashboards.conformance.neighbour import Seen
 
 HAEMATOXYLIN: Final = "12710003^Hematoxylin stain^SCT"
@@ -135,9 +135,9 @@ def assigned(bench: Bench) -> Iterator[Check]:
 
 
 REGISTRATION: Final = (
-    Test("T01", "LAB-100", "a specimen is registered, changed and cancelled", specimen),
-    Test("T02", "LAB-100", "a block is registered below its specimen", block),
-    Test("T03", "LAB-100", "a stained slide is registered below its block", stained_slide),
-    Test("T04", "LAB-100", "an unstained slide is stained later", stained_later),
-    Test("T05", "LAB-101", "the state of a case is told both ways", status_both_ways),
+    ConformanceTest("T01", "LAB-100", "a specimen is registered, changed and cancelled", specimen),
+    ConformanceTest("T02", "LAB-100", "a block is registered below its specimen", block),
+    ConformanceTest("T03", "LAB-100", "a stained slide is registered below its block", stained_slide),
+    ConformanceTest("T04", "LAB-100", "an unstained slide is stained later", stained_later),
+    ConformanceTest("T05", "LAB-101", "the state of a case is told both ways", status_both_ways),
 )

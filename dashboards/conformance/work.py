@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from connectors.lims.simulated_dpow import PLACE_WORK_ORDER, REFUSAL
-from dashboards.conformance.checks import DPOW, Bench, Check, Test, applied, assets, heard, same, says, true
+from dashboards.conformance.checks import DPOW, Bench, Check, ConformanceTest, applied, assets, heard, same, says, true
 from dashboards.conformance.neighbour import Seen
 from dashboards.conformance.transactions import EOSIN, HAEMATOXYLIN, RECEIVED, assigned
 
@@ -126,5 +126,5 @@ def _all_assets(case: dict[str, Any]) -> tuple[list[str], ...]:
     return tuple(list(assets(case, kind)) for kind in ("specimen", "block", "slide"))
 
 
-WORK: Final = (Test("T06", "LAB-102/3", "work is refused once, then accepted and fulfilled", work_order),)
-SEQUENCE: Final = (Test("T09", "all", "a case from its specimen to its final report, with a recut", sequence),)
+WORK: Final = (ConformanceTest("T06", "LAB-102/3", "work is refused once, then accepted and fulfilled", work_order),)
+SEQUENCE: Final = (ConformanceTest("T09", "all", "a case from specimen to final report, with a recut", sequence),)

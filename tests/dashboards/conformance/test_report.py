@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dashboards.conformance.checks import Bench, Check, Outcome, Test, same, true
+from dashboards.conformance.checks import Bench, Check, ConformanceTest, Outcome, same, true
 from dashboards.conformance.report import Report, lines_of
 from dashboards.conformance.run import TESTS, chosen
 from dashboards.conformance.wrong import WRONG
@@ -17,7 +17,7 @@ def nothing(_bench: Bench) -> Iterator[Check]:
     yield from ()
 
 
-TEST = Test("T99", "LAB-199", "coffee is served", nothing)
+TEST = ConformanceTest("T99", "LAB-199", "coffee is served", nothing)
 GOOD, BAD = same("MSA-1", "AA", "AA", "table 0008"), same("slides", ["-A1-1"], [], "LAB-100")
 
 
