@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
-from models.tables.books import History
+from models.tables.books import History, OutboxMessage
 from models.tables.case import Slide
 from models.tables.scan import Scan
+from models.tables.step import Step
 from tests.dashboards.cli.conftest import Run, lab_of
 from tests.small_lab import run_until_calm
 
@@ -46,6 +47,23 @@ def test_the_list_for_machines_has_the_same_seven_keys_in_each_row(run: Run) -> 
     assert all(set(row) == KEYS for row in rows)
     assert {row["site"] for row in rows} == {"site-a"}
     assert sorted(rows, key=lambda row: str(row["since"])) == rows
+
+
+def test_messages_that_nobody_answered_are_listed_with_peer_age_and_tries(run: Run, home: Path) -> None:
+    assert run("list", "--messages").out == "Every message that went out was answered.\n"
+    lab = lab_of(home)
+    with closing(lab.database), lab.database.write("test") as session:
+        message = session.scalars(select(OutboxMessage).limit(1)).one()
+        control_id, message.state, message.tries = message.message_control_id, "pending", 3
+        session.execute(update(Step).where(Step.subject_id == message.id).values(state="ready"))
+    said = run("list", "--messages", "--json")
+    assert (said.code, said.err) == (0, "")
+    (one,) = json.loads(said.out)
+    assert (one["message_control_id"], one["tries"], one["state"]) == (control_id, 3, "waits its turn")
+    assert {"peer", "since", "next_try_at", "problem", "about_id"} <= one.keys()
+    shown = run("list", "--messages").out
+    assert control_id in shown
+    assert "3 times" in shown
 
 
 def test_only_what_waits_is_listed_on_demand(run: Run) -> None:
