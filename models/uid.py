@@ -54,6 +54,11 @@ def study_uid(case_id: str, issuer: str) -> str:
     return derive_uid("study", case_id, issuer)
 
 
+def study_of(supplied: str | None, case_id: str, issuer: str) -> str:
+    """Return the study that a slide's objects belong to: the one that LIMS or PACS supplied, else ours."""
+    return supplied or study_uid(case_id, issuer)
+
+
 def series_uid(scan_id: str, edition: int) -> str:
     """Return the Series Instance UID (0020,000E) of one edition of a scan."""
     return derive_uid("series", scan_id, str(edition))

@@ -10,7 +10,7 @@ from connectors.slides.header import SlideHeader, read_header
 from models.base import table_of
 from models.tables.case import Block, Case, Derivation, Identifier, Patient, Slide, Specimen
 from models.tables.scan import Scan
-from models.uid import study_uid
+from models.uid import study_of
 
 _SEX = ("M", "F", "O")
 """PS3.3 C.7.1.1 knows three values; HL7 table 0001 has more, which stay empty."""
@@ -81,7 +81,7 @@ def header_of(session: Session, stated: Row[*tuple[Any, ...]]) -> SlideHeader:
         "patient": _patient(stated, numbers) if stated.patient_id else {},
         "accession_number": accession.value if accession else None,
         "accession_issuer": accession.issuer if accession else None,
-        "study_instance_uid": stated.study_instance_uid or study_uid(stated.case_id, stated.issuer),
+        "study_instance_uid": study_of(stated.study_instance_uid, stated.case_id, stated.issuer),
         "study_at": stated.registered_at,
         "container_identifier": stated.container_identifier,
         "container_issuer": stated.issuer,

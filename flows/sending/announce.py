@@ -33,7 +33,7 @@ from models.statements import Identifier as StatedIdentifier
 from models.tables.books import OutboxMessage
 from models.tables.case import Case, Identifier, Patient, Slide
 from models.tables.scan import Scan
-from models.uid import series_uid, study_uid, uuid_of
+from models.uid import series_uid, study_of, uuid_of
 from models.work_fold import WorkOrdered
 
 # More numbers than anybody has would only fill the message.
@@ -66,7 +66,7 @@ def scan_changed(session: Session, settings: Settings, scan: Scan, before: ScanS
             container_identifier=slide.container_identifier,
             container_issuer=slide.issuer,
             case=_named(session, case),
-            study_instance_uid=_study_of(case, slide.issuer) if with_uids else None,
+            study_instance_uid=study_of(case.study_instance_uid, case.id, slide.issuer) if with_uids else None,
             series_instance_uid=series_uid(scan.id, edition) if with_uids else None,
             scanned_at=scan.scanned_at,
             quality=after.quality if after.quality != Quality.PENDING else "",
@@ -126,11 +126,6 @@ def _called(settings: Settings, reader_id: str) -> str:
     """Return what the LIMS calls a reader."""
     known_as = next((one.known_as for one in settings.readers if one.id == reader_id), ())
     return known_as[0] if known_as else reader_id
-
-
-def _study_of(case: Case, issuer: str) -> str:
-    """Return the study a slide's objects belong to: the supplied one, else derived per case and issuer."""
-    return case.study_instance_uid or study_uid(case.id, issuer)
 
 
 def _news(before: ScanState, after: ScanState) -> Iterator[tuple[str, SlideState, tuple[str, ...], int]]:

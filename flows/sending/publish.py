@@ -35,7 +35,7 @@ from models.scan_fold import QualityJudged, ScanFact, ScanState
 from models.tables.books import Fact, OutboxMessage
 from models.tables.case import Case, Slide
 from models.tables.scan import Scan
-from models.uid import series_uid, study_uid, uuid_of
+from models.uid import series_uid, study_of, uuid_of
 
 THE_LOG: Final = "kafka"
 """The peer, and the slot, of everything that leaves by the event log."""
@@ -183,7 +183,7 @@ def _archived(session: Session, scan: Scan, before: ScanState, after: ScanState)
         slide_id=after.slide_id,
         case_id=slide.case_id,
         edition=after.edition,
-        study_instance_uid=slide.study_instance_uid or study_uid(slide.case_id, slide.issuer),
+        study_instance_uid=study_of(slide.study_instance_uid, slide.case_id, slide.issuer),
         series_instance_uid=series_uid(scan.id, after.edition),
     )
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.uid import UID
 
-from models.uid import derive_uid, instance_uid, is_uid, series_uid, study_uid
+from models.uid import derive_uid, instance_uid, is_uid, series_uid, study_of, study_uid
 
 _names = st.lists(st.text(max_size=12), max_size=4).map(tuple)
 
@@ -59,6 +59,11 @@ def test_every_role_has_its_own_instance() -> None:
 
 def test_the_same_case_number_at_two_issuers_is_two_studies() -> None:
     assert study_uid("case", "north") != study_uid("case", "south")
+
+
+def test_a_study_that_was_supplied_is_kept_and_any_other_is_the_case_s() -> None:
+    assert study_of("1.2.3", "case", "north") == "1.2.3"
+    assert study_of(None, "case", "north") == study_of("", "case", "north") == study_uid("case", "north")
 
 
 def test_another_process_derives_the_same_uid() -> None:
