@@ -42,8 +42,7 @@ def accession_of(groups: Groups, profile: Profile) -> str:
             f"The message names {len(found)} accession numbers, and one order message is one case: "
             "set the field or the pattern that holds the accession in this peer's profile, then replay it."
         )
-    places = ", ".join(map(str, profile.accession_fields))
-    return checked(next(iter(found), ""), f"accession number ({places})", profile)
+    return checked(next(iter(found), ""), "accession number", profile.accession_fields, profile)
 
 
 def order_numbers(groups: Groups, places: Sequence[Place], profile: Profile) -> tuple[str, ...]:
@@ -56,7 +55,7 @@ def order_numbers(groups: Groups, places: Sequence[Place], profile: Profile) -> 
                     number := segment.value(one.field, one.component, one.subcomponent)
                 ):
                     said[number] = None
-    return tuple(checked(one, "order number (ORC-2, ORC-3)", profile) for one in said)
+    return tuple(checked(one, "order number", places, profile) for one in said)
 
 
 def _runs(groups: Groups) -> Iterator[list[Segment]]:

@@ -131,7 +131,9 @@ def _parents(container: Container, name: Named, profile: Profile) -> tuple[str, 
                 second = place.component + 1 if place.segment == "SPM" else place.component
                 for one in segment.repetitions(place.field):
                     said[one.stated(place.component, place.subcomponent) or one.stated(second, 1)] = None
-    parents = tuple(checked(one, "parent (SPM-3)", profile) for one in said if one and one != name.identifier)
+    parents = tuple(
+        checked(one, "parent", profile.parent_fields, profile) for one in said if one and one != name.identifier
+    )
     return parents or tuple(one for _, one in (name.parts.above[:1] if name.parts else ()))
 
 
@@ -152,7 +154,7 @@ def _route(container: Container, profile: Profile, problems: list[str]) -> Route
 
 def _image_location(container: Container, profile: Profile, problems: list[str]) -> str | None:
     """Return where a file is said to lie: others' words, which nothing here opens."""
-    for place, segment, _ in said_in(container.everything(), profile.image_fields):
+    for place, segment, _ in said_in(container.everything(), profile.image_fields) if profile.image_fields else ():
         field = segment.field(place.field)
         # A path may hold any delimiter, so it is the whole field; one with unescaped backslashes is taken as it is.
         as_it_is = _UNESCAPED_PATH.match(field.raw) is not None and "\\E\\" not in field.raw
@@ -179,20 +181,23 @@ def _stains(container: Container, profile: Profile) -> tuple[tuple[Coded, ...], 
 
 def _observed_stains(segments: list[Segment], profile: Profile) -> tuple[tuple[Coded, ...], str | None]:
     """Return OBX-5 of every stain observation; one OBX names one substance."""
-    codes: list[Coded] = []
+    codes: dict[tuple[str, str, str], Coded] = {}
     texts: list[str] = []
     for obx in segments:
-        if obx.name != "OBX" or profile.stain_observation not in (obx.stated(3), obx.stated(3, 4)):
+        if obx.name != "OBX" or not _is_of_stain(obx, profile) or obx.stated(11) in _DELETED_OBSERVATIONS:
             continue
-        if obx.stated(11) in _DELETED_OBSERVATIONS:
-            continue
+        is_text = obx.stated(2) in _TEXT_TYPES
         for one in obx.repetitions(5):
-            code = None if obx.stated(2) in _TEXT_TYPES else coded(one)
+            code = None if is_text else coded(one)
             if code is not None:
-                codes.append(code)
+                codes[code.code, code.meaning, code.scheme] = code
             else:
                 texts.append(one.stated(9) or one.stated(2) or one.stated(1))
-    return tuple(dict.fromkeys(codes)), "; ".join(filter(None, texts)) or None
+    return tuple(codes.values()), "; ".join(filter(None, texts)) or None
+
+
+def _is_of_stain(obx: Segment, profile: Profile) -> bool:
+    return obx.stated(3) == profile.stain_observation or obx.stated(3, 4) == profile.stain_observation
 
 
 def _requested_stain(segments: list[Segment], profile: Profile) -> tuple[tuple[Coded, ...], str | None]:

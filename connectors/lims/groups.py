@@ -28,7 +28,10 @@ class Container:
 
     def everything(self) -> list[Segment]:
         """Return what is said of the container itself, then what its orders say."""
-        return [*self.segments, *(segment for order in self.orders for segment in order.segments)]
+        found = self.segments
+        for order in self.orders:
+            found = found + order.segments
+        return found
 
 
 @dataclass(slots=True)

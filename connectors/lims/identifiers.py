@@ -1,6 +1,6 @@
 """What a container is called, by the fields and the pattern of a profile."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from connectors.lims.groups import Container
@@ -12,6 +12,8 @@ from models.errors import RejectedError
 # HL7 types of SPM-2 and SAC-3: in EIP the issuer is the second subcomponent, in EI the second component.
 _PAIRS = frozenset({"SPM"})
 _ENTITIES = frozenset({"SAC"})
+_CONTAINERS_OWN = _PAIRS | _ENTITIES
+_CALLED = "container identifier"
 _SEARCHED_CHARACTERS = 500
 _FROM_BELOW: tuple[ContainerKind, ...] = ("slide", "block", "specimen")
 
@@ -42,11 +44,14 @@ def name_of(container: Container, profile: Profile) -> Named:
     RejectedError
         When there is none, or it is no identifier.
     """
-    found = _named(container.everything(), profile)
-    if found is None:
-        places = ", ".join(map(str, profile.container_fields))
-        raise RejectedError(f"A group has no container identifier ({places}).")
-    return found
+    for place, segment, said in said_in(container.everything(), profile.container_fields):
+        if segment.name not in _CONTAINERS_OWN and not _may_name(said, profile):
+            continue
+        identifier = checked(said, _CALLED, (place,), profile)
+        parts = _parts(identifier, profile)
+        name = identifier if parts is None else checked(parts.identifier, _CALLED, (place,), profile)
+        return Named(name, _issuer(segment, place) or profile.issuer, parts)
+    return Named(checked("", _CALLED, profile.container_fields, profile), "")
 
 
 def containers_in_order(segments: list[Segment], profile: Profile) -> list[Segment]:
@@ -60,28 +65,18 @@ def containers_in_order(segments: list[Segment], profile: Profile) -> list[Segme
     return []
 
 
-def checked(identifier: str, what: str, profile: Profile) -> str:
+def checked(identifier: str, what: str, places: Iterable[Place], profile: Profile) -> str:
     """Return an identifier that can be printed, indexed and put into a DICOM header; ``RejectedError`` if not."""
+    if identifier and len(identifier) <= profile.identifier_characters and identifier.isprintable():
+        return identifier
+    called = f"{what} ({', '.join(map(str, places))})"
     if not identifier:
-        raise RejectedError(f"A group has no {what}.")
+        raise RejectedError(f"A group has no {called}.")
     if len(identifier) > profile.identifier_characters:
         raise RejectedError(
-            f"The {what} of a group has {len(identifier)} characters; {profile.identifier_characters} are allowed."
+            f"The {called} of a group has {len(identifier)} characters; {profile.identifier_characters} are allowed."
         )
-    if not identifier.isprintable():
-        raise RejectedError(f"The {what} of a group holds characters that cannot be printed.")
-    return identifier
-
-
-def _named(segments: Sequence[Segment], profile: Profile) -> Named | None:
-    for place, segment, said in said_in(segments, profile.container_fields):
-        if segment.name not in (*_PAIRS, *_ENTITIES) and not _may_name(said, profile):
-            continue
-        identifier = checked(said, f"container identifier ({place})", profile)
-        parts = _parts(identifier, profile)
-        name = identifier if parts is None else checked(parts.identifier, f"container identifier ({place})", profile)
-        return Named(name, _issuer(segment, place) or profile.issuer, parts)
-    return None
+    raise RejectedError(f"The {called} of a group holds characters that cannot be printed.")
 
 
 def _issuer(segment: Segment, place: Place) -> str:

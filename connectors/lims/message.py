@@ -133,8 +133,7 @@ class Segment:
     def value(self, number: int, component: int = 1, subcomponent: int = 1) -> str | None:
         """Return one subcomponent of the field's first repetition; see ``Field.value``."""
         fields = self._fields or self._split()
-        text = fields[number] if number < len(fields) else ""
-        if not text:
+        if number >= len(fields) or not (text := fields[number]):
             return None
         if self.notation.delimiters.repetition in text:
             text = text.split(self.notation.delimiters.repetition, 1)[0]
@@ -247,14 +246,14 @@ def _said(text: str, notation: Notation, component: int, subcomponent: int) -> s
     used = notation.delimiters
     if '"' in text:
         return _said_or_deleted(text, notation, component, subcomponent)
-    if used.component in text:
+    if component > 1:
         text = _part(text, used.component, component)
-    elif component > 1:
-        return None
-    if used.subcomponent in text:
+    elif used.component in text:
+        text = text.split(used.component, 1)[0]
+    if subcomponent > 1:
         text = _part(text, used.subcomponent, subcomponent)
-    elif subcomponent > 1:
-        return None
+    elif used.subcomponent in text:
+        text = text.split(used.subcomponent, 1)[0]
     return (unescape(text, notation) if used.escape in text else text).strip() or None
 
 

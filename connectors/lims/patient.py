@@ -13,6 +13,8 @@ from models.statements import Identifier, PatientStated
 _LEGAL_NAME = "L"
 _NHS_TYPE = "NH"
 _VISIT = "VN"
+# What divides a PN of DICOM cannot stand in it.
+_DIVIDING = re.compile(r"[\^=\\\s]+")
 
 
 def read_patient(pid: Segment, profile: Profile, problems: list[str]) -> PatientStated:
@@ -41,17 +43,17 @@ def read_patient(pid: Segment, profile: Profile, problems: list[str]) -> Patient
 
 def identifiers_of(segment: Segment, places: Iterable[Place], profile: Profile) -> tuple[tuple[Identifier, ...], str]:
     """Return the identifiers (CX) in the first of these fields that holds any, and the status of the NHS number."""
-    found: dict[Identifier, None] = {}
+    found: dict[tuple[str, str, str], Identifier] = {}
     for place in places:
         for one in segment.repetitions(place.field) if segment.name == place.segment and not found else ():
-            value, kind = one.stated(1), one.stated(5)
+            value, kind = one.stated(1), one.stated(5) or "MR"
             issuer = _issuer(one, profile)
             if value and (kind == _NHS_TYPE or issuer.upper() in profile.nhs_authorities):
                 number = normalised(value)
-                found[Identifier(value=number, issuer="NHS", kind="NHS" if is_valid(number) else "NHS?")] = None
-            elif value:
-                found[Identifier(value=value, issuer=issuer, kind=kind or "MR")] = None
-    return _with_one_nhs_number(list(found))
+                value, issuer, kind = number, "NHS", "NHS" if is_valid(number) else "NHS?"
+            if value:
+                found[value, issuer, kind] = Identifier(value=value, issuer=issuer, kind=kind)
+    return _with_one_nhs_number(list(found.values()))
 
 
 def visits_of(segments: Iterable[Segment], places: Iterable[Place], profile: Profile) -> tuple[Identifier, ...]:
@@ -92,4 +94,4 @@ def _name_text(name: Field) -> str | None:
     parts = [name.value(number) for number in (1, 2, 3, 5, 4)]
     if all(part is None for part in parts):
         return None
-    return "^".join(re.sub(r"[\^=\\\s]+", " ", part or "") for part in parts).rstrip("^")
+    return "^".join(_DIVIDING.sub(" ", part) if part else "" for part in parts).rstrip("^")

@@ -80,5 +80,5 @@ def _specimens(order: Order, theirs: list[Container], profile: Profile) -> tuple
             said for _, _, said in said_in(segments, (place,)) if place.segment == "SPM" or shape_of(said, profile)
         ]
         if found:
-            return tuple(dict.fromkeys(checked(one, f"specimen ({place})", profile) for one in found))
+            return tuple(dict.fromkeys(checked(one, "specimen", (place,), profile) for one in found))
     return ()

@@ -8,7 +8,7 @@ from connectors.lims.instance_uids import the_uid, uids_observed
 from connectors.lims.message import Segment
 from connectors.lims.moments import read_stamp
 from connectors.lims.participants import reader_of
-from connectors.lims.places import first_said
+from connectors.lims.places import Place, first_said
 from connectors.lims.profile import CaseStatus, Profile
 from models.errors import RejectedError
 from models.statements import CaseUpdateStated, ImagesStated, ReportStatus, WorkDone
@@ -82,10 +82,12 @@ def read_work_done(groups: Groups, profile: Profile, site: str) -> WorkDone:
     ordered = first_said(groups.segments(), profile.placer_fields)
     if spm and ours and theirs in ("", ours) and ordered and ordered != ours:
         ours, theirs = ordered, ours
-    asset = checked(theirs, "new asset (SPM-2.2)", profile) if theirs else None
+    asset = checked(theirs, "new asset", (Place("SPM", 2, 2),), profile) if theirs else None
     return WorkDone(
         case=case_meant(groups, profile, site),
-        work_order_number=checked(ours or ordered, "work order number (SPM-2.1, ORC-2)", profile),
+        work_order_number=checked(
+            ours or ordered, "work order number", (Place("SPM", 2), *profile.placer_fields), profile
+        ),
         container_identifier=asset,
         issuer=((spm.stated(2, 2, 2) if spm else "") or profile.issuer) if asset else "",
     )
