@@ -34,6 +34,7 @@ def make_folders(folder: Path, *, below: Path) -> None:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a small file, replacing one that is there."""
+    Part.remove_leftovers(path)
     with Part(path) as part:
         part.write(content)
         part.replace()

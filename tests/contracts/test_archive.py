@@ -100,6 +100,26 @@ def test_the_digest_of_what_is_not_there_may_be_asked_again(archive: Archive, tm
         archive.digest(level)
 
 
+def test_what_was_stored_is_handed_out_bit_for_bit_rejected_or_not(archive: Archive, tmp_path: Path) -> None:
+    level, path = made(tmp_path)
+    archive.store(level, path)
+    assert archive.fetch(level, tmp_path / "offered")
+    archive.reject(*series_of(level), RejectionReason.PATIENT_SAFETY)
+    assert archive.fetch(level, tmp_path / "rejected")
+    assert (tmp_path / "offered").read_bytes() == (tmp_path / "rejected").read_bytes() == path.read_bytes()
+
+
+def test_what_is_not_there_is_not_handed_out_and_nothing_is_written_over(archive: Archive, tmp_path: Path) -> None:
+    level, path = made(tmp_path)
+    assert not archive.fetch(level, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+    archive.store(level, path)
+    (tmp_path / "copy").write_bytes(b"another's")
+    with pytest.raises(TransientError):
+        archive.fetch(level, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"another's"
+
+
 @pytest.mark.parametrize("reason", RejectionReason)
 def test_a_rejected_series_is_listed_no_more_but_stays_in_the_books(
     archive: Archive, tmp_path: Path, reason: RejectionReason

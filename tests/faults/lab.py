@@ -111,6 +111,12 @@ def foreign_order() -> bytes:
     return _message("OML^O33^OML_O33", "M3", _PID, *slides).replace(f"{ACCESSION}^LIMS".encode(), b"26H999999^LIMS")
 
 
+def merge() -> bytes:
+    """Return that the patient of the case is another's double, who stays."""
+    stays = _PID.replace("A100234", "B700001").replace("9990048215^^^NHS^NH~", "")
+    return _message("ADT^A40^ADT_A39", "M4", "EVN|A40", stays, "MRG|A100234^^^SITEA^MR")
+
+
 def _message(kind: str, name: str, *segments: str) -> bytes:
     header = f"MSH|^~\\&|LIMS|SITEA|COVERSLIP|NET|20261122091500+0000||{kind}|{name}|P|2.5.1"
     return "".join(f"{segment}\r" for segment in (header, *segments)).encode()

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from pydicom import dcmread
 
 from connectors.settings import load
 from tests.faults.conftest import Experiments
 from tests.faults.experiment import Bench, InTurn, Plan, dies, killed_in_turn
-from tests.faults.lab import SLIDES, FaultLab, foreign_order, laboratory
+from tests.faults.lab import SLIDES, FaultLab, foreign_order, laboratory, merge
 from tests.faults.oracle import audited, breaches, differences, end_of
 
 pytestmark = pytest.mark.faults
@@ -97,9 +98,14 @@ _COMMANDS: Final[dict[str, Callable[[FaultLab], tuple[str, ...]]]] = {
     "review": lambda lab: ("review", _scan(lab, "quality = 'review'"), "pass"),
     "release": lambda lab: ("release", str(lab.rows('SELECT id FROM "case"')[0][0])),
     "rerun": lambda lab: ("rerun", _scan(lab, "quality = 'review'"), "--from", "slide_qc"),
-    "replay": lambda lab: ("replay", str(lab.rows("SELECT id FROM inbox WHERE state = 'set aside'")[0][0])),
+    "replay": lambda lab: ("replay", _set_aside(lab)),
+    "edit": lambda lab: ("hl7", "edit", _set_aside(lab), "--set", "MSH-10=EDITED"),
     "withdraw": lambda lab: ("withdraw", _scan(lab, "slide_id IS NOT NULL")),
 }
+
+
+def _set_aside(lab: FaultLab) -> str:
+    return str(lab.rows("SELECT id FROM inbox WHERE state = 'set aside'")[0][0])
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,46 @@ class OnWithdrawal:
             found += [] if states == [("proven", 6), ("rejected", 6)] else [f"the objects are {states}"]
             found += _told(lab, "withdrawn", 1)
             return [*found, *breaches(lab)]
+
+
+@dataclass(frozen=True)
+class OnCorrection:
+    """A worker is killed while archived scans are corrected: in the end each is, once, and none is converted again."""
+
+    failpoint: str
+    hit: int = 1
+
+    def __str__(self) -> str:
+        return f"correction-{self.failpoint}-{self.hit}"
+
+    def carry_out(self, bench: Bench, home: Path) -> list[str]:
+        """Merge the patient of a finished case, whose work folders were tidied, into another."""
+        with laboratory(bench.finished, home, known=bench.lims, zygote=bench.zygote) as lab:
+            lab.start("doors")
+            lab.start("worker", f"{self.failpoint}:{self.hit}")
+            lab.lims.send(merge(), lab.mllp)
+            dies(lab, "worker")
+            lab.start("worker")
+            lab.until_still()
+            lab.kill()
+            states = lab.rows("SELECT edition, state, count(*) FROM instance GROUP BY edition, state ORDER BY edition")
+            found = [] if states == [(1, "rejected", 12), (2, "proven", 12)] else [f"the objects are {states}"]
+            steps = lab.rows(
+                "SELECT kind, state, count(*) FROM step WHERE kind IN ('convert', 'correct') GROUP BY kind, state"
+            )
+            found += [] if sorted(steps) == _CORRECTED_ONCE else [f"objects were made by {steps}"]
+            found += _told(lab, "archived", 4)
+            return [*found, *_names_another(lab), *breaches(lab)]
+
+
+_CORRECTED_ONCE: Final = [("convert", "done", 2), ("correct", "done", 2)]
+
+
+def _names_another(lab: FaultLab) -> list[str]:
+    """Return which of the objects that the archive offers don't name the patient that stays."""
+    offered = [path for path in lab.archive.rglob("*.dcm") if "rejected" not in path.parts]
+    named = {str(dcmread(path, stop_before_pixels=True).PatientID) for path in offered}
+    return [] if named == {"B700001"} else [f"the archive offers objects of {len(named)} patients, or of the wrong one"]
 
 
 @dataclass(frozen=True)
@@ -274,15 +320,21 @@ class InTrouble:
 
 
 _COMMITS: Final = ("before_commit", "after_commit")
+_OF_MESSAGES: Final = ("replay", "edit")
+_WHEN: Final = ("before", "after")
+_OF_A_CORRECTION: Final = (("store", "put"), ("reject", "reject"), ("archive", "reject"))
 PLANS: Final[list[Plan]] = [
     *(AtSetUp(f"{name}.{when}") for name in ("migrate", "people") for when in _COMMITS),
     *(AtSetUp(f"archive.{when}_prepare") for when in ("before", "after")),
     *(AtFirstStart(f"first_lab.{when}_link") for when in ("before", "after")),
-    *(OnCommand(f"people.{what}.{when}") for what in _COMMANDS if what != "replay" for when in _COMMITS),
-    *(OnCommand(f"replay.{when}") for when in _COMMITS),
+    *(OnCommand(f"people.{what}.{when}") for what in _COMMANDS if what not in _OF_MESSAGES for when in _COMMITS),
+    *(OnCommand(f"{what}.{when}") for what in _OF_MESSAGES for when in _COMMITS),
     *(OnWithdrawal(f"reject.{when}_reject") for when in ("before", "after")),
     *(OnWithdrawal(f"archive.{when}_reject") for when in ("before", "after")),
     *(OnWithdrawal("archive.after_move", hit) for hit in (1, 2)),
+    *(OnCorrection(f"correct.{when}_{what}", hit) for what in ("fetch", "copy") for when in _WHEN for hit in (1, 9)),
+    *(OnCorrection(f"archive_upload.end.{when}", hit) for when in _COMMITS for hit in range(1, 5)),
+    *(OnCorrection(f"{effect}.{when}_{what}") for effect, what in _OF_A_CORRECTION for when in _WHEN),
     *(OnDuplicate(f"spool.{when}_remove") for when in ("before", "after")),
     *(InTurn(("slide_qc.claim.after_commit", f"sweep_lost.{when}")) for when in _COMMITS),
     *(OnSetAside(f"sweep_set_aside.{when}") for when in _COMMITS),

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,29 @@ def test_a_rejected_series_lies_apart_with_its_reason(archive: FolderArchive, tm
         "meaning": "Rejected for Patient Safety Reasons",
     }
     assert list((tmp_path / "archive" / _STUDY).rglob("*.dcm")) == []
+
+
+def test_a_reason_that_was_half_written_when_its_process_was_killed_is_not_left_over(
+    archive: FolderArchive, tmp_path: Path
+) -> None:
+    level, path = _made(tmp_path)
+    archive.store(level, path)
+    away = tmp_path / "archive" / "rejected" / _STUDY / _SERIES
+    away.mkdir(parents=True)
+    (away / ".rejection.json.dead.part").write_bytes(b'{"code"')
+    archive.reject(_STUDY, _SERIES, RejectionReason.PATIENT_SAFETY)
+    assert {file.name for file in away.iterdir()} == {f"{level.sop_instance_uid}.dcm", "rejection.json"}
+
+
+def test_a_copy_that_does_not_fit_the_asker_s_disk_is_not_left_half(
+    archive: FolderArchive, small_disk: Path, tmp_path: Path
+) -> None:
+    level, path = _made(tmp_path)
+    archive.store(level, path)
+    (small_disk / "filling").write_bytes(bytes(shutil.disk_usage(small_disk).free - 4096))
+    with pytest.raises(TransientError, match=r"can't be copied out of the archive \(ENOSPC\): make room"):
+        archive.fetch(level, small_disk / "copy.dcm")
+    assert {file.name for file in small_disk.iterdir()} == {"filling"}
 
 
 @pytest.mark.parametrize("failpoint", ["archive.before_rename", "archive.after_rename"])

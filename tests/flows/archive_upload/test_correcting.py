@@ -22,6 +22,7 @@ from models.tables.books import Alert, History
 from models.tables.scan import ScanFile
 from models.tables.step import Step
 from tests.flows.archive_upload.correcting import (
+    BEFORE_ARCHIVE,
     FIRST,
     OTHER,
     SHARP,
@@ -495,6 +496,7 @@ def test_a_cancelled_slide_s_scan_is_corrected_when_it_is_ordered_again(lab: Lab
     matched(lab)
     done(lab, "convert")
     message_arrives(lab, order("26H1", cancel=(A,), sent_at=LATER, control_id="CA1"))
+    run_until_calm(lab, BEFORE_ARCHIVE)
     becomes(lab, OTHER)
     assert (the_scan(lab).outcome, corrections(lab)) == (Outcome.CANCELLED, [])
     message_arrives(lab, order("26H1", A, patient=OTHER, sent_at="20250104120000+0000", control_id="NW2"))
