@@ -1,4 +1,4 @@
-"""What merges, reports and DPOW's transactions say when they cannot be acted on: a sentence with nobody's data in it."""
+"""What merges, reports and DPOW say when they cannot be acted on: a sentence with nobody's data in it."""
 
 import pytest
 
