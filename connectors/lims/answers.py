@@ -27,6 +27,7 @@ _ANSWER_TYPES = {
     "OML^O21": ("ORL", "O22", "ORL_O22"),
     "OML^O33": ("ORL", "O34", "ORL_O34"),
     "ORM^O01": ("ORR", "O02", "ORR_O02"),
+    "ORM": ("ORR", "O02", "ORR_O02"),
 }
 _ANSWERS = frozenset({"ACK", "ORL", "ORR"})
 # MSA-1 (table 0008) in both modes.

@@ -41,6 +41,8 @@ def segments(answered: Acknowledgement) -> list[list[str]]:
         ("OML^O33^OML_O33", "ORL^O34^ORL_O34"),
         ("OML^O21^OML_O21", "ORL^O22^ORL_O22"),
         ("ORM^O01", "ORR^O02^ORR_O02"),
+        ("ORM", "ORR^O02^ORR_O02"),
+        ("ADT^A40^ADT_A39", "ACK^A40^ACK"),
         ("ADT^A08^ADT_A01", "ACK^A08^ACK"),
         ("ORU^R01", "ACK^R01^ACK"),
         ("ZZZ^Z01", "ACK^Z01^ACK"),
