@@ -16,10 +16,23 @@ from sqlalchemy import select
 from connectors.wiring import Lab
 from flows.changes import state_of
 from flows.journey import BARCODE_MATCHING, INTAKE, SLIDE_QC, STAGES
-from models.tables.case import Block, Case, CaseSite, Derivation, Identifier, Patient, Slide, Specimen
+from models.tables.case import (
+    Block,
+    Case,
+    CasePatient,
+    CaseSite,
+    CaseVisit,
+    Derivation,
+    Identifier,
+    Patient,
+    Slide,
+    Specimen,
+)
 from models.tables.scan import Scan
+from models.tables.work import WorkOrder
 from tests import postgres
 from tests.flows.looking import A, B, archived_names_the_patient, books_balance
+from tests.lims_says import imaged, in_visit, merged, replaced, reported, updated, visit_moved, work_done
 from tests.small_lab import SmallSlide, event_again, message_arrives, order, run_until_calm, scan_arrives, small_lab
 
 FreshLab = Callable[[], AbstractContextManager[Lab]]
@@ -47,7 +60,10 @@ def projection(lab: Lab) -> dict[str, list[Any]]:
     """Return everything that is known in the end, without what only the clock decides."""
     with lab.database.read() as session:
         found: dict[str, list[Any]] = {"scan": [vars(state_of(scan)) for scan in session.scalars(_in_order(Scan))]}
-        for entity in (Case, CaseSite, Slide, Specimen, Block, Derivation, Patient, Identifier):
+        for entity in (
+            *(Case, CaseSite, CaseVisit, CasePatient, Slide, Specimen, Block, Derivation, Patient, Identifier),
+            WorkOrder,
+        ):
             names = [column.key for column in entity.__table__.columns if column.key not in _BY_THE_CLOCK]
             if entity is Identifier:
                 # Its own number is given by the database.
@@ -129,6 +145,38 @@ parents = st.builds(
     st.sampled_from(["CONTAINER", "CASSETTE"]),
 )
 messages = st.builds(Arrives, st.one_of(orders, orders, parents), st.sampled_from(["lims-a", "lims-a", "lims-b"]))
+# What is said beside orders, of the same case and of its patients: with itself, with orders, and with each other.
+people = st.sampled_from(["A100234", "B7", "C9"])
+pairs = st.tuples(people, people).filter(lambda pair: pair[0] != pair[1])
+control_ids = st.sampled_from(["M1", "M2", "M3"])
+beside = st.one_of(
+    st.builds(lambda pair, at, name: merged(*pair, sent_at=at, control_id=name), pairs, moments, control_ids),
+    st.builds(
+        lambda pair, at, name: visit_moved("V1", *pair, sent_at=at, control_id=name), pairs, moments, control_ids
+    ),
+    st.builds(
+        lambda status, what, at, name: reported("26H1", status, *what, sent_at=at, control_id=name),
+        st.sampled_from(["P", "F", "F", "C", "A", "X"]),
+        st.sampled_from([(), (), (P,), (P, "26H000001-B")]),
+        moments,
+        control_ids,
+    ),
+    st.builds(
+        lambda says, reader, at: updated("26H1", says=says, reader=reader, sent_at=at),
+        st.sampled_from(["", "Preliminary", "Final", "Ended", "Grossed", "SetClosed"]),
+        st.sampled_from(["", "rosa", "tom", "nobody"]),
+        moments,
+    ),
+    st.builds(
+        lambda slide, available, at: imaged("26H1", slide, available=available, sent_at=at),
+        st.sampled_from([A, B]),
+        st.booleans(),
+        moments,
+    ),
+    st.builds(lambda number, at: work_done("26H1", number, B, sent_at=at), st.sampled_from(["W1", "W2"]), moments),
+    st.builds(lambda one: in_visit(one, "V1"), orders),
+    st.builds(lambda slides, at: replaced("26H1", *slides, sent_at=at), st.sampled_from([(A,), (B,), (A, B)]), moments),
+)
 qualities = st.sampled_from(["review", "rescan", "pass"])
 # One scan of each glass: two of one would be a choice between them, which is a person's.
 scans = st.lists(
@@ -138,6 +186,15 @@ scans = st.lists(
 )
 stories = st.builds(
     lambda some, slides: [*some, *map(Arrives, slides)], st.lists(messages, min_size=1, max_size=5), scans
+)
+
+
+# At least one order: without any there is no case, and nothing to compare but the patients.
+mixed = st.builds(
+    lambda first, others, slides: [first, *others, *map(Arrives, slides)],
+    st.builds(Arrives, orders),
+    st.lists(st.builds(Arrives, st.one_of(beside, beside, orders)), min_size=1, max_size=6),
+    scans,
 )
 
 
@@ -167,9 +224,55 @@ def test_any_order_of_arrival_ends_the_same_on_postgresql(
     _holds(on_postgres, story, chance)
 
 
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
+@given(story=mixed, chance=st.randoms(use_true_random=False))
+def test_merges_moves_reports_and_images_end_the_same_in_any_order_with_repeats(
+    story: list[Arrives], chance: Any
+) -> None:  # noqa: ANN401 - hypothesis's own
+    _holds(_on_sqlite, story, chance)
+
+
+@pytest.mark.postgres
+@settings(max_examples=3, suppress_health_check=list(HealthCheck))
+@given(story=mixed, chance=st.randoms(use_true_random=False))
+def test_what_is_said_beside_orders_ends_the_same_on_postgresql(
+    on_postgres: FreshLab,
+    story: list[Arrives],
+    chance: Any,  # noqa: ANN401 - hypothesis's own
+) -> None:
+    _holds(on_postgres, story, chance)
+
+
 @pytest.mark.parametrize(
     "story",
     [
+        pytest.param(
+            [
+                Arrives(in_visit(order("26H1", A, sent_at="20250101100000+0000"), "V1")),
+                Arrives(merged("B7", "A100234", sent_at="20250101110000+0000")),
+                Arrives(merged("A100234", "B7", sent_at="20250101120000+0000", control_id="M2")),
+                Arrives(visit_moved("V1", "B7", "C9", sent_at="20250101110000+0000", control_id="M3")),
+            ],
+            id="two merged into each other and a visit moved between",
+        ),
+        pytest.param(
+            [
+                Arrives(order("26H1", A, sent_at="20250101100000+0000")),
+                Arrives(reported("26H1", "F", sent_at="20250101110000+0000")),
+                Arrives(order("26H1", B, sent_at="20250101110000+0000", control_id="M2")),
+                Arrives(reported("26H1", "C", sent_at="20250101120000+0000", control_id="M3")),
+            ],
+            id="a slide ordered at the moment of the final report, and a correction",
+        ),
+        pytest.param(
+            [
+                Arrives(order("26H1", A, B, sent_at="20250101100000+0000")),
+                Arrives(replaced("26H1", B, sent_at="20250101110000+0000")),
+                Arrives(updated("26H1", says="Ended", sent_at="20250101110000+0000")),
+                Arrives(SmallSlide(codes=(A,), quality="review")),
+            ],
+            id="an order replaced while a slide of it is scanned",
+        ),
         pytest.param(
             [
                 Arrives(order("26H1", A, sent_at="20250101100000+0000")),
