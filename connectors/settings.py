@@ -88,8 +88,8 @@ class LimsPeer(PeerWire):
     name: Annotated[Name, Field(max_length=48)]
     application: str = "LIMS"
     facility: str = ""
-    slides_as: Literal["OUL^R22", "OUL^R21"] = "OUL^R22"
-    """How it hears of slides: by specimen, or by the older result of an order."""
+    slides_as: Literal["OUL^R22", "OUL^R21", "LAB-104"] = "OUL^R22"
+    """How it hears of slides: by specimen, by the older result of an order, or as IHE DPOW tells of images."""
     quality_as: Literal["OBX", "NTE"] = "OBX"
     """Where it finds the verdict on a scan's quality, which has no home in DPOW."""
     rescans_as_work: bool = False

@@ -14,7 +14,15 @@ from hl7apy.core import Segment
 from hl7apy.exceptions import HL7apyException
 
 from connectors.lims import dpow
-from models.announcements import Announcement, CaseAnnounced, CaseNamed, PatientNamed, SlideAnnounced, WorkAsked
+from models.announcements import (
+    Announcement,
+    CaseAnnounced,
+    CaseNamed,
+    PatientNamed,
+    SlideAnnounced,
+    SlideState,
+    WorkAsked,
+)
 from models.errors import RejectedError
 from models.statements import Frozen
 
@@ -40,11 +48,13 @@ class Address(Frozen):
 class Dialect(Frozen):
     """How a peer hears of slides: in which message, and where in it the verdict on a scan's quality stands."""
 
-    slides_as: Literal["OUL^R22", "OUL^R21"] = "OUL^R22"
+    slides_as: Literal["OUL^R22", "OUL^R21", "LAB-104"] = "OUL^R22"
     quality_as: Literal["OBX", "NTE"] = "OBX"
 
 
 _USUAL = Dialect()
+# SPM-20 of LAB-104; what else becomes of a slide has no home there, and goes out as OUL^R22.
+_IMAGE_STATES: dict[SlideState, str] = {"archived": "Y", "withdrawn": "N"}
 
 
 def build(  # noqa: PLR0913 - what a message is made of
@@ -57,7 +67,7 @@ def build(  # noqa: PLR0913 - what a message is made of
     enhanced: bool = False,
     dialect: Dialect = _USUAL,
 ) -> bytes:
-    """Return a slide as OUL, and a case or work as OML^O21 in the shapes of DPOW's LAB-101 and LAB-102, in UTF-8.
+    """Return a slide as OUL or in LAB-104, a case in DPOW's LAB-101, work in LAB-102, in UTF-8.
 
     ``enhanced`` asks for both answers of enhanced mode (MSH-15 and MSH-16 are AL); without it they stay empty.
 
@@ -77,6 +87,8 @@ def build(  # noqa: PLR0913 - what a message is made of
 def _shaped(announcement: Announcement, dialect: Dialect) -> tuple[dict[int, str], Iterator[str]]:
     """Return what MSH says of a message, and its other segments."""
     match announcement:
+        case SlideAnnounced() if dialect.slides_as == "LAB-104" and announcement.state in _IMAGE_STATES:
+            return _as_dpow(dpow.IMAGE_NOTIFICATION), _images(announcement)
         case SlideAnnounced() if dialect.slides_as == "OUL^R21":
             return {9: "OUL^R21^OUL_R21"}, _slide_by_order(announcement, dialect)
         case SlideAnnounced():
@@ -128,6 +140,42 @@ def _slide(slide: SlideAnnounced, dialect: Dialect) -> Iterator[str]:
     yield from _quality_note(slide, dialect)
 
 
+def _images(slide: SlideAnnounced) -> Iterator[str]:
+    """Return the segments of LAB-104: patient, order, the slide with the state of its images, where they are.
+
+    SPM-18 is when the slide was scanned, in this transaction alone.
+    """
+    named = _joined("&", slide.container_identifier, slide.container_issuer)
+    yield _patient(slide.case.patient)
+    yield _control(slide.case, {1: "NW"})
+    yield _order(slide.case, "SLIDE^Slide^L")
+    yield _segment(
+        "SPM",
+        {
+            1: "1",
+            2: f"{named}^{named}",
+            4: _TISSUE,
+            18: _time(slide.scanned_at) if slide.scanned_at else "",
+            20: _IMAGE_STATES[slide.state],
+            27: "GLASS",
+            30: escaped(slide.case.accession_number),
+        },
+        _LATER_VERSION,
+    )
+    for place, (name, uid) in enumerate(_uids(slide), start=1):
+        yield _segment("OBX", {1: str(place), 2: "RP", 3: name, 5: uid, 11: "F"})
+
+
+def _uids(slide: SlideAnnounced) -> Iterator[tuple[str, str]]:
+    """Return the DICOM attributes that say where a slide's images are."""
+    for name, uid in (
+        ("0020000D^StudyInstanceUID^DCM", slide.study_instance_uid),
+        ("0020000E^SeriesInstanceUID^DCM", slide.series_instance_uid),
+    ):
+        if uid:
+            yield name, escaped(uid)
+
+
 def _slide_by_order(slide: SlideAnnounced, dialect: Dialect) -> Iterator[str]:
     """Return the segments of OUL^R21, which knows the slide by its container: patient, container, order, results."""
     yield _patient(slide.case.patient)
@@ -151,12 +199,7 @@ def _observations(slide: SlideAnnounced, dialect: Dialect) -> Iterator[str]:
         verdict = slide.quality.replace(" ", "-").upper()
         found.append(("CWE", _ours("QUALITY", "Quality of the scan"), _ours(verdict, slide.quality)))
     found += [("ST", _ours("REASON", "Reason"), escaped(reason)) for reason in slide.reasons]
-    for number, meaning, uid in (
-        ("0020000D", "StudyInstanceUID", slide.study_instance_uid),
-        ("0020000E", "SeriesInstanceUID", slide.series_instance_uid),
-    ):
-        if uid:
-            found.append(("RP", f"{number}^{meaning}^DCM", escaped(uid)))
+    found += [("RP", name, uid) for name, uid in _uids(slide)]
     if slide.scanned_at:
         found.append(("TS", _ours("SCANNED", "Time of the scan"), _time(slide.scanned_at)))
     for place, (value_type, what, value) in enumerate(found, start=1):

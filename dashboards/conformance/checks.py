@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from connectors.lims.simulated_dpow import Person, Wanted, What
@@ -28,11 +29,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Bench:
-    """What a test may use: both neighbours, the books, and numbers of its own."""
+    """What a test may use: both neighbours, the books, the folder of the scanner, and numbers of its own."""
 
     pawm: Neighbour
     ima: Neighbour
     books: Books
+    scans: Path
     case: str
     act: Callable[..., str]
     """Run a command of Coverslip as a person would; what it printed."""

@@ -16,6 +16,8 @@ from dashboards.supervisor import Supervisor
 SITE: Final = "site-a"
 ISSUER: Final = "SITE-A"
 READER: Final = "example-one"
+SCANS: Final = "scans"
+"""The folder that the one scanner writes into, below the state folder."""
 FRAME_BYTES: Final = 32 << 20
 """The largest message that a door takes where the settings say nothing."""
 
@@ -55,7 +57,7 @@ def free_ports() -> Ports:
 
 
 def write_settings(home: Path, ports: Ports) -> None:
-    """Write the settings of a laboratory with one PAWM, one image manager and one reader who is always there."""
+    """Write the settings: one PAWM, one image manager, one scanner, and one reader who is always there."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     text = _SETTINGS.format(
         key=secrets.token_hex(32),
@@ -63,6 +65,7 @@ def write_settings(home: Path, ports: Ports) -> None:
         site=SITE,
         issuer=ISSUER,
         reader=READER,
+        scans=SCANS,
     )
     # It holds the installation's key: for its owner alone.
     descriptor = os.open(home / "coverslip.toml", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -73,7 +76,6 @@ def write_settings(home: Path, ports: Ports) -> None:
 _SETTINGS: Final = """\
 # The laboratory of a conformance run. Everybody and everything in it is invented.
 installation_key = "{key}"
-scanners = []
 
 [engine]
 enabled = false
@@ -87,6 +89,13 @@ name = "Site A (invented)"
 zone = "Europe/London"
 lims = "pawm"
 settle_after = 1
+identifier_pattern = '(?P<container>26[A-Z0-9]{{1,9}}-[A-Z][0-9]{{1,2}}-[0-9]{{1,2}})'
+
+[[scanners]]
+name = "scanner-a"
+site = "{site}"
+path = "{scans}"
+stable_for = 0.5
 
 [[listeners]]
 peer = "pawm"
@@ -106,6 +115,7 @@ port = {from_ima}
 name = "pawm"
 port = {to_pawm}
 facility = "{issuer}"
+slides_as = "LAB-104"
 
 [[readers]]
 id = "{reader}"

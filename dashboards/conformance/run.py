@@ -15,7 +15,7 @@ from dashboards.conformance.bad_input import BAD_INPUT
 from dashboards.conformance.books import Books
 from dashboards.conformance.checks import Bench, Check, ConformanceTest, Outcome
 from dashboards.conformance.images import IMAGES
-from dashboards.conformance.laboratory import laboratory
+from dashboards.conformance.laboratory import SCANS, laboratory
 from dashboards.conformance.neighbour import Neighbour
 from dashboards.conformance.report import Report
 from dashboards.conformance.transactions import REGISTRATION
@@ -94,8 +94,9 @@ class Stand:
     def play(self, test: ConformanceTest, numbered: str = "26") -> Outcome:
         """Return what came of a test, whose case is named by these letters and the test; a case is never used twice."""
         checks: list[Check] = []
+        bench = Bench(self._pawm, self._ima, self._books, self.home / SCANS, f"{numbered}{test.id}", self._act)
         try:
-            checks.extend(test.play(Bench(self._pawm, self._ima, self._books, f"{numbered}{test.id}", self._act)))
+            checks.extend(test.play(bench))
         except CoverslipError as error:
             checks.append(Check("the test can go on", "the run itself", str(error), passed=False))
         return Outcome(test, tuple(checks))

@@ -142,6 +142,7 @@ WRONG: Final = {
     "no-work": Wrong("forgets what was fulfilled", ("T06",), hears=_lost("MSH-21", "DPOW-ACCEPT-WO")),
     "no-spm": Wrong("orders work without SPM", ("T06",), tells=_without("SPM")),
     "mute": Wrong("tells nobody anything", ("T05", "T06"), tells=lambda _segments: None),
+    "untaken": Wrong("never takes images back", ("T10",), tells=_lost("SPM-20", "N")),
     "mistold": Wrong("tells of another case", ("T05", "T07"), tells=_instead("ORC-38", "26OTHER")),
 }
 """By name; each but the first names tests that it makes fail, and the first makes all of them fail."""

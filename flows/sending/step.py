@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
+from connectors.lims.header import read_header
 from connectors.lims.order_answers import orders_answered
 from connectors.lims.outgoing import Address, Dialect, build
 from connectors.lims.sender import Answer
@@ -50,7 +51,6 @@ _ANNOUNCEMENTS: dict[str, type[Announcement]] = {
     "WorkAsked": WorkAsked,
 }
 
-_TYPES = {"SlideAnnounced": ("OUL", "R22"), "CaseAnnounced": ("OML", "O21"), "WorkAsked": ("OML", "O21")}
 # HL7 2.5.1 table 0008.
 _ACCEPTED = ("AA", "CA")
 _REJECTED = ("AR", "CR")
@@ -124,7 +124,7 @@ def message_of(lab: Lab, claimed: Claim) -> Message:
 
 
 def _exchange(message: Message, payload: bytes, code: str, began: float) -> Exchange:
-    kind, trigger = _TYPES[str(message.announcement["kind"])]
+    kind, _, trigger = read_header(payload).message_type.partition("^")
     took = timedelta(seconds=time.monotonic() - began)
     return Exchange(message.peer, message.id, kind, trigger, code, len(payload), took)
 

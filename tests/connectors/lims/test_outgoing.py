@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connectors.lims.message import Message, Segment
-from connectors.lims.outgoing import Address, build
+from connectors.lims.outgoing import Address, Dialect, build
 from models.announcements import CaseAnnounced, CaseNamed, PatientNamed, SlideAnnounced, SlideState
 from models.errors import RejectedError
 from models.statements import Identifier
@@ -61,6 +61,35 @@ def read(announcement: SlideAnnounced | CaseAnnounced) -> Message:
 def the(message: Message, name: str) -> Segment:
     (found,) = message.named(name)
     return found
+
+
+@pytest.mark.parametrize(("state", "available"), [("archived", "Y"), ("withdrawn", "N")])
+def test_a_peer_of_dpow_hears_of_images_by_lab_104(state: SlideState, available: str) -> None:
+    announced = SLIDE.model_copy(update={"state": state})
+    raw = build(announced, "X1", SENT, US, LIMS, dialect=Dialect(slides_as="LAB-104"))
+    assert raw.decode().split("\r") == [
+        "MSH|^~\\&|COVERSLIP|NET|LIMS|SITEA|20261122091500+0000||OML^O21^OML_O21|X1|P|2.5.1||||||UNICODE UTF-8"
+        + "|" * 3
+        + "DPOW-IMAGE-NOTIF^IHE",
+        "PID|1||9990048215^^^NHS^NH~A100234^^^SITEA^MR||Example^Zoë^^^^^L",
+        "ORC|NW|P1|26H004821||||||||||||||north|||||||||||||||||||||26H004821",
+        "OBR|1|P1|26H004821|SLIDE^Slide^L",
+        "SPM|1|26H004821-A1-1&SITEA^26H004821-A1-1&SITEA||119376003^Tissue specimen^SCT"
+        + "|" * 14
+        + f"20261122091500+0000||{available}"
+        + "|" * 7
+        + "GLASS|||26H004821",
+        "OBX|1|RP|0020000D^StudyInstanceUID^DCM||2.25.1||||||F",
+        "OBX|2|RP|0020000E^SeriesInstanceUID^DCM||2.25.2||||||F",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("state", ["to be rescanned", "set aside"])
+def test_what_lab_104_has_no_word_for_goes_out_as_oul_r22(state: SlideState) -> None:
+    announced = SLIDE.model_copy(update={"state": state})
+    raw = build(announced, "X1", SENT, US, LIMS, dialect=Dialect(slides_as="LAB-104"))
+    assert Message(raw).header.message_type == "OUL^R22"
 
 
 def test_an_archived_slide_is_a_message_of_these_very_lines() -> None:
