@@ -88,7 +88,8 @@ def _follow_others(lab: Lab, session: Session, claimed: Claim, case: Case) -> No
     read = session.get_one(Read, claimed.subject_id)
     given = allocation.give_stated(session, lab.settings, case, read, cause=cause_of(claimed), now=now)
     if given is not None:
-        ledger.finish(session, claimed, {"assignment": given})
+        recorded = {"assignment": given}
+        ledger.finish(session, claimed, recorded)
         return
     who = allocation.WHO_SAYS[allocation.authority_of(lab.settings, case)]
     until = now + lab.settings.site(case.site_id).order_wait

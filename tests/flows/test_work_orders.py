@@ -166,9 +166,9 @@ def test_the_same_work_is_not_asked_for_twice_and_other_work_is(lab: Lab) -> Non
 def test_what_can_t_be_asked_for_is_refused_and_nothing_is_sent(
     lab: Lab,
     name: str,
-    kind: Any,
+    kind: Any,  # noqa: ANN401 - one of the kinds
     stain: str,
-    why: str,  # noqa: ANN401 - one of the kinds
+    why: str,
 ) -> None:
     says(lab, order("26H1", A, parent="26H000001-A1"), order("26H1", cancel=(B,), control_id="M2", sent_at=LATER))
     with pytest.raises(RefusedError, match=why):

@@ -6,9 +6,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.case_fold import CaseReleased, CaseState, OrderFact, Told, fold
+from models.case_fold import CaseReleased, CaseState, ImagesFact, OrderFact, ReportFact, Told, UpdateFact, fold
 from models.facets import Lane, Route
-from models.statements import BlockStated, Coded, OrderStated, SlideStated, SpecimenStated, Stamp
+from models.statements import (
+    BlockStated,
+    CaseMeant,
+    CaseUpdateStated,
+    Coded,
+    ImagesStated,
+    OrderStated,
+    ReaderStated,
+    ReportPart,
+    ReportStated,
+    SlideStated,
+    SpecimenStated,
+    Stamp,
+    WorkDone,
+)
+from models.work_fold import WorkAnswered, WorkCancelled, WorkDoneFact
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -53,7 +68,7 @@ blocks = st.builds(lambda name: BlockStated(container_identifier=name, issuer="N
 specimens = st.builds(lambda name: SpecimenStated(container_identifier=name, issuer="NET"), st.sampled_from(["P", "A"]))
 orders = st.builds(
     OrderStated,
-    control=st.sampled_from(["register", "change", "cancel"]),
+    control=st.sampled_from(["register", "change", "replace", "cancel"]),
     accession_number=st.just("26H1"),
     issuer=st.just("NET"),
     site=st.sampled_from(["site-a", "site-b"]),
@@ -66,10 +81,45 @@ orders = st.builds(
     specimens=st.lists(specimens, max_size=1).map(tuple),
     cancelled=st.sampled_from([(), (), ("A",), ("B", "P")]),
 )
+MEANT = CaseMeant(accession_number="26H1", issuer="NET", site="site-a")
+statuses = st.sampled_from(["preliminary", "final", "supplementary", "corrected", "cancelled"])
+report_parts = st.builds(ReportPart, status=statuses, specimens=st.sampled_from([(), ("P",), ("A",)]))
+beside = st.one_of(
+    st.builds(
+        lambda said: ReportFact(report=ReportStated(case=MEANT, parts=tuple(said))), st.lists(report_parts, max_size=2)
+    ),
+    st.builds(
+        lambda report, reader, **said: UpdateFact(
+            update=CaseUpdateStated(
+                case=MEANT, report=report, reader=ReaderStated(id=reader) if reader else None, **said
+            )
+        ),
+        st.one_of(st.none(), statuses),
+        st.sampled_from(["", "rosa", "tom"]),
+        grossed=st.booleans(),
+        set_closed=st.booleans(),
+        ended=st.booleans(),
+    ),
+    st.builds(
+        lambda name, there: ImagesFact(
+            images=ImagesStated(case=MEANT, container_identifier=name, issuer="NET", available=there)
+        ),
+        names,
+        st.booleans(),
+    ),
+    st.builds(
+        lambda accepted: WorkAnswered(number="W1", accepted=accepted, reason="" if accepted else "none left"),
+        st.booleans(),
+    ),
+    st.just(WorkCancelled(number="W1")),
+    st.just(WorkDoneFact(done=WorkDone(case=MEANT, work_order_number="W1", container_identifier="C", issuer="NET"))),
+)
 facts = st.builds(
     Told,
     st.one_of(
-        st.builds(OrderFact, order=orders, patient_id=st.sampled_from([None, "one", "two"])), st.just(CaseReleased())
+        st.builds(OrderFact, order=orders, patient_id=st.sampled_from([None, "one", "two"])),
+        st.just(CaseReleased()),
+        beside,
     ),
     effective_at=st.sampled_from([NOON, NOON, NOON + MINUTE, NOON + 2 * MINUTE]),
     received_at=st.sampled_from([NOON, NOON + MINUTE]),
@@ -274,3 +324,51 @@ def test_the_identity_changes_with_patient_and_accession_and_with_nothing_else()
 
     assert fold([registered, same]).identity_digest == fold([registered]).identity_digest
     assert fold([registered, other]).identity_digest != fold([registered]).identity_digest
+
+
+def test_an_order_that_replaces_another_cancels_what_it_does_not_name() -> None:
+    first = told(order(slides=("A", "B"), placer_order_numbers=("P1",)))
+    second = told(order("replace", slides=("B", "C"), placer_order_numbers=("P1",)), 1)
+
+    for arrival in ((first, second), (second, first)):
+        assert standing(fold(arrival)) == {"A": False, "B": True, "C": True}
+
+
+def test_an_order_that_replaces_another_leaves_what_a_third_one_ordered() -> None:
+    first = told(order(slides=("A",), placer_order_numbers=("P1",)))
+    other = told(order(slides=("A", "B"), placer_order_numbers=("P2",)), 1)
+    instead = told(order("replace", slides=("C",), placer_order_numbers=("P1", "P3")), 2)
+
+    assert standing(fold([first, other, instead])) == {"A": True, "B": True, "C": True}
+
+
+def test_an_order_without_a_number_replaces_all_of_its_case() -> None:
+    assert standing(fold([told(order(slides=("A",))), told(order("replace", slides=("B",)), 1)])) == {
+        "A": False,
+        "B": True,
+    }
+
+
+def test_an_order_that_replaces_another_brings_a_cancelled_case_back() -> None:
+    assert not fold([told(order("cancel")), told(order("replace", slides=("A",)), 1)]).cancelled
+
+
+def test_what_was_ordered_at_the_moment_of_a_report_is_in_it() -> None:
+    report = ReportFact(report=ReportStated(case=MEANT, parts=(ReportPart(status="final"),)))
+    state = fold([told(order(slides=("A",))), Told(report, NOON, NOON, "0")])
+
+    assert (state.round.number, state.round.is_closed) == (1, True)
+
+
+def test_what_is_said_of_a_case_makes_none_before_its_order() -> None:
+    report = ReportFact(report=ReportStated(case=MEANT, parts=(ReportPart(status="final"),)))
+
+    assert not fold([Told(report, NOON, NOON, "0")]).is_ordered
+
+
+def test_the_laboratory_s_word_that_the_set_is_closed_counts_until_more_is_ordered() -> None:
+    closed = UpdateFact(update=CaseUpdateStated(case=MEANT, set_closed=True))
+    before, after = told(order(slides=("A",))), told(order(slides=("B",)), 2)
+
+    assert fold([before, Told(closed, NOON + MINUTE, NOON, "0")]).set_closed
+    assert not fold([after, before, Told(closed, NOON + MINUTE, NOON, "0")]).set_closed

@@ -227,8 +227,9 @@ def test_any_order_of_arrival_ends_the_same_on_postgresql(
 @settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(story=mixed, chance=st.randoms(use_true_random=False))
 def test_merges_moves_reports_and_images_end_the_same_in_any_order_with_repeats(
-    story: list[Arrives], chance: Any
-) -> None:  # noqa: ANN401 - hypothesis's own
+    story: list[Arrives],
+    chance: Any,  # noqa: ANN401 - hypothesis's own
+) -> None:
     _holds(_on_sqlite, story, chance)
 
 
