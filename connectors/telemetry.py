@@ -249,7 +249,8 @@ class Telemetry:
 
     def received(self, exchange: Exchange) -> None:
         """Tell of a message that came in and was answered; its ``apply`` step belongs to the same trace."""
-        self._tell("receive", exchange, trace_of("inbox", exchange.message_id))
+        if self._exporting is not None:
+            self._tell("receive", exchange, trace_of("inbox", exchange.message_id))
 
     def sent(self, exchange: Exchange) -> None:
         """Tell of a message that went out, inside the step that sent it."""

@@ -100,8 +100,9 @@ class Deframer:
     def _leave(self, boundary: re.Match[bytes]) -> bytes | FrameRefused | None:
         """Cut the frame that ends here; None when there is nothing worth handing on."""
         at, ended = boundary.start(), boundary.group() == END
-        # Copied before the buffer moves: the match must not be used after this line.
-        payload = bytes(self._buffer[:at])
+        # Copied before the buffer moves, and once: the match must not be used after this line.
+        with memoryview(self._buffer) as whole:
+            payload = bytes(whole[:at])
         del self._buffer[: at + 1]
         # A VT ends one frame and has begun the next.
         self._inside, self._scanned = not ended, 0
@@ -112,7 +113,8 @@ class Deframer:
             return None
         if size > self._limit:
             return FrameRefused(size, self._limit, opening)
-        return payload if payload.strip(_FILLING) else None
+        # Stripping copies: the first bytes of a large message tell as much.
+        return payload if payload[:_OPENING_BYTES].strip(_FILLING) or payload.strip(_FILLING) else None
 
     def _keep_within_limit(self) -> None:
         """Remember how far was read, and hold no more than the limit."""

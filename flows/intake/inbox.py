@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import queue
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from models.tables.books import InboxMessage
 
 # What one transaction takes at most: enough to share a disk flush among a hundred busy connections.
 _MOST_AT_ONCE = 128
+# Far less than a commit takes, and enough for those who are being read now to come along.
+_GATHER_SECONDS = 0.0001
 
 _INBOX = table_of(InboxMessage)
 _STORED_ANSWER = select(_INBOX.c.answer).where(_INBOX.c.id == bindparam("message_id"))
@@ -219,6 +222,7 @@ class InboxWriter:
             if first is None:
                 return
             batch = [first]
+            time.sleep(_GATHER_SECONDS)
             while len(batch) < _MOST_AT_ONCE and not self._pending.empty():
                 another = self._pending.get()
                 if another is None:

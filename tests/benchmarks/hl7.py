@@ -131,8 +131,8 @@ def _round(folder: Path, seconds: float) -> dict[str, dict[int, dict[str, float]
             place = folder / f"{door}-{connections}"
             place.mkdir(parents=True)
             with _opened(door, place) as (port, process):
-                rate = asyncio.run(_talk(port, connections, seconds, reconnects=door == "hl7apy"))
-                measured[door][connections] = {"rate": rate, "cpu": _cpu(process.pid)}
+                load = _Load(port, reconnects=door == "hl7apy")
+                measured[door][connections] = asyncio.run(_talk(load, connections, seconds, process.pid))
         done = subprocess.run(_command("rows", folder / f"ours-{connections}"), stdout=subprocess.PIPE, check=True)
         measured["rows"][connections] = json.loads(done.stdout)
     return measured
@@ -153,18 +153,17 @@ def _opened(door: str, folder: Path) -> Iterator[tuple[int, "subprocess.Popen[st
             process.communicate(timeout=60)
 
 
-async def _talk(port: int, connections: int, seconds: float, *, reconnects: bool) -> float:
-    """Return how many messages a second were answered."""
-    load = _Load(port, reconnects)
+async def _talk(load: _Load, connections: int, seconds: float, pid: int) -> dict[str, float]:
+    """Return how many messages a second were answered, and the door's processor time for each."""
     for _ in range(connections):
         load.open()
     await asyncio.sleep(_WARM_UP_SECONDS)
-    already, began = load.answered, time.perf_counter()
+    already, began, used = load.answered, time.perf_counter(), _cpu(pid)
     await asyncio.sleep(seconds)
-    rate = (load.answered - already) / (time.perf_counter() - began)
+    answered, took, cost = load.answered - already, time.perf_counter() - began, _cpu(pid) - used
     load.over = True
     await asyncio.sleep(0.2)
-    return rate
+    return {"rate": answered / took, "cpu": cost / answered}
 
 
 def _cpu(pid: int) -> float:
@@ -233,7 +232,9 @@ def _memory(pid: int) -> dict[str, float]:
 
 
 def _report(console: Console, rounds: list[dict[str, dict[int, dict[str, float]]]]) -> None:
-    table = Table("acknowledged a second over", *(f"{connections} connections" for connections in _CONNECTIONS))
+    table = Table(
+        "acknowledged a second (CPU of the door)", *(f"{connections} connections" for connections in _CONNECTIONS)
+    )
     names = {
         "ours": "ours, durable",
         "python-hl7": "python-hl7",
@@ -242,7 +243,8 @@ def _report(console: Console, rounds: list[dict[str, dict[int, dict[str, float]]
     }
     for way, named in names.items():
         rates = [median(one[way][connections]["rate"] for one in rounds) for connections in _CONNECTIONS]
-        table.add_row(named, *(f"{rate:,.0f}" for rate in rates))
+        costs = [median(one[way][connections]["cpu"] for one in rounds) for connections in _CONNECTIONS]
+        table.add_row(named, *(f"{rate:,.0f} ({1e6 * cost:,.0f} µs)" for rate, cost in zip(rates, costs, strict=True)))
     table.add_row(
         "messages in a commit of ours",
         *(f"{median(one['rows'][c]['batch'] for one in rounds):.1f}" for c in _CONNECTIONS),
@@ -252,7 +254,11 @@ def _report(console: Console, rounds: list[dict[str, dict[int, dict[str, float]]
         for other, aim in (("python-hl7", "10" if connections == 10 else ""), ("hl7apy", ""), ("rows", "0.7")):
             shares = [one["ours"][connections]["rate"] / one[other][connections]["rate"] for one in rounds]
             said, aimed = ", ".join(f"{share:.2f}" for share in shares), f"aim: {aim}; " if aim else ""
-            console.print(f"{connections} connections: {median(shares):.2f} of {names[other]} ({aimed}{said})")
+            cheaper = median(one[other][connections]["cpu"] / one["ours"][connections]["cpu"] for one in rounds)
+            console.print(
+                f"{connections} connections: {median(shares):.2f} of {names[other]} ({aimed}{said}); "
+                f"by processor time {cheaper:.2f}"
+            )
 
 
 def _report_reading(console: Console) -> None:
