@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from flows.audit.snapshots import Books, snapshot
-from flows.journey import SCAN_KINDS
+from flows.journey import MAKERS, SCAN_KINDS
 from models.database import database_now
 from models.facets import OPEN_STEP_STATES, Images, Outcome, Quality, Route, StepState, Storage
 from models.tables.books import Alert, InboxMessage
@@ -132,8 +132,27 @@ def _work_that_nobody_waits_for() -> Select[str]:
     return select(WorkOrder.id).where(under_way, ~_open_step(WorkOrder.id, "expect_work")).order_by(WorkOrder.id)
 
 
+def _scans_under_another_name() -> Select[str]:
+    """What lies in the archive names whom its case names, or is being corrected."""
+    named = Step.result["input_version"].as_string()
+    made_for = (
+        select(named)
+        .where(Step.subject_id == Scan.id, Step.kind.in_(MAKERS), Step.edition == Scan.edition, named.is_not(None))
+        .order_by(Step.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    lies_there = and_(Scan.outcome == Outcome.ACTIVE, Scan.storage != Storage.RECEIVED)
+    scans = select(Scan.id).join(Case, Case.id == Scan.case_id).where(lies_there, made_for != Case.identity_digest)
+    return scans.where(~_open_step(Scan.id, "correct")).order_by(Scan.id)
+
+
 _FORGOTTEN: Final[tuple[tuple[str, Callable[[], Select[str]]], ...]] = (
     ("scan {} is active and not archived, and no step of it is open", _scans_that_stand_still),
+    (
+        "scan {} is archived under another patient or case than its own, and nothing corrects it",
+        _scans_under_another_name,
+    ),
     ("slide {} is expected, and has neither a scan nor a wait for one", _slides_that_nobody_expects),
     ("case {} has an open set of slides, and nothing waits to close it", _cases_that_never_close),
     ("case {} can be read, and has no read", _cases_without_a_read),

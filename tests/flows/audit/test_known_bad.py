@@ -190,6 +190,11 @@ KNOWN_BAD: list[tuple[str, Break, str]] = [
     ("time", a_slot_leaked, "slot archive 1 is held by step"),
     ("time", nobody_was_told, "was set aside, and nobody was told"),
     ("waiting", gone(Step, Step.waiting_for == "a person"), "is active and not archived, and no step of it is open"),
+    (
+        "waiting",
+        changed(Case, Case.id.in_(select(Scan.case_id).where(PROVEN)), identity_digest=""),
+        "is archived under another patient or case than its own",
+    ),
     ("waiting", gone(Step, Step.waiting_for == "a rescan"), "has neither a scan nor a wait for one"),
     ("waiting", gone(Step, Step.waiting_for == "a rescan"), "is active and not archived, and no step of it is open"),
     ("waiting", gone(Step, Step.waiting_for == "the scanner"), "has neither a scan nor a wait for one"),
