@@ -245,6 +245,8 @@ class WorkDone(Frozen):
 class MessageStated(Frozen):
     """Everything that one message states.
 
+    ``patient`` is stated by orders and by what keeps patients' records; a report or an image manager only names one.
+
     ``problems`` are sentences about what could not be understood although the rest stands, without
     patient data: an unread message type, an invalid NHS number, an unknown priority.
     """

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from connectors.lims.message import Segment
 
-_WRITTEN = re.compile(r"([A-Z][A-Z0-9]{2})-([1-9][0-9]{0,2})(?:\.([1-9][0-9]?)(?:\.([1-9][0-9]?))?)?", re.ASCII)
+_WRITTEN = re.compile(r"([A-Z][A-Z0-9]{2})-([1-9][0-9]?)(?:\.([1-9][0-9]?)(?:\.([1-9][0-9]?))?)?", re.ASCII)
+# What may stand in orders, results and patients' records (HL7 2.9, appendix A); others begin with Z.
+_SEGMENTS = frozenset(
+    {"MSH", "SFT", "UAC", "EVN", "PID", "PD1", "ARV", "NK1", "MRG", "PV1", "PV2", "AL1", "IAM", "DG1", "IN1", "IN2"}
+    | {"GT1", "ORC", "OBR", "TQ1", "TQ2", "TCD", "NTE", "PRT", "OBX", "SPM", "SAC", "SID", "IPC", "CTI", "CTD", "BLG"}
+    | {"FT1", "ROL", "TXA", "OH1", "OH2", "OH3", "OH4", "BPO", "SHP", "PAC", "INV", "REL", "DSC", "DSP", "CON", "AUT"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,9 @@ def place(written: str) -> Place:
         message = "must name a field, as in SPM-30, ORC-7.6 or SPM-2.1.2"
         raise ValueError(message)
     segment, *numbers = found.groups(default="1")
+    if segment not in _SEGMENTS and segment[0] != "Z":
+        message = f"names {segment}, which is no segment of HL7's, and none of a laboratory's own, which begin with Z"
+        raise ValueError(message)
     return Place(segment, *map(int, numbers))
 
 

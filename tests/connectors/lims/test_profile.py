@@ -74,6 +74,8 @@ def test_a_code_stays_the_text_that_it_is(tmp_path: Path) -> None:
         ("accesion_fields: [ORC-3]", "accesion_fields: is not a key of a profile: check its spelling"),
         ("accession_fields: [SPM30]", "accession_fields: must name a field, as in SPM-30, ORC-7.6 or SPM-2.1.2"),
         ("accession_fields: [SPM-0]", "accession_fields: must name a field, as in SPM-30, ORC-7.6 or SPM-2.1.2"),
+        ("accession_fields: [ORC-300]", "accession_fields: must name a field, as in SPM-30, ORC-7.6 or SPM-2.1.2"),
+        ("due_fields: [OBR-36, OBS-7]", "due_fields: names OBS, which is no segment of HL7's"),
         ("accession_fields: ORC-3", "accession_fields: must be a list, as in [SPM-2, SAC-3]"),
         ("specimen_type_fields: [SPM-4.2]", "specimen_type_fields: must name a whole field, as in SPM-4"),
         ("accession_pattern: '('", "accession_pattern: is no regular expression: missing ), unterminated"),
