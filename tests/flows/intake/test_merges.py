@@ -239,3 +239,28 @@ def test_a_merge_locks_its_cases_and_leaves_no_step_behind(lab: Lab) -> None:
         assert session.scalar(select(Step.id).where(Step.kind == "apply", Step.state != "done")) is None
     assert steps(lab, "case_assignment") == []
     books_balance(lab)
+
+
+@pytest.mark.postgres
+def test_orders_and_merges_that_are_applied_side_by_side_miss_nothing(lab_on_postgres: Lab) -> None:
+    lab = lab_on_postgres
+    for number in range(1, 31):
+        name = f"26H{number:06}-A1-1"
+        visit = in_visit(order(f"26H{number}", name, patient=GOES, control_id=f"M{number}"), "V1")
+        message_arrives(lab, visit if number % 3 == 0 else order(f"26H{number}", name, patient=GOES))
+        if number % 10 == 0:
+            message_arrives(lab, merged(STAYS, GOES, sent_at=LATER, control_id=f"A{number}"))
+            message_arrives(lab, merged(THIRD, STAYS, sent_at=LATEST, control_id=f"B{number}"))
+            message_arrives(lab, visit_moved("V1", THIRD, "D4", control_id=f"C{number}"))
+    run_until_calm(lab, [one for one in STAGES if one.name == INTAKE], threads=4)
+    run_until_calm(lab)
+
+    with lab.database.read() as session:
+        found = dict(session.execute(select(Case.id, Case.patient_id)).all())
+    expected = {
+        lab.ids.of("case", "NET", f"26H{number}"): patient_id(lab, "D4" if number % 3 == 0 else THIRD)
+        for number in range(1, 31)
+    }
+    assert found == expected
+    assert set(inbox(lab)) == {"applied"}
+    books_balance(lab)
