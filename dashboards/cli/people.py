@@ -35,7 +35,7 @@ From: TypeAlias = Annotated[
     typer.Option(
         "--from",
         metavar="STEP",
-        help="slide_qc, barcode_matching, convert, store or prove; send for messages that the LIMS refused. "
+        help="slide_qc, barcode_matching, convert or correct, store or prove; send for messages that the LIMS refused. "
         "By default the first step that is not done.",
     ),
 ]
