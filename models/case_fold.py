@@ -6,7 +6,7 @@ machine's.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -66,6 +66,8 @@ __all__ = [
 RANK_OF_CONTROL = {"register": 0, "change": 1, "replace": 1, "cancel": 2}
 # A slide that is ordered at the very moment of a report belongs to what was reported.
 _AFTER_ORDERS = 3
+# Of two words of one second, that a slide has images and that it has none, the latter holds: it only holds a case up.
+_AFTER_ALL = 4
 
 
 class OrderFact(Frozen):
@@ -128,7 +130,7 @@ def _rank(fact: CaseFact) -> int:
         return 0
     if isinstance(fact, OrderFact):
         return RANK_OF_CONTROL["cancel" if fact.order.cancelled else fact.order.control]
-    return _AFTER_ORDERS
+    return _AFTER_ALL if isinstance(fact, ImagesFact) and not fact.images.available else _AFTER_ORDERS
 
 
 @dataclass(frozen=True)
@@ -199,12 +201,21 @@ class CaseState:
 def fold(told: Iterable[Told]) -> CaseState:
     """Return what these facts make of a case, in whatever order they are given."""
     state = CaseState()
-    for one in sorted(told, key=lambda one: one.place):
+    for one in _each_once(sorted(told, key=lambda one: one.place)):
         state = _RULES[type(one.fact)](state, one)
         if state.is_ordered:
             count = frozenset(name for (_, name), known in state.specimens.items() if not known.cancelled)
             state = replace(state, round=settled(state.round, count, one.effective_at))
     return _finished(state)
+
+
+def _each_once(told: Iterable[Told]) -> Iterator[Told]:
+    """Yield sorted facts without copies, of which the books have none: a supplement twice would open two rounds."""
+    last: Told | None = None
+    for one in told:
+        if last is None or (one.place, one.fact) != (last.place, last.fact):
+            yield one
+        last = one
 
 
 def _finished(state: CaseState) -> CaseState:

@@ -130,6 +130,23 @@ facts = st.builds(
 stories = st.lists(facts, min_size=1, max_size=12, unique_by=lambda one: one.digest)
 
 
+@pytest.mark.parametrize("digests", [("a", "b"), ("b", "a")])
+def test_of_two_words_of_one_second_about_images_the_one_that_they_are_gone_holds(digests: tuple[str, str]) -> None:
+    there, gone = (
+        Told(
+            ImagesFact(images=ImagesStated(case=MEANT, container_identifier="A", issuer="NET", available=available)),
+            NOON,
+            received_at=NOON,
+            digest=digest,
+        )
+        for available, digest in zip((True, False), digests, strict=True)
+    )
+    ordered = told(order(slides=("A",)), digest="c")
+    for arrival in permutations((there, gone, ordered)):
+        (said,) = fold(arrival).images.values()
+        assert not said.images.available
+
+
 @settings(max_examples=60)
 @given(st.lists(facts, min_size=2, max_size=4, unique_by=lambda one: one.digest))
 def test_every_order_of_arrival_makes_the_same_case(few: list[Told]) -> None:
