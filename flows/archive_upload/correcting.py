@@ -50,13 +50,12 @@ _SCANS_OF_CASE = (
 )
 
 
-def correct_archived(lab: Lab, session: Session, case_id: str, cause: Cause) -> None:
+def correct_archived(session: Session, case_id: str, cause: Cause) -> None:
     """Have the objects of a locked case's scans corrected, wherever they are by now, if they name another.
 
     Call it whenever the case's ``identity_digest`` changed; again changes nothing. Scans that take no part any more
     are left as they are.
     """
-    del lab  # what a correction needs is asked when it is made
     for scan_id in session.scalars(_SCANS_OF_CASE, {"of_case": case_id}).all():
         scan = lock_scan(session, scan_id)
         before = _is_being_corrected(session, scan)

@@ -68,7 +68,7 @@ def follow(lab: Lab, session: Session, projected: cases.Projected, was: Before, 
     for key in sorted({order_key(slide.container_identifier) for slide in new}):
         ledger.wake(session, THE_LIMS, key)
     if projected.identity_changed:
-        correct_archived(lab, session, case.id, cause)
+        correct_archived(session, case.id, cause)
     if (case.lane, case.due_at) != (was.lane, was.due_at):
         theirs = session.scalars(_SCANS_AND_READS_OF_CASE, {"of_case": case.id}).all()
         ledger.reprioritise(session, theirs, case.lane, case.due_at)

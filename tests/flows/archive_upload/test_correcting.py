@@ -482,13 +482,13 @@ def test_asking_for_a_correction_that_is_not_needed_changes_nothing(lab: Lab) ->
     for _ in range(2):
         with lab.database.write("asked for nothing") as session:
             lock_case(session, case_id)
-            correct_archived(lab, session, case_id, Cause("test"))
+            correct_archived(session, case_id, Cause("test"))
     with lab.database.read() as session:
         assert session.scalar(select(func.count()).select_from(Step)) == before
     becomes(lab, OTHER)
     with lab.database.write("asked twice") as session:
         lock_case(session, case_id)
-        correct_archived(lab, session, case_id, Cause("test"))
+        correct_archived(session, case_id, Cause("test"))
     assert corrections(lab) == ["ready"]
 
 
