@@ -178,6 +178,8 @@ site = "site-a"
 issuer = "SITE-A"            # of accession and container numbers that come without one
 host = "127.0.0.1"
 port = {mllp}
+# Beyond this machine it needs TLS: certificate_file and key_file, and ca_file where peers are to show one too.
+# when_the_store_is_away = "close"     # or "AE", "AR": what the peer hears then
 
 # Whom we tell what became of them. Nobody there: messages wait, and the page shows it.
 [[lims]]
@@ -185,6 +187,10 @@ name = "lims"
 host = "127.0.0.1"
 port = {lims}
 # answer_within = 10
+# acknowledgement = "original"         # "enhanced": CA is not the last word, the application's answer is
+# after_error = "a person"             # what AE means there, or "send again"
+# after_reject = "send again"          # what AR means there, or "a person"
+# Beyond this machine it needs TLS: ca_file, and certificate_file and key_file where it wants to see ours.
 
 # --- Pathologists: what each leads in, what else they may read, and when --------------------------------
 
