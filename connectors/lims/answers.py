@@ -121,7 +121,7 @@ def unavailable(raw: bytes, profile: Profile, received_at: datetime, code: Liter
     header = read_header(raw)
     if header.message_type[:3] in _ANSWERS:
         return Acknowledgement("", b"")
-    fault = _Fault(_INTERNAL_ERROR, "The message could not be stored now and was not kept: send it again later.")
+    fault = _Fault(_INTERNAL_ERROR, "The message could not be stored in time: send it again later.")
     request = _Request(header, hashlib.sha256(raw).hexdigest(), received_at)
     return _answer(request, profile, _VERDICTS[code], fault)
 
