@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from connectors.settings import Settings
 from connectors.wiring import open_ids
 from flows import cases
-from flows.books import Cause, Subject, record
+from flows.books import Cause, Subject, clear_alert, record
 from flows.sending import announce
+from flows.work_orders import REFUSED
 from models.database import database_now
 from models.facets import Outcome, Quality
 from models.opaque import OpaqueIds
@@ -24,6 +25,9 @@ from models.uid import framed
 from models.work_fold import WorkAnswered, WorkKind, WorkOrdered, WorkSeen
 
 _UNDER_WAY: Final = ("asked", "accepted")
+_REFUSED = select(WorkOrder.id).where(
+    WorkOrder.subject_id == bindparam("subject"), WorkOrder.kind == bindparam("kind"), WorkOrder.state == "refused"
+)
 _OPEN_RESCANS = select(WorkOrder.number).where(
     WorkOrder.subject_id == bindparam("slide"), WorkOrder.kind == "rescan", WorkOrder.state.in_(_UNDER_WAY)
 )
@@ -59,6 +63,8 @@ def ask(  # noqa: PLR0913 - what an order for work says
     )
     _record(session, case.id, ordered, cause)
     cases.project(session, settings, ids, case.id, cause)
+    for refused in session.scalars(_REFUSED, {"subject": subject.id, "kind": kind}).all():
+        clear_alert(session, refused, REFUSED, now)
     announce.work_asked(session, settings, case, ordered)
     return ordered.number
 

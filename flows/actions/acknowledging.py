@@ -8,16 +8,22 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from flows.actions.desk import Acted, Desk, Person
+from flows.allocation import DOUBTFUL_READER
 from flows.books import Subject, note_changes
 from flows.intake.parts import PARTS_MISSING, PARTS_UNFIT, give_up
 from flows.intake.positions import MADE_ANEW, RECORDS_LOST
 from flows.intake.scanned import SLIDE_FAILED
+from flows.intake.updates import OTHER_PATIENT
+from flows.work_orders import REFUSED
 from models.database import database_now
 from models.errors import RefusedError
 from models.tables.books import Alert
 
 # The others stand for something that is still so, and go when it is over.
-_BY_A_PERSON: Final = (MADE_ANEW, RECORDS_LOST, PARTS_MISSING, PARTS_UNFIT, SLIDE_FAILED)
+_BY_A_PERSON: Final = (
+    *(MADE_ANEW, RECORDS_LOST, PARTS_MISSING, PARTS_UNFIT, SLIDE_FAILED),
+    *(DOUBTFUL_READER, OTHER_PATIENT, REFUSED),
+)
 
 
 @dataclass(frozen=True)

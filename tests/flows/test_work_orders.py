@@ -102,6 +102,16 @@ def test_work_that_is_refused_is_told_with_its_reason_and_holds_no_later_message
     books_balance(lab)
 
 
+def test_work_that_was_refused_may_be_asked_for_again_and_is_raised_no_more(lab: Lab) -> None:
+    asked(answering(lab, AnswersOrders(code="UA")))
+    assert alerts(lab) == ["work refused"]
+    order_work(desk(lab), A, "recut", ANN)
+
+    assert alerts(lab) == []
+    run_until_calm(lab)
+    books_balance(lab)
+
+
 def test_work_that_is_done_waits_for_what_was_made_to_be_registered(lab: Lab) -> None:
     number = asked(answering(lab, AnswersOrders()))
     says(lab, work_done("26H1", number, B))

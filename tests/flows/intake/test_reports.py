@@ -7,11 +7,12 @@ from itertools import permutations
 import pytest
 from sqlalchemy import select
 
+from connectors.settings import Settings
 from connectors.wiring import Lab
 from models.facets import Images, Reading
 from models.tables.case import Case
 from models.tables.reading import Assignment, Pathologist, Read
-from tests.flows.looking import LATER, LATEST, A, B, alerts, books_balance, inbox, steps, the_case
+from tests.flows.looking import LATER, LATEST, A, B, alerts, books_balance, inbox, steps, the_case, told
 from tests.lims_says import registered, reported, updated
 from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
@@ -248,6 +249,20 @@ def test_a_round_that_turns_out_not_to_be_over_goes_back_to_its_reader(lab: Lab)
     books_balance(lab)
 
 
+def test_a_lims_that_wants_to_hears_of_reports_that_others_state_and_not_of_its_own(lab: Lab) -> None:
+    rules = lab.settings.model_dump()
+    for peer in rules["lims"]:
+        peer["hears_reports"] = True
+    lab = replace(lab, settings=Settings(**rules))
+    says(lab, order("26H1", A), reported("26H1", "P"))
+    assert told(lab) == []
+    message_arrives(lab, reported("26H1", "F", sent_at=LATER, control_id="R02"), peer="lims-b")
+    run_until_calm(lab)
+
+    assert told(lab) == ["reported"]
+    books_balance(lab)
+
+
 def test_a_report_that_names_another_patient_is_raised(lab: Lab) -> None:
     read_by_somebody(lab)
     says(lab, reported("26H1", "P", patient="SOMEBODY"))
@@ -259,12 +274,12 @@ def test_a_report_that_names_another_patient_is_raised(lab: Lab) -> None:
 
 @pytest.mark.parametrize("arrival", list(permutations(range(3))))
 def test_cancel_before_order_and_report_before_both(lab: Lab, arrival: tuple[int, ...]) -> None:
-    told = (
+    story = (
         order("26H1", A),
         order("26H1", control="CA", sent_at=LATER, control_id="M2"),
         reported("26H1", "F", sent_at=LATEST),
     )
-    says(lab, *(told[number] for number in arrival))
+    says(lab, *(story[number] for number in arrival))
 
     case = the_case(lab)
     assert (case.cancelled, *round_of(lab)) == (True, "final", 1, True)
