@@ -67,6 +67,7 @@ def waiting(kind: str, waiting_for: str, since: datetime = NOW) -> OpenStep:
         (ScanState(quality="pass", identity="unmatched"), (), "waiting for a person", "a person"),
         (replace(MATCHED, quality="rescan"), (), "waiting for a rescan", "a rescan"),
         (replace(MATCHED, quality="pass"), (OpenStep("convert", "running", NOW, 1),), "converting", None),
+        (replace(MATCHED, quality="pass"), (OpenStep("correct", "running", NOW, 1),), "correcting", None),
         (replace(MATCHED, quality="pass"), (OpenStep("store", "ready", NOW),), "storing", None),
         (replace(MATCHED, quality="pass"), (waiting("store", "another try"),), "storing", "another try"),
         (replace(MATCHED, quality="pass", storage="stored"), (OpenStep("prove", "ready", NOW),), "proving", None),
