@@ -1,4 +1,4 @@
-"""The database goes away or hangs while a LIMS sends: nothing is promised, nothing is lost, and all goes on by itself."""
+"""The database goes away or hangs while a LIMS sends: nothing is promised, nothing is lost, and all goes on."""
 
 import asyncio
 import socket
