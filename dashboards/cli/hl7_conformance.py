@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from models.errors import RefusedError
+
+_TERMINATED = 143  # what a shell reports of a program that SIGTERM ended
 
 
 class Neighbour(StrEnum):
@@ -51,6 +54,8 @@ def conformance(
 
     _expect_fault(against)
     wanted = chosen(tests or ())
+    # Ends what was started too.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(_TERMINATED))
     with _folder(keep) as home:
         found = conform(
             home, wanted, lambda one: None if as_json else print("\n".join(lines_of(one)), flush=True), against

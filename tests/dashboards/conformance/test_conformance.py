@@ -50,3 +50,18 @@ def test_a_fault_or_a_test_that_there_is_not_and_a_folder_in_use_are_refused_in_
         done = run(*words)
         assert done.returncode == 1
         assert said in done.stderr
+
+
+@pytest.mark.faults
+def test_ended_in_the_middle_it_ends_all_that_it_started(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with subprocess.Popen((*COMMAND, "--keep", str(home)), stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline().startswith("T01")
+        pids = [int(line.split()[1]) for line in (home / "pids").read_text(encoding="ascii").splitlines()]
+        assert len(pids) == 2
+        run.terminate()
+        assert run.wait(timeout=60) == 143
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    # The neighbours ended with their input: nobody writes any more.
+    assert not (home / "pids").exists()
