@@ -12,6 +12,7 @@ from models.tables.books import Alert, InboxMessage, OutboxMessage
 from models.tables.case import Case, Slide
 from models.tables.scan import Instance, Scan
 from models.tables.step import Step
+from tests.small_lab import message_arrives, run_until_calm
 
 A, B, C = "26H000001-A1-1", "26H000001-A1-2", "26H000001-A1-3"
 LATER = "20250101130000+0000"
@@ -59,6 +60,13 @@ def told(lab: Lab) -> list[str]:
     with lab.database.read() as session:
         rows = session.scalars(select(OutboxMessage.event_key).order_by(OutboxMessage.stated_at, OutboxMessage.id))
         return [key.split(":")[0] for key in rows]
+
+
+def says(lab: Lab, *messages: bytes) -> None:
+    """Have messages come from a LIMS one after the other, each acted on before the next comes."""
+    for one in messages:
+        message_arrives(lab, one)
+        run_until_calm(lab)
 
 
 def inbox(lab: Lab) -> list[str]:

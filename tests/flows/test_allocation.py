@@ -10,7 +10,7 @@ from connectors.wiring import Lab
 from models.facets import Reading
 from models.tables.books import OutboxMessage
 from models.tables.reading import Assignment
-from tests.flows.looking import LATER, LATEST, A, alerts, books_balance, steps, the_case, told
+from tests.flows.looking import LATER, LATEST, A, alerts, books_balance, says, steps, the_case, told
 from tests.lims_says import updated
 from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
@@ -23,12 +23,6 @@ def allocated_by(lab: Lab, authority: str, known_as: dict[str, tuple[str, ...]] 
     for reader in said["readers"]:
         reader["known_as"] = (known_as or {}).get(reader["id"], ())
     return replace(lab, settings=Settings(**said))
-
-
-def says(lab: Lab, *messages: bytes) -> None:
-    for one in messages:
-        message_arrives(lab, one)
-        run_until_calm(lab)
 
 
 def scanned(lab: Lab) -> None:

@@ -14,9 +14,9 @@ from flows.actions import Desk, Person, cancel_work, order_work
 from models.errors import RefusedError
 from models.tables.books import OutboxMessage
 from models.tables.work import WorkOrder
-from tests.flows.looking import LATER, A, B, alerts, books_balance, steps, time_passes, told
+from tests.flows.looking import LATER, A, B, alerts, books_balance, says, steps, time_passes, told
 from tests.lims_says import work_done
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import SmallSlide, order, run_until_calm, scan_arrives
 
 ANN = Person("Ann Example", "the section is folded")
 
@@ -45,12 +45,6 @@ def desk(lab: Lab) -> Desk:
 
 def answering(lab: Lab, peer: AnswersOrders) -> Lab:
     return replace(lab, senders=dict.fromkeys(lab.senders, peer))
-
-
-def says(lab: Lab, *messages: bytes) -> None:
-    for one in messages:
-        message_arrives(lab, one)
-        run_until_calm(lab)
 
 
 def work(lab: Lab) -> WorkOrder:

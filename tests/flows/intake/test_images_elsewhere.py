@@ -10,18 +10,12 @@ from flows.standing import list_rows
 from models.facets import Images, Reading
 from models.tables.case import Slide
 from models.uid import series_uid
-from tests.flows.looking import LATER, LATEST, A, B, alerts, books_balance, steps, the_case, the_scan
+from tests.flows.looking import LATER, LATEST, A, B, alerts, books_balance, says, steps, the_case, the_scan
 from tests.lims_says import imaged
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import SmallSlide, order, run_until_calm, scan_arrives
 
 # Our own scans are received now; an image manager that speaks of them does so later.
 AFTERWARDS = "20990101120000+0000"
-
-
-def says(lab: Lab, *messages: bytes) -> None:
-    for one in messages:
-        message_arrives(lab, one)
-        run_until_calm(lab)
 
 
 def elsewhere(lab: Lab) -> list[bool | None]:

@@ -22,6 +22,7 @@ from tests.flows.looking import (
     archived_names_the_patient,
     books_balance,
     inbox,
+    says,
     steps,
     the_case,
     the_scan,
@@ -34,12 +35,6 @@ GOES, STAYS, THIRD = "A100234", "B7", "C9"
 
 def patient_id(lab: Lab, number: str) -> str:
     return lab.ids.of("patient", "NET", number)
-
-
-def says(lab: Lab, *messages: bytes) -> None:
-    for one in messages:
-        message_arrives(lab, one)
-        run_until_calm(lab)
 
 
 def test_a_merge_gives_the_case_to_the_patient_that_stays_and_the_order_still_names_the_other(lab: Lab) -> None:

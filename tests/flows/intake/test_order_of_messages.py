@@ -7,17 +7,11 @@ from connectors.wiring import Lab
 from models.tables.books import Fact, InboxMessage
 from models.tables.case import Patient, Slide
 from models.tables.reading import Read
-from tests.flows.looking import LATER, LATEST, A, B, alerts, books_balance, inbox, slides, the_case, the_scan
+from tests.flows.looking import LATER, LATEST, A, B, alerts, books_balance, inbox, says, slides, the_case, the_scan
 from tests.lims_says import merged, reported
 from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 MIDNIGHT = "20250102000500+0000"
-
-
-def says(lab: Lab, *messages: bytes) -> None:
-    for one in messages:
-        message_arrives(lab, one)
-        run_until_calm(lab)
 
 
 def problems(lab: Lab) -> list[str]:

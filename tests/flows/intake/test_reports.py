@@ -12,18 +12,12 @@ from connectors.wiring import Lab
 from models.facets import Images, Reading
 from models.tables.case import Case
 from models.tables.reading import Assignment, Pathologist, Read
-from tests.flows.looking import LATER, LATEST, A, B, alerts, books_balance, inbox, steps, the_case, told
+from tests.flows.looking import LATER, LATEST, A, B, alerts, books_balance, inbox, says, steps, the_case, told
 from tests.lims_says import registered, reported, updated
 from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 SPECIMENS = ("26H000001-A", "26H000001-B")
 LAST = "20250101150000+0000"
-
-
-def says(lab: Lab, *messages: bytes) -> None:
-    for one in messages:
-        message_arrives(lab, one)
-        run_until_calm(lab)
 
 
 def read_by_somebody(lab: Lab) -> None:
