@@ -190,6 +190,8 @@ def test_a_merge_that_lands_while_a_step_runs_is_one_correction(lab: Lab, kind: 
         has_left = kind in ("store", "prove")
         assert editions(lab) == {1: _REJECTED if has_left else _MADE, 2: _PROVEN}
         assert len(steps(lab, "reject")) == has_left
+        is_held = (kind, lands) == ("store", "after its work") or kind == "prove"
+        assert sum(one.rejected is not None for one in lab.archive.holdings()) == (2 if is_held else 0)
     assert told(lab) == ["archived", "released", "assigned"]
     books_balance(lab)
 
