@@ -59,7 +59,6 @@ def ask(  # noqa: PLR0913 - what an order for work says
         stain=stain,
         asked_by=cause.actor or "coverslip",
         because=because,
-        asked_at=now,
     )
     _record(session, case.id, ordered, cause)
     cases.project(session, settings, ids, case.id, cause)

@@ -38,7 +38,7 @@ def bring_in_line(  # noqa: PLR0913, PLR0917 - one change and all that it touche
     for number, known in sorted(state.work_orders.items()):
         if known.ordered is None:
             continue
-        row = rows.get(number) or _new_row(ids, case, known.ordered)
+        row = rows.get(number) or _new_row(ids, case, known.ordered, known.asked_at or now)
         before = row.state if number in rows else None
         for name, value in columns_of(ids, state, known).items():
             setattr(row, name, value)
@@ -84,7 +84,7 @@ def is_registered(session: Session, ids: OpaqueIds, row: WorkOrder) -> bool:
     return session.get(Slide, slide_id) is not None or session.get(Block, block_id) is not None
 
 
-def _new_row(ids: OpaqueIds, case: Case, ordered: WorkOrdered) -> WorkOrder:
+def _new_row(ids: OpaqueIds, case: Case, ordered: WorkOrdered, asked_at: datetime) -> WorkOrder:
     return WorkOrder(
         id=ids.of("work order", case.id, ordered.number),
         case_id=case.id,
@@ -94,7 +94,7 @@ def _new_row(ids: OpaqueIds, case: Case, ordered: WorkOrdered) -> WorkOrder:
         stain=ordered.stain,
         asked_by=ordered.asked_by,
         because=ordered.because,
-        asked_at=ordered.asked_at,
+        asked_at=asked_at,
     )
 
 

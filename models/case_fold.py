@@ -296,7 +296,7 @@ def _worked(state: CaseState, told: Told) -> CaseState:
     fact: Any = told.fact
     number = number_of(fact)
     known = state.work_orders.get(number, WorkOrderState())
-    return replace(state, work_orders={**state.work_orders, number: worked(known, fact)})
+    return replace(state, work_orders={**state.work_orders, number: worked(known, fact, told.effective_at)})
 
 
 _RULES: dict[type, Callable[[CaseState, Told], CaseState]] = {

@@ -4,11 +4,12 @@ The laboratory's clock is not ours, so no two of these are compared by time but 
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
 
-from models.statements import Frozen, Moment, WorkDone
+from models.statements import Frozen, WorkDone
 
 WorkKind = Literal["rescan", "recut", "stain", "new block", "re-coverslip"]
 WorkState = Literal["asked", "accepted", "refused", "fulfilled", "cancelled"]
@@ -25,7 +26,6 @@ class WorkOrdered(Frozen):
     stain: str = ""
     asked_by: str
     because: str
-    asked_at: Moment
 
 
 class WorkAnswered(Frozen):
@@ -63,6 +63,7 @@ class WorkOrderState:
     """A work order: without ``ordered`` somebody spoke of a number that we never gave."""
 
     ordered: WorkOrdered | None = None
+    asked_at: datetime | None = None
     answered: WorkAnswered | None = None
     done: WorkDone | None = None
     is_cancelled: bool = False
@@ -85,11 +86,11 @@ def number_of(fact: WorkFact) -> str:
     return fact.done.work_order_number if isinstance(fact, WorkDoneFact) else fact.number
 
 
-def worked(before: WorkOrderState, fact: WorkFact) -> WorkOrderState:
-    """Return a work order after what was said, in its order of telling."""
+def worked(before: WorkOrderState, fact: WorkFact, at: datetime) -> WorkOrderState:
+    """Return a work order after what was said at a moment, in its order of telling."""
     match fact:
         case WorkOrdered():
-            return replace(before, ordered=fact)
+            return replace(before, ordered=fact, asked_at=at)
         case WorkAnswered():
             return replace(before, answered=fact)
         case WorkCancelled():

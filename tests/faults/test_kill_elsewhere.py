@@ -96,6 +96,7 @@ class OnCommand:
 _COMMANDS: Final[dict[str, Callable[[FaultLab], tuple[str, ...]]]] = {
     "match": lambda lab: ("match", _scan(lab, "slide_id IS NULL"), _slide(lab, SLIDES[0])),
     "review": lambda lab: ("review", _scan(lab, "quality = 'review'"), "pass"),
+    "order_work": lambda lab: ("order-work", _slide(lab, SLIDES[0]), "recut"),
     "release": lambda lab: ("release", str(lab.rows('SELECT id FROM "case"')[0][0])),
     "rerun": lambda lab: ("rerun", _scan(lab, "quality = 'review'"), "--from", "slide_qc"),
     "replay": lambda lab: ("replay", _set_aside(lab)),
