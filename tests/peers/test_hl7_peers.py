@@ -58,9 +58,7 @@ def node() -> str:
     """The program that runs the peers for Node; without it or them, the tests are skipped, and fail on CI."""
     program, missing = shutil.which("node"), ""
     if program is None or not (HERE / "node_modules").is_dir():
-        missing = (
-            "needs the HL7 peers for Node: apt-get install nodejs npm and infra/setup/node-peers (`make test`)"
-        )
+        missing = "needs the HL7 peers for Node: apt-get install nodejs npm and infra/setup/node-peers (`make test`)"
     elif (version := _version(program)) < NODE_AT_LEAST:
         missing = f"needs Node {NODE_AT_LEAST} or newer, and here is Node {version}"
     if missing:

@@ -15,7 +15,7 @@ from connectors.first_lab import FirstPorts, write_first_lab
 from connectors.settings import Gateway, Kafka, Settings, load
 from connectors.settings_wire import is_loopback
 from connectors.wiring import open_archive, open_database
-from dashboards.cli.main import app
+from dashboards.cli.commands import application
 from dashboards.doctor import books, machine, neighbours, places, wires
 from dashboards.doctor.examination import examine
 from dashboards.doctor.finding import Finding, Findings, Installation
@@ -88,7 +88,7 @@ def test_before_a_first_start_nothing_is_missing_and_nothing_is_made(tmp_path: P
 def test_after_a_first_start_the_folder_is_as_it_should_be(home: Path, installed: Installation) -> None:
     found = of_the_folder(home)
     assert [one for one in found if one.level == "missing"] == []
-    assert only(found, "database").sentence.endswith("at revision 0002")
+    assert only(found, "database").sentence.endswith("at revision 0003")
     assert only(found, "archive").level == "ok"
     assert installed.settings.home == home
 
@@ -340,11 +340,11 @@ def test_the_wal_reset_bug_is_in_some_versions_of_sqlite() -> None:
 
 def test_the_command_ends_with_one_when_something_is_missing_and_says_the_same_to_machines(home: Path) -> None:
     (home / "coverslip.toml").chmod(0o644)
-    for_people = CliRunner().invoke(app, ["--home", str(home), "doctor"])
+    for_people = CliRunner().invoke(application(), ["--home", str(home), "doctor"])
     assert for_people.exit_code == 1
     [line] = [line for line in for_people.stdout.splitlines() if line.startswith("missing settings")]
     assert f"chmod 600 {home}/coverslip.toml" in line
-    for_machines = CliRunner().invoke(app, ["--home", str(home), "doctor", "--json"])
+    for_machines = CliRunner().invoke(application(), ["--home", str(home), "doctor", "--json"])
     assert for_machines.exit_code == 1
     said = json.loads(for_machines.stdout)
     assert said["ok"] is False
@@ -352,7 +352,7 @@ def test_the_command_ends_with_one_when_something_is_missing_and_says_the_same_t
 
 
 def test_the_command_ends_with_nought_when_nothing_is_missing(home: Path, installed: Installation) -> None:
-    done = CliRunner().invoke(app, ["--home", str(installed.settings.home), "doctor"])
+    done = CliRunner().invoke(application(), ["--home", str(installed.settings.home), "doctor"])
     machines = [line for line in done.stdout.splitlines() if line.startswith("missing")]
     assert done.exit_code == bool(machines)
     assert not any(str(home) in line for line in machines)
