@@ -48,7 +48,7 @@ class Books:
 
     def kept(self, control_id: str) -> Kept:
         """Return what became of all messages with this MSH-10, as soon as they were all read."""
-        return self._until(lambda: self.kept_at_once(control_id), lambda kept: kept.state not in {"kept", "unknown"})
+        return self.until(lambda: self.kept_at_once(control_id), lambda kept: kept.state not in {"kept", "unknown"})
 
     def kept_at_once(self, control_id: str) -> Kept:
         """Return what became of all messages with this MSH-10 by now."""
@@ -64,7 +64,7 @@ class Books:
 
     def case(self, accession_number: str, so: Callable[[dict[str, Any]], bool] = bool) -> dict[str, Any]:
         """Return a case once it is ``so``, or as it is when patience ends; empty when there is none."""
-        return self._until(lambda: self.case_at_once(accession_number), so)
+        return self.until(lambda: self.case_at_once(accession_number), so)
 
     def cases(self) -> int:
         """Return how many cases there are."""
@@ -78,7 +78,7 @@ class Books:
             with self._database.read() as session:
                 return list(session.scalars(select(Alert.sentence).where(Alert.cleared_at.is_(None))))
 
-        return self._until(look, lambda told: any(wanted in one for one in told))
+        return self.until(look, lambda told: any(wanted in one for one in told))
 
     def told(self, control_id: str) -> str:
         """Return the answer code that is kept of a message that went out, as soon as there is one."""
@@ -90,7 +90,7 @@ class Books:
             with self._database.read() as session:
                 return session.scalar(query) or ""
 
-        return self._until(look, bool)
+        return self.until(look, bool)
 
     def case_at_once(self, accession_number: str) -> dict[str, Any]:
         """Return a case as it is now; empty when there is none."""
@@ -104,7 +104,8 @@ class Books:
                 return {}
             return page_as_json(page, assets_of_case(session, page.line.id), work_of_case(session, page.line.id))
 
-    def _until(self, look: Callable[[], _Found], so: Callable[[_Found], bool]) -> _Found:
+    def until(self, look: Callable[[], _Found], so: Callable[[_Found], bool]) -> _Found:
+        """Return what is seen once it is so, or as it is when patience ends."""
         until = monotonic() + self.patience
         while not so(found := look()) and monotonic() < until:
             sleep(_POLL_SECONDS)

@@ -116,6 +116,7 @@ name = "pawm"
 port = {to_pawm}
 facility = "{issuer}"
 slides_as = "LAB-104"
+answer_within = 3
 
 [[readers]]
 id = "{reader}"

@@ -105,17 +105,27 @@ class Neighbour:
         """Tell it how to answer from now on."""
         self._tell(Behave(behave=behaviour, fulfil_after=fulfil_after).model_dump_json())
 
-    def heard(self, which: Callable[[Seen], bool]) -> list[Seen]:
-        """Return the messages from Coverslip that are such, as soon as there is one, or when patience ends."""
-        return self.wait_for(lambda one: one.way == "heard" and which(one), seconds=self.patience, must=False)
+    def heard(self, which: Callable[[Seen], bool], at_least: int = 1) -> list[Seen]:
+        """Return the messages from Coverslip that are such, as soon as there are so many, or when patience ends."""
+
+        def was_heard(one: Seen) -> bool:
+            return one.way == "heard" and which(one)
+
+        return self.wait_for(was_heard, seconds=self.patience, must=False, at_least=at_least)
 
     def wait_for(
-        self, which: Callable[[Seen], bool], *, seconds: float, must: bool = True, after: int = 0
+        self,
+        which: Callable[[Seen], bool],
+        *,
+        seconds: float,
+        must: bool = True,
+        after: int = 0,
+        at_least: int = 1,
     ) -> list[Seen]:
         """Return what it saw that is such, the first ``after`` events aside; say so if it must be and is not there."""
         until = monotonic() + seconds
         with self._news:
-            while not (found := [one for one in self._seen[after:] if which(one)]):
+            while len(found := [one for one in self._seen[after:] if which(one)]) < at_least:
                 left = until - monotonic()
                 if left <= 0 or (self._process.poll() is not None and not self._reader.is_alive()):
                     break

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from dashboards.conformance.bad_answers import BAD_ANSWERS
 from dashboards.conformance.bad_input import BAD_INPUT
 from dashboards.conformance.books import Books
 from dashboards.conformance.checks import Bench, Check, ConformanceTest, Outcome
@@ -23,7 +24,7 @@ from dashboards.conformance.work import SEQUENCE, WORK
 from dashboards.conformance.wrong import WRONG, Relay, Wrong
 from models.errors import CoverslipError, RefusedError
 
-TESTS: Final = (*REGISTRATION, *WORK, *IMAGES, *SEQUENCE, *BAD_INPUT)
+TESTS: Final = (*REGISTRATION, *WORK, *IMAGES, *SEQUENCE, *BAD_INPUT, *BAD_ANSWERS)
 
 _PATIENCE_SECONDS: Final = 30.0
 # What does not happen in this time does not happen: the run has to fail, and nobody wants to wait for it.

@@ -143,6 +143,7 @@ WRONG: Final = {
     "no-spm": Wrong("orders work without SPM", ("T06",), tells=_without("SPM")),
     "mute": Wrong("tells nobody anything", ("T05", "T06"), tells=lambda _segments: None),
     "untaken": Wrong("never takes images back", ("T10",), tells=_lost("SPM-20", "N")),
+    "restless": Wrong("sends other bytes the second time", ("N18",), tells=_never_the_same()),
     "mistold": Wrong("tells of another case", ("T05", "T07"), tells=_instead("ORC-38", "26OTHER")),
 }
 """By name; each but the first names tests that it makes fail, and the first makes all of them fail."""

@@ -23,7 +23,7 @@ def test_coverslip_is_the_workflow_manager_of_dpow_by_its_test_list_and_bad_inpu
     report = json.loads(done.stdout)
     failed = {test["id"]: [one for one in test["checks"] if not one["passed"]] for test in report["tests"]}
     assert not {name: checks for name, checks in failed.items() if checks}, done.stderr
-    assert (done.returncode, report["passed"], len(report["tests"])) == (0, True, 27)
+    assert (done.returncode, report["passed"], len(report["tests"])) == (0, True, 30)
     assert json.loads(file.read_text(encoding="utf-8")) == report
     assert all(check["clause"] for test in report["tests"] for check in test["checks"])
     # What the two saw was written down by processes of their own.

@@ -10,6 +10,8 @@ from dashboards.conformance.wrong import WRONG
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 BY_ID = {test.id: test for test in TESTS}
+# A relay keeps to a limit of a frame of its own, and waits longer for a silent PAWM than we do.
+NOT_BY_RELAY = ("N15", "N19")
 # What does not happen in this time does not happen.
 _PATIENCE_SECONDS = 1.0
 _NO_PATIENCE_SECONDS = 0.2
@@ -25,8 +27,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 def test_a_relay_that_changes_nothing_lets_every_test_pass(stand: Stand) -> None:
     stand.be_wrong(None, patience=30.0)
     for test in TESTS:
-        # A relay keeps to its own limit of a frame.
-        if test.id != "N15":
+        if test.id not in NOT_BY_RELAY:
             outcome = stand.play(test, "26H")
             assert outcome.passed, (test.id, [one for one in outcome.checks if not one.passed])
 
