@@ -1,13 +1,14 @@
 """What a simulated PAWM and a simulated image manager write in IHE PaLM DPOW, as plain lines of text.
 
-Nothing that Coverslip itself reads or writes with is used, so that no mistake is made on both sides. Every patient is
-invented.
+Nothing that Coverslip itself reads or writes with is used but the table of DPOW's literals, so that no mistake is made
+on both sides. Every patient is invented.
 """
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
+from connectors.lims import dpow
 from models.statements import Frozen, Moment
 
 What = Literal["specimen", "block", "slide", "case update", "work done", "images"]
@@ -20,18 +21,12 @@ Fields: TypeAlias = list[str]
 """One segment: its name, then its fields by their numbers; MSH-1 is the separator."""
 
 TRANSACTIONS: dict[What, str] = {
-    "specimen": "DPOW-SPECIMEN",
-    "block": "DPOW-BLOCK",
-    "slide": "DPOW-SLIDE",
-    "case update": "DPOW-CASE-UPDATE",
-    "work done": "DPOW-ACCEPT-WO",
-    "images": "DPOW-IMAGE-NOTIF",
+    **{one.registers: name for name, one in dpow.TRANSACTIONS.items() if one.registers},
+    "case update": dpow.CASE_UPDATE,
+    "work done": dpow.ACCEPT_WORK_ORDER,
+    "images": dpow.IMAGE_NOTIFICATION,
 }
-"""MSH-21.1 of what the two send; MSH-21.2 is ``IHE``."""
-
-PLACE_WORK_ORDER = "DPOW-PLACE-WO"
-CASE_UPDATE = TRANSACTIONS["case update"]
-IMAGES = TRANSACTIONS["images"]
+"""MSH-21.1 of what the two send."""
 
 REFUSAL = "There is no tissue left."
 """Why the simulated PAWM refuses work."""
@@ -41,17 +36,17 @@ _STAINED_BY = "397165007^Stain^SCT"
 _TISSUE = "119376003^Tissue specimen^SCT"
 # What each message to a peer must have, and which values a field may take.
 _NEEDED = {
-    CASE_UPDATE: ("PID-3", "ORC-1", "ORC-5", "ORC-38", "OBR-4"),
-    PLACE_WORK_ORDER: ("PID-3", "ORC-1", "ORC-2", "ORC-38", "OBR-4"),
-    IMAGES: ("PID-3", "ORC-1", "ORC-38", "SPM-2", "SPM-20"),
+    dpow.CASE_UPDATE: ("PID-3", "ORC-1", "ORC-5", "ORC-38", "OBR-4"),
+    dpow.PLACE_WORK_ORDER: ("PID-3", "ORC-1", "ORC-2", "ORC-38", "OBR-4"),
+    dpow.IMAGE_NOTIFICATION: ("PID-3", "ORC-1", "ORC-38", "SPM-2", "SPM-20"),
     "OUL^R22": ("PID-3", "SPM-2", "OBX-5"),
     "OUL^R21": ("PID-3", "OBR-4", "OBX-5"),
 }
 _ALLOWED = {
-    (CASE_UPDATE, "ORC-1"): ("NW", "SC", "XO"),
-    (CASE_UPDATE, "ORC-5"): ("IP", "CM"),
-    (PLACE_WORK_ORDER, "ORC-1"): ("NW",),
-    (IMAGES, "SPM-20"): ("Y", "N"),
+    (dpow.CASE_UPDATE, "ORC-1"): ("NW", "SC", "XO"),
+    (dpow.CASE_UPDATE, "ORC-5"): ("IP", "CM"),
+    (dpow.PLACE_WORK_ORDER, "ORC-1"): ("NW",),
+    (dpow.IMAGE_NOTIFICATION, "SPM-20"): ("Y", "N"),
 }
 
 
@@ -156,10 +151,10 @@ def answer(heard: bytes, behaviour: Behaviour, control_id: str, now: datetime) -
         lines.append(["ERR", "", "", "207^Application internal error^HL70357", "E", *[""] * 3, fault or "as told"])
     elif kind.startswith("ORL") and order:
         placer = said(order, "ORC-2")
-        refused = behaviour == "refuse" and transaction_of(segments) == PLACE_WORK_ORDER
+        refused = behaviour == "refuse" and transaction_of(segments) == dpow.PLACE_WORK_ORDER
         lines += [["NTE", "1", "", REFUSAL]] if refused else []
         filler = "" if refused else f"F-{placer.partition('^')[0]}^LIMS"
-        lines.append(["ORC", "UA" if refused else "OK", placer, filler])
+        lines.append(["ORC", dpow.REFUSED if refused else dpow.ACCEPTED, placer, filler])
     return "".join(f"{_line(one)}\r" for one in lines).encode()
 
 
@@ -252,9 +247,9 @@ def _asset(wanted: Wanted, number: int, asset: str) -> Iterator[Fields]:
 def _header(kind: str, transaction: str, control_id: str, sent_at: datetime, facility: str) -> Fields:
     # With milliseconds: what is said twice within a second has an order.
     sent = f"{sent_at.astimezone(UTC):%Y%m%d%H%M%S}.{sent_at.microsecond // 1000:03}+0000"
-    sender = "VNA" if transaction == IMAGES else "LIMS"
+    sender = "VNA" if transaction == dpow.IMAGE_NOTIFICATION else "LIMS"
     fields = {2: "^~\\&", 3: sender, 4: facility, 5: "COVERSLIP", 6: "NET", 7: sent, 9: kind, 10: control_id}
-    profile = f"{transaction}^IHE" if transaction else ""
+    profile = f"{transaction}^{dpow.NAMESPACE}" if transaction else ""
     return _fields(
         "MSH", {1: "|", **fields, 11: "P", 12: "2.5.1", 15: "AL", 16: "NE", 18: "UNICODE UTF-8", 21: profile}
     )

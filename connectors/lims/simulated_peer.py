@@ -16,8 +16,8 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from connectors.lims import dpow
 from connectors.lims.simulated_dpow import (
-    PLACE_WORK_ORDER,
     Behaviour,
     Wanted,
     answer,
@@ -165,7 +165,7 @@ class _Peer:
         if said_back:
             self.tell("answered", said_back)
         segments = segments_of(heard)
-        works = behave.behave == "accept" and transaction_of(segments) == PLACE_WORK_ORDER
+        works = behave.behave == "accept" and transaction_of(segments) == dpow.PLACE_WORK_ORDER
         if works and behave.fulfil_after is not None:
             self._fulfil_later(said(segments, "ORC-2"), said(segments, "ORC-38"), behave.fulfil_after)
         return said_back
@@ -183,7 +183,7 @@ class _Peer:
 
         def fulfil() -> None:
             named = Wanted(what="work done", case=case, asset=asset, temporary=order.replace("^", "&"))
-            done = named.model_copy(update={"status": "CM", "order_number": order})
+            done = named.model_copy(update={"status": dpow.FULFILLED, "order_number": order})
             for called, wanted in (
                 (f"done {order}", done),
                 (f"slide {order}", Wanted(what="slide", case=case, asset=asset)),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from connectors.lims.simulated_dpow import IMAGES as IMAGES_TOLD
+from connectors.lims.dpow import IMAGE_NOTIFICATION, NAMESPACE
 from connectors.slides.simulator import SlideScript, write_slide
 from dashboards.conformance.checks import DPOW, Bench, Check, ConformanceTest, applied, heard, same, true
 from dashboards.conformance.neighbour import Seen
@@ -79,7 +79,7 @@ def our_own(bench: Bench) -> Iterator[Check]:
 
 
 def _tells_of(name: str, state: str) -> Callable[[Seen], bool]:
-    return lambda one: (one.transaction, _slide_of(one), one.said("SPM-20")) == (IMAGES_TOLD, name, state)
+    return lambda one: (one.transaction, _slide_of(one), one.said("SPM-20")) == (IMAGE_NOTIFICATION, name, state)
 
 
 def _slide_of(one: Seen) -> str:
@@ -89,7 +89,7 @@ def _slide_of(one: Seen) -> str:
 def _as_lab_104(told: Seen, name: str) -> Iterator[Check]:
     """Expect the shape of LAB-104 in a message that the PAWM heard."""
     yield same("the PAWM heard MSH-9", "OML^O21", "^".join(told.said("MSH-9").split("^")[:2]), _OURS)
-    yield same("MSH-21", f"{IMAGES_TOLD}^IHE", told.said("MSH-21"), _OURS)
+    yield same("MSH-21", f"{IMAGE_NOTIFICATION}^{NAMESPACE}", told.said("MSH-21"), _OURS)
     order = [one[0] for one in told.segments if one[0] != "OBX"]
     yield same("its segments", ["MSH", "PID", "ORC", "OBR", "SPM"], order, _OURS)
     yield same("SPM-2", name, _slide_of(told), _OURS)

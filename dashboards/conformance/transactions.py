@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from connectors.lims.dpow import CASE_UPDATE, NAMESPACE
 from dashboards.conformance.checks import DPOW, Bench, Check, ConformanceTest, applied, assets, heard, same, says, true
 from dashboards.conformance.neighbour import Seen
 
@@ -120,11 +121,11 @@ def assigned(bench: Bench) -> Iterator[Check]:
 
     def says_who(one: Seen) -> bool:
         who = one.said("PRT-5", 1) or one.said("OBR-32")
-        return one.transaction == "DPOW-CASE-UPDATE" and one.said("ORC-38") == bench.case and bool(who)
+        return one.transaction == CASE_UPDATE and one.said("ORC-38") == bench.case and bool(who)
 
     told = heard(bench.pawm.heard(says_who))
     yield same("the PAWM heard MSH-9", "OML^O21", "^".join(told.said("MSH-9").split("^")[:2]), _TELLS)
-    yield same("MSH-21", "DPOW-CASE-UPDATE^IHE", told.said("MSH-21"), _TELLS)
+    yield same("MSH-21", f"{CASE_UPDATE}^{NAMESPACE}", told.said("MSH-21"), _TELLS)
     yield same("MSH-12", "2.5.1", told.said("MSH-12"), f"{DPOW}: HL7 2.5.1")
     yield true("ORC-1 is NW, SC or XO", told.said("ORC-1"), _TELLS, passed=told.said("ORC-1") in {"NW", "SC", "XO"})
     yield same("ORC-5", "IP", told.said("ORC-5"), _TELLS)

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from connectors.lims.simulated_dpow import PLACE_WORK_ORDER, REFUSAL
+from connectors.lims.dpow import NAMESPACE, PLACE_WORK_ORDER
+from connectors.lims.simulated_dpow import REFUSAL
 from dashboards.conformance.checks import DPOW, Bench, Check, ConformanceTest, applied, assets, heard, same, says, true
 from dashboards.conformance.neighbour import Seen
 from dashboards.conformance.transactions import EOSIN, HAEMATOXYLIN, RECEIVED, assigned
@@ -88,7 +89,7 @@ def _asked(bench: Bench, kind: str) -> Iterator[Check]:
     yield true(f"a person orders a {kind}", printed, _PLACED, passed=f"asked for: {kind}" in printed)
     told = heard(bench.pawm.heard(_asks(bench, kind)))
     yield same("the PAWM heard MSH-9", "OML^O21", "^".join(told.said("MSH-9").split("^")[:2]), _PLACED)
-    yield same("MSH-21", f"{PLACE_WORK_ORDER}^IHE", told.said("MSH-21"), _PLACED)
+    yield same("MSH-21", f"{PLACE_WORK_ORDER}^{NAMESPACE}", told.said("MSH-21"), _PLACED)
     yield same("ORC-1", "NW", told.said("ORC-1"), _PLACED)
     yield true("ORC-2 is a number of ours", told.said("ORC-2"), _PLACED, passed=bool(told.said("ORC-2")))
     yield same("PID-3", f"MR-{bench.case}", told.said("PID-3", 1), f"{DPOW}: PID-3 names the patient")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
-from connectors.lims.simulated_dpow import Fields, said, segments_of
+from connectors.lims import dpow
+from connectors.lims.simulated_dpow import TRANSACTIONS, Fields, said, segments_of
 from connectors.lims.simulated_peer import SimulatedLine
 from connectors.lims.simulator import SimulatedLims
 
@@ -128,7 +129,7 @@ WRONG: Final = {
     "short-msa": Wrong("shortens MSA-2", ("T01", "N06"), answers=_instead("MSA-2", lambda number: number[:-1])),
     "no-change": Wrong("forgets what changes", ("T01", "T04", "N09"), hears=_lost("ORC-1", "XO")),
     "no-cancel": Wrong("forgets what is cancelled", ("T01", "T03", "N08"), hears=_lost("ORC-1", "CA")),
-    "no-block": Wrong("forgets blocks", ("T02", "N05"), hears=_lost("MSH-21", "DPOW-BLOCK")),
+    "no-block": Wrong("forgets blocks", ("T02", "N05"), hears=_lost("MSH-21", TRANSACTIONS["block"])),
     "no-parent": Wrong("does not see SPM-3", ("T02", "T03", "N05"), hears=_instead("SPM-3", "")),
     "no-stain": Wrong("does not see stains", ("T03", "T04", "N09"), hears=_without("OBX")),
     "no-route": Wrong("does not see SAC-48", ("T03", "T07"), hears=_instead("SAC-48", "WSI")),
@@ -136,10 +137,10 @@ WRONG: Final = {
     "one-time": Wrong("takes SPM-18 for the receipt of all", ("N17",), hears=_instead("SPM-18", "20261122084512+0000")),
     "no-report": Wrong("does not see ORC-25", ("T05",), hears=_instead("ORC-25", "")),
     "only-y": Wrong("takes every N for Y", ("T08",), hears=_instead("SPM-20", lambda said: said and "Y")),
-    "no-images": Wrong("forgets images", ("T07", "T08", "N10"), hears=_lost("MSH-21", "DPOW-IMAGE-NOTIF")),
+    "no-images": Wrong("forgets images", ("T07", "T08", "N10"), hears=_lost("MSH-21", dpow.IMAGE_NOTIFICATION)),
     "no-obr-32": Wrong("does not see OBR-32", ("N16",), hears=_instead("OBR-32", "")),
     "twice": Wrong("takes a copy for another message", ("N06",), hears=_never_the_same()),
-    "no-work": Wrong("forgets what was fulfilled", ("T06",), hears=_lost("MSH-21", "DPOW-ACCEPT-WO")),
+    "no-work": Wrong("forgets what was fulfilled", ("T06",), hears=_lost("MSH-21", dpow.ACCEPT_WORK_ORDER)),
     "no-spm": Wrong("orders work without SPM", ("T06",), tells=_without("SPM")),
     "mute": Wrong("tells nobody anything", ("T05", "T06"), tells=lambda _segments: None),
     "untaken": Wrong("never takes images back", ("T10",), tells=_lost("SPM-20", "N")),
