@@ -234,7 +234,7 @@ def test_an_empty_name_is_refused_like_none(run: Run) -> None:
         (("rerun", "STATE:archived", "--from", "polishing", *ANN), "choose one of slide_qc"),
         (("rerun", "STATE:superseded", *ANN), "was replaced by scan"),
         (("withdraw", "STATE:waiting for a person", *ANN), "with --close"),
-        (("show", "ffffff"), "there is no such scan or case"),
+        (("show", "ffffff"), "there is no such scan, case or message"),
     ],
 )
 def test_what_the_state_forbids_is_one_sentence_and_changes_nothing(
