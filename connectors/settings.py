@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError
 
 from connectors.settings_wire import DoorWire, FrozenSettings, PeerWire, Port, Seconds
 from models.errors import RefusedError
+from models.identifier_pattern import compiled
 
 _DEFAULT_PROFILE = "plain"
 
@@ -36,14 +37,7 @@ def _zone(name: str) -> str:
 
 
 def _pattern(text: str) -> str:
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        message = f"no regular expression: {error}"
-        raise ValueError(message) from error
-    if "container" not in pattern.groupindex:
-        message = "needs a named group, (?P<container>…), that holds the container identifier"
-        raise ValueError(message)
+    compiled(text)
     return text
 
 

@@ -3,10 +3,7 @@
 import re
 from functools import lru_cache
 
-_TEXT_CHARACTERS = 255  # the longest file name, and longer than any code that fits on a label
-_PATTERN_CHARACTERS = 200
-_WAYS = 100_000  # in which a pattern may try to match at one place; keeps the slowest search below a tenth of a second
-_GROUP_STARTS = ("(?P<container>", "(?:")
+from models.identifier_pattern import MOST_TEXT, compiled
 
 
 def normalised(identifier: str) -> str:
@@ -17,7 +14,7 @@ def normalised(identifier: str) -> str:
 def whole(pattern: str, text: str) -> str | None:
     """Return the container identifier of a text that fits the pattern from end to end, as a printed code must."""
     stripped = text.strip()
-    if len(stripped) > _TEXT_CHARACTERS:
+    if len(stripped) > MOST_TEXT:
         return None
     found = compiled(pattern).fullmatch(stripped)
     return None if found is None else normalised(found["container"])
@@ -29,92 +26,10 @@ def find(pattern: str, text: str) -> tuple[str, ...]:
     One that is part of a longer word or number is none: ``A1-1`` is not in ``A1-12``. Of a long text only the end
     is searched: of a path, that is the file's own name.
     """
-    alone = _alone(pattern).finditer(text, max(0, len(text) - _TEXT_CHARACTERS))
+    alone = _alone(pattern).finditer(text, max(0, len(text) - MOST_TEXT))
     return tuple(dict.fromkeys(normalised(found["container"]) for found in alone))
-
-
-@lru_cache(maxsize=256)
-def compiled(pattern: str) -> re.Pattern[str]:
-    """Return a site's pattern ready for use.
-
-    Raises
-    ------
-    ValueError
-        It does not compile, has no group ``container``, uses more than characters, classes, groups, ``|`` and
-        quantifiers, or could be made to search for long by a hostile text.
-    """
-    if len(pattern) > _PATTERN_CHARACTERS:
-        raise ValueError(
-            f"the identifier pattern has {len(pattern)} characters; at most {_PATTERN_CHARACTERS} are read"
-        )
-    try:
-        expression = re.compile(pattern, re.ASCII | re.IGNORECASE)
-    except re.error as error:
-        raise ValueError(f"the identifier pattern is not a regular expression: {error}") from error
-    if "container" not in expression.groupindex:
-        raise ValueError("the identifier pattern names no group (?P<container>...): mark what identifies the slide")
-    if _Ways(pattern).of_choices() > _WAYS:
-        raise ValueError("the identifier pattern can match in too many ways: write {1,9} instead of + and *")
-    return expression
 
 
 @lru_cache(maxsize=256)
 def _alone(pattern: str) -> re.Pattern[str]:
     return re.compile(f"(?<![0-9A-Za-z])(?:{compiled(pattern).pattern})(?![0-9A-Za-z])", re.ASCII | re.IGNORECASE)
-
-
-class _Ways:
-    """Counts in how many ways a pattern, which compiles, can try to match: the bound on its backtracking."""
-
-    def __init__(self, pattern: str) -> None:
-        self._rest = pattern
-
-    def of_choices(self) -> int:
-        """Return the ways of what stands up to the end or the closing bracket: ``|`` adds, a sequence multiplies."""
-        total, ways = 0, 1
-        while self._rest and not self._rest.startswith(")"):
-            if self._took("|"):
-                total, ways = total + ways, 1
-                continue
-            ways = min(ways * self._of_one(), _WAYS + 1)
-        return total + ways
-
-    def _of_one(self) -> int:
-        inner = self._of_atom()
-        counts = re.match(r"(?:([*+?])|\{(?=[\d,])(\d*)(,?)(\d*)\})[?+]?", self._rest)
-        if counts is None:
-            return inner
-        self._rest = self._rest[counts.end() :]
-        least, most = _counts(*counts.groups())
-        if inner > 1 and most > _WAYS.bit_length():
-            return _WAYS + 1
-        return min((most - least + 1) * int(inner**most), _WAYS + 1)
-
-    def _of_atom(self) -> int:
-        if self._rest.startswith("("):
-            if not any(self._took(start) for start in _GROUP_STARTS):
-                raise ValueError("the identifier pattern may use only the groups (?P<container>...) and (?:...)")
-            ways = self.of_choices()
-            self._took(")")
-            return ways
-        if re.match(r"\\[1-9bABZ]", self._rest):
-            raise ValueError("the identifier pattern may not refer back or look around")
-        single = re.match(r"\[\^?\]?(?:\\.|[^\]\\])*\]|\\.|.", self._rest, re.DOTALL)
-        self._rest = self._rest[single.end() :] if single else ""
-        return 1
-
-    def _took(self, start: str) -> bool:
-        if not self._rest.startswith(start):
-            return False
-        self._rest = self._rest[len(start) :]
-        return True
-
-
-def _counts(sign: str | None, least: str | None, comma: str, most: str | None) -> tuple[int, int]:
-    """Return the least and the most repetitions that a quantifier allows."""
-    if sign is not None:
-        return {"?": (0, 1), "*": (0, _TEXT_CHARACTERS), "+": (1, _TEXT_CHARACTERS)}[sign]
-    fewest = int(least or 0)
-    if not comma:
-        return fewest, fewest
-    return fewest, int(most) if most else max(fewest, _TEXT_CHARACTERS)

@@ -105,12 +105,17 @@ def laboratory(home: Path, said: str, instead: str) -> Path:
         (
             "# identifier_pattern = '(?P<container>",
             "identifier_pattern = '(?P<number>",
-            "sites.0.identifier_pattern: needs a named group, (?P<container>…)",
+            "sites.0.identifier_pattern: the identifier pattern names no group (?P<container>...)",
+        ),
+        (
+            "# identifier_pattern = '(?P<container>",
+            "identifier_pattern = '(?P<container>[0-9]+[A-Z]+[0-9]+)' # '",
+            "sites.0.identifier_pattern: the identifier pattern can match in too many ways: write {1,9}",
         ),
         (
             "# identifier_pattern = '(?P<container>",
             "identifier_pattern = '((?P<container>",
-            "sites.0.identifier_pattern: no regular expression: missing )",
+            "sites.0.identifier_pattern: the identifier pattern is not a regular expression: missing )",
         ),
         ('# database_url = ""', 'database_url = "oracle://x:hush@y"', "database_url: must be empty, sqlite:///path"),
         ('# database_url = ""', 'database_url = "postgresql+psycopg://x:hush@y:p/z"', "database_url: must be empty"),

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.barcode_matching.identifiers import compiled, find, whole
+from flows.barcode_matching.identifiers import find, whole
+from models.identifier_pattern import compiled
 
 SITE = r"(?P<container>\d{2}[A-Z]\d{6}-[A-Z]\d{1,2}-\d{1,3})"
 LIS = r"LAB;(?P<container>[0-9A-Z-]{5,20});(?:HE|IHC)"
