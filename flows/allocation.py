@@ -11,20 +11,21 @@ from sqlalchemy.orm import Session
 
 from connectors.settings import Authority, Reader, Settings
 from flows import ledger, reads
-from flows.books import Cause, Subject, clear_alert, note_changes, raise_alert
+from flows.books import Cause, Subject, clear_alert, clear_alerts, note_changes, raise_alert
 from flows.case_assignment.candidate import Candidate, ReadToAssign
 from flows.case_assignment.eligibility import Excluded, eligible
 from flows.people import load_candidates
 from flows.sending import announce
 from flows.step import THE_LIMS, THE_PACS
 from models.base import table_of
-from models.facets import Images, Reading
+from models.facets import Reading
 from models.tables.case import Case
 from models.tables.reading import Assignment, Read
 
 OTHER_READER: Final = "another reader stated"
 UNKNOWN_READER: Final = "unknown reader"
 DOUBTFUL_READER: Final = "doubtful reader"
+_ABOUT_READERS: Final = (OTHER_READER, UNKNOWN_READER, DOUBTFUL_READER)
 
 WHO_SAYS: Final[dict[Authority, str]] = {"lims": THE_LIMS, "pacs": THE_PACS}
 """Who is waited for where it is not ours to say who reads a case."""
@@ -53,8 +54,11 @@ def known_reader(settings: Settings, stated_id: str) -> Reader | None:
 
 def follow(session: Session, settings: Settings, case: Case, cause: Cause, now: datetime) -> None:
     """Compare who reads a case with who was stated to, and follow where that is not ours to say."""
+    if case.reader_stated is None:
+        return
     read = reads.primary_read(session, case)
-    if case.reader_stated is None or read is None or read.closed_at is not None or case.cancelled:
+    if read is None or read.closed_at is not None or case.cancelled:
+        clear_alerts(session, case.id, _ABOUT_READERS, now)
         return
     owner = reads.owner_of(session, read.id)
     authority = authority_of(settings, case)
@@ -66,8 +70,9 @@ def follow(session: Session, settings: Settings, case: Case, cause: Cause, now: 
     elif owner is None:
         ledger.wake(session, WHO_SAYS[authority], reader_key(read.id))
     elif owner != stated.id:
-        reads.end_assignment(session, case, read.id, cause, now)
         give_stated(session, settings, case, read, cause=cause, now=now)
+    else:
+        clear_alert(session, case.id, UNKNOWN_READER, now)
 
 
 def give_stated(
@@ -75,10 +80,10 @@ def give_stated(
 ) -> int | None:
     """Give an open read to the reader whom the authority stated; ``None`` while there is none whom we know.
 
-    Whoever it is, they have it: where we doubt it, people are told.
+    Whoever it is, they have it, and nobody else any more: where we doubt it, people are told.
     """
     authority = authority_of(settings, case)
-    if case.reader_stated is None or case.images != Images.READY:
+    if case.reader_stated is None:
         return None
     subject, reader = Subject("case", case.id), known_reader(settings, case.reader_stated["id"])
     candidates = {one.pathologist_id: one for one in load_candidates(session, now)}
@@ -87,6 +92,7 @@ def give_stated(
         return None
     candidate = candidates[reader.id]
     objection = _objection(case, read, candidate, now)
+    reads.end_assignment(session, case, read.id, cause, now)
     given = {
         "read_id": read.id,
         "pathologist_id": reader.id,
@@ -135,9 +141,7 @@ def _objection(case: Case, read: Read, candidate: Candidate, now: datetime) -> s
 
 
 def _settle_alerts(session: Session, case: Case, authority: Authority, objection: str | None, now: datetime) -> None:
-    for kind in (UNKNOWN_READER, OTHER_READER, reads.NOBODY_ELIGIBLE):
-        clear_alert(session, case.id, kind, now)
-    clear_alert(session, case.id, DOUBTFUL_READER, now)
+    clear_alerts(session, case.id, (*_ABOUT_READERS, reads.NOBODY_ELIGIBLE), now)
     if objection is not None:
         sentence = f"{WHO_SAYS[authority]} gave this case to somebody who {objection}: ask there if that was meant"
         raise_alert(session, Subject("case", case.id), DOUBTFUL_READER, sentence, now)

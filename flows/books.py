@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ _ALERT = table_of(Alert)
 _NOTE = insert(table_of(History))
 _CLEAR = (
     update(_ALERT)
-    .where(_ALERT.c.subject_id == bindparam("subject"), _ALERT.c.kind == bindparam("of_kind"))
+    .where(_ALERT.c.subject_id == bindparam("subject"), _ALERT.c.kind.in_(bindparam("of_kinds", expanding=True)))
     # Written out: SQLite uses the index over open alerts only when it can see these very words.
     .where(text("cleared_at IS NULL"))
     .values(cleared_at=bindparam("at"))
@@ -111,7 +111,12 @@ def raise_alert(session: Session, subject: Subject, kind: str, sentence: str, at
 
 def clear_alert(session: Session, subject_id: str, kind: str, at: datetime) -> None:
     """Clear an open alert, if there is one."""
-    session.execute(_CLEAR, {"subject": subject_id, "of_kind": kind, "at": at})
+    clear_alerts(session, subject_id, (kind,), at)
+
+
+def clear_alerts(session: Session, subject_id: str, kinds: Collection[str], at: datetime) -> None:
+    """Clear the open alerts of these kinds about a subject."""
+    session.execute(_CLEAR, {"subject": subject_id, "of_kinds": list(kinds), "at": at})
 
 
 def _digest(kind: str, effective_at: datetime, body: dict[str, Any], actor: str | None) -> str:

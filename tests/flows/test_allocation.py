@@ -7,11 +7,11 @@ from sqlalchemy import select
 
 from connectors.settings import Settings
 from connectors.wiring import Lab
-from models.facets import Reading
+from models.facets import Images, Reading
 from models.tables.books import OutboxMessage
 from models.tables.reading import Assignment
-from tests.flows.looking import LATER, LATEST, A, alerts, books_balance, says, steps, the_case, told
-from tests.lims_says import updated
+from tests.flows.looking import LATER, LATEST, A, B, alerts, books_balance, says, steps, the_case, told
+from tests.lims_says import reported, updated
 from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 
@@ -103,6 +103,42 @@ def test_a_reader_who_may_not_read_it_by_our_rules_has_it_all_the_same_and_peopl
     assert assigned(lab) == [("tom", "lims", True)]
     assert alerts(lab) == ["doubtful reader"]
     books_balance(lab)
+
+
+def test_a_later_word_while_a_late_slide_is_waited_for_takes_the_case_too(lab: Lab) -> None:
+    lab = allocated_by(lab, "lims")
+    scanned(lab)
+    says(lab, updated("26H1", reader="tom"), order("26H1", B, control_id="M2", sent_at=LATER))
+    assert the_case(lab).images == Images.INCOMPLETE
+    says(lab, updated("26H1", reader="rosa", sent_at=LATER, control_id="L2"))
+
+    assert assigned(lab) == [("tom", "lims", False), ("rosa", "lims", True)]
+    books_balance(lab)
+    scan_arrives(lab, SmallSlide(codes=(B,)))
+    run_until_calm(lab)
+    assert assigned(lab)[-1] == ("rosa", "lims", True)
+    books_balance(lab)
+
+
+def test_an_unknown_reader_is_not_raised_any_more_when_the_lims_goes_back_to_who_has_the_case(lab: Lab) -> None:
+    lab = allocated_by(lab, "lims")
+    scanned(lab)
+    says(lab, updated("26H1", reader="tom"), updated("26H1", reader="nobody-here", sent_at=LATER, control_id="L2"))
+    assert alerts(lab) == ["unknown reader"]
+    says(lab, updated("26H1", reader="tom", sent_at=LATEST, control_id="L3"))
+
+    assert assigned(lab) == [("tom", "lims", True)]
+    assert alerts(lab) == []
+
+
+def test_nobody_is_asked_about_a_reader_of_a_case_that_is_reported(lab: Lab) -> None:
+    scanned(lab)
+    says(lab, updated("26H1", reader="nobody-here"))
+    assert alerts(lab) == ["another reader stated"]
+    says(lab, reported("26H1", "F", sent_at=LATEST))
+
+    assert the_case(lab).reading == Reading.NONE
+    assert alerts(lab) == []
 
 
 def test_where_the_pacs_allocates_the_lims_is_told_of_it(lab: Lab) -> None:
