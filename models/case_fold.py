@@ -288,8 +288,10 @@ def _updated(state: CaseState, told: Told) -> CaseState:
 def _imaged(state: CaseState, told: Told) -> CaseState:
     assert isinstance(told.fact, ImagesFact)  # noqa: S101 - as above
     images = told.fact.images
-    said = ImagesSaid(images, told.effective_at)
-    return replace(state, images={**state.images, (images.issuer, images.container_identifier): said})
+    key = (images.issuer, images.container_identifier)
+    # In the order of telling: two issuers may mean the same slide, of which the last word counts.
+    before = {known: said for known, said in state.images.items() if known != key}
+    return replace(state, images={**before, key: ImagesSaid(images, told.effective_at)})
 
 
 def _worked(state: CaseState, told: Told) -> CaseState:

@@ -147,6 +147,21 @@ def test_of_two_words_of_one_second_about_images_the_one_that_they_are_gone_hold
         assert not said.images.available
 
 
+def test_of_two_issuers_that_mean_one_slide_the_last_word_about_its_images_holds() -> None:
+    story = [
+        Told(
+            ImagesFact(images=ImagesStated(case=MEANT, container_identifier="A", issuer=issuer, available=available)),
+            effective_at=NOON + minutes * MINUTE,
+            received_at=NOON,
+            digest=str(minutes),
+        )
+        for minutes, (issuer, available) in enumerate([("X", True), ("Y", False), ("X", True)], start=1)
+    ]
+    said = fold([told(order(slides=("A",))), *story]).images
+
+    assert {key: one.images.available for key, one in said.items()} == {("NET", "A"): True}
+
+
 @settings(max_examples=60)
 @given(st.lists(facts, min_size=2, max_size=4, unique_by=lambda one: one.digest))
 def test_every_order_of_arrival_makes_the_same_case(few: list[Told]) -> None:
