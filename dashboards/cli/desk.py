@@ -29,7 +29,7 @@ Reason: TypeAlias = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 _SHOWN_OF_AN_ID: Final = 8
-_WHOLE: Final = ("Scan", "Case", "For", "At", "what")
+_WHOLE: Final = ("Scan", "Case", "Message", "For", "At", "what")
 
 
 @contextmanager

@@ -27,3 +27,5 @@ def print_unanswered(messages: Sequence[Unanswered], *, as_json: bool) -> None:
         cells = (one.message_control_id, one.peer, one.what, about, age(now - one.since), tried, one.state)
         table.add_row(*map(plain, (*cells, one.problem)))
     console().print(table)
+    if any(one.state == "refused" for one in messages):
+        print("What was refused is sent again by: coverslip rerun SCAN|CASE --from send --by YOU --reason WHY")

@@ -14,7 +14,7 @@ from dashboards.cli.desk import AsJson, By, Reason, console, opened, plain, plai
 from dashboards.cli.messages import print_unanswered
 from dashboards.cli.rows import print_rows, row_as_json
 from flows import actions
-from flows.actions import Acted, Desk, Person, Rerun, case_named, scan_named, slide_named
+from flows.actions import RESEND, Acted, Desk, Person, Rerun, case_named, scan_named, slide_named, thing_named
 from flows.standing import list_rows
 from flows.standing.messages import unanswered
 from models.errors import RefusedError
@@ -37,6 +37,12 @@ From: TypeAlias = Annotated[
         metavar="STEP",
         help="slide_qc, barcode_matching, convert or correct, store or prove; send for messages that the LIMS refused. "
         "By default the first step that is not done.",
+    ),
+]
+ToRerun: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="SCAN|CASE", help="A scan's id, with --from send a case's too; or at least its first six characters."
     ),
 ]
 
@@ -117,7 +123,7 @@ def release(context: typer.Context, case: CaseName, by: By, reason: Reason, as_j
 
 def rerun(
     context: typer.Context,
-    scan: ScanName,
+    name: ToRerun,
     by: By,
     reason: Reason,
     start: From = None,
@@ -127,14 +133,38 @@ def rerun(
 ) -> None:
     """Do steps of a scan again, after showing what stands and what is redone; a scan that was set aside comes back."""
     with opened(context) as desk:
-        person = Person(by, reason)
-        plan = actions.preview_rerun(desk, _named(desk, scan_named, scan), start)
+        person, asks = Person(by, reason), not (yes or as_json) and sys.stdin.isatty()
+        if start == RESEND and (case_id := _case_meant(desk, name)):
+            # A case of which nothing was scanned is told of too, as when work was asked for.
+            _send_again(desk, case_id, person, asks=asks, as_json=as_json)
+            return
+        plan = actions.preview_rerun(desk, _named(desk, scan_named, name), start)
         if not as_json:
             _show(plan)
-        if not (yes or as_json) and sys.stdin.isatty() and not typer.confirm("Do this?"):
-            raise RefusedError("you said no: nothing was changed")
+        if asks:
+            _expect_consent()
         acted = actions.rerun(desk, plan.scan, person, seen=plan)
         _say(desk, acted if as_json else replace(acted, follows=()), as_json=as_json)
+
+
+def _case_meant(desk: Desk, name: str) -> str | None:
+    with desk.database.read() as session:
+        kind, subject_id = thing_named(session, name)
+    return subject_id if kind == "case" else None
+
+
+def _send_again(desk: Desk, case_id: str, person: Person, *, asks: bool, as_json: bool) -> None:
+    seen = actions.preview_resend(desk, case_id)
+    if asks:
+        for sentence in seen:
+            console().print(plain(sentence), soft_wrap=True)
+        _expect_consent()
+    _say(desk, actions.resend_of_case(desk, case_id, person), as_json=as_json)
+
+
+def _expect_consent() -> None:
+    if not typer.confirm("Do this?"):
+        raise RefusedError("you said no: nothing was changed")
 
 
 def withdraw(

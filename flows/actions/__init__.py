@@ -13,11 +13,13 @@ from flows.actions.releasing import release
 from flows.actions.replaying import quarantined_messages, replay, set_aside_messages
 from flows.actions.rereading import KINDS, Passed, Reread, Stretch, preview_reread, reread
 from flows.actions.rerunning import Rerun, preview_rerun, rerun
+from flows.actions.resending import RESEND, preview_resend, resend_of_case
 from flows.actions.reviewing import review
 from flows.actions.withdrawing import withdraw
 
 __all__ = [
     "KINDS",
+    "RESEND",
     "Acknowledgeable",
     "Acted",
     "Desk",
@@ -35,11 +37,13 @@ __all__ = [
     "order_work",
     "preview_reread",
     "preview_rerun",
+    "preview_resend",
     "quarantined_messages",
     "release",
     "replay",
     "reread",
     "rerun",
+    "resend_of_case",
     "review",
     "scan_named",
     "set_aside_messages",

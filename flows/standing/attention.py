@@ -23,6 +23,9 @@ _THINGS: Final = {"inbox": "message", "message": "message", "read": "case"}
 
 _EXAMPLES: Final = 5
 
+_SHOWN_OF_AN_ID: Final = 8
+"""Enough for every command to know it by."""
+
 LOST_FOR_AT_MOST: Final = timedelta(minutes=10)
 """For so long a worker that stopped without a word is spoken of; what it held was taken over long before."""
 
@@ -227,9 +230,9 @@ def _messages(session: Session, came: Sequence[str], left: Sequence[str]) -> Ite
     """A message that came in is named by its peer; one that goes out leads to what it is about."""
     arrived = select(InboxMessage.id, InboxMessage.peer).where(InboxMessage.id.in_(came))
     for inbox_id, peer in session.execute(arrived) if came else ():
-        yield inbox_id, About("inbox", inbox_id, None, f"a message from {peer}")
+        yield inbox_id, About("inbox", inbox_id, None, f"message {inbox_id[:_SHOWN_OF_AN_ID]} from {peer}")
     sent = select(OutboxMessage.id, OutboxMessage.subject_kind, OutboxMessage.subject_id).where(
         OutboxMessage.id.in_(left)
     )
     for message_id, kind, subject_id in session.execute(sent) if left else ():
-        yield message_id, About(kind, subject_id, None, "a message about it")
+        yield message_id, About(kind, subject_id, None, f"the {kind} it tells of")

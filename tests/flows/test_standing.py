@@ -259,7 +259,7 @@ def test_alerts_with_one_cause_are_one_line_with_a_few_examples(laboratory: Labo
     assert (scans.count, scans.since, len(scans.about)) == (7, NOW, 5)
     assert (scans.about[0].kind, scans.about[0].site, scans.about[0].name) == ("scan", "site-b", "26S1-0")
     assert (slide.about[0].kind, slide.about[0].id) == ("case", case)
-    assert (inbox.about[0].kind, inbox.about[0].name) == ("inbox", "a message from lims-a")
+    assert (inbox.about[0].kind, inbox.about[0].name) == ("inbox", f"message {inbox.about[0].id[:8]} from lims-a")
     assert (message.about[0].kind, message.about[0].id) == ("case", case)
 
 

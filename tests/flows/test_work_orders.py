@@ -10,7 +10,7 @@ from connectors.lims.message import Message
 from connectors.lims.sender import Answer
 from connectors.settings import Settings
 from connectors.wiring import Lab
-from flows.actions import Desk, Person, cancel_work, order_work
+from flows.actions import Desk, Person, cancel_work, order_work, preview_resend, resend_of_case
 from models.errors import RefusedError
 from models.tables.books import OutboxMessage
 from models.tables.work import WorkOrder
@@ -236,3 +236,36 @@ def test_a_rescan_is_no_work_by_default(lab: Lab) -> None:
     with lab.database.read() as session:
         (said,) = session.scalars(select(OutboxMessage)).all()
     assert said.announcement["quality"] == "rescan"
+
+
+@dataclass
+class UnderstandsLate(AnswersOrders):
+    """A LIMS whose interface refuses the first message as such, before anybody there decides on the work."""
+
+    def send(self, payload: bytes, control_id: str) -> Answer:
+        if self.heard:
+            return super().send(payload, control_id)
+        self.heard.append(payload)
+        return Answer("AE", "", f"MSH|^~\\&|LIMS|NET|||20250101||ACK|A1|P|2.5.1\rMSA|AE|{control_id}\r".encode())
+
+
+def test_a_message_of_a_case_that_was_refused_before_anything_was_scanned_is_sent_again_when_somebody_says_so(
+    lab: Lab,
+) -> None:
+    peer = UnderstandsLate()
+    lab = answering(lab, peer)
+    asked(lab)
+    case_id = work(lab).case_id
+    assert (work(lab).state, alerts(lab)) == ("asked", ["refused"])
+
+    (seen,) = preview_resend(desk(lab), case_id)
+    acted = resend_of_case(desk(lab), case_id, ANN)
+    assert (acted.follows, acted.case) == ((seen,), case_id)
+    run_until_calm(lab)
+
+    first, second = peer.heard
+    assert first == second
+    assert (work(lab).state, alerts(lab)) == ("accepted", [])
+    for nothing in (case_id, "nobody's"):
+        with pytest.raises(RefusedError, match=r"nothing to send again|there is no case"):
+            resend_of_case(desk(lab), nothing, ANN)
