@@ -24,6 +24,7 @@ Severity = Literal["error", "warning"]
 """An *error* keeps the message from being acted on; with a *warning* the rest of it counts."""
 
 _BATCH: Final = b"FHS|"
+_NO_GUESS: Final = frozenset({"", "utf-8"})
 _ACCEPTING: Final = frozenset({"AA", "CA", ""})
 _PLACE: Final = re.compile(
     r"\b(?!LAB)[A-Z][A-Z0-9]{2}-\d{1,2}(?!\d)(?:\.\d+)?|\b(?:MSH|PID|SPM|OBR|ORC|MRG|PV1|OBX|SAC)\b|\bSegment \d+"
@@ -35,6 +36,7 @@ _TO_DO: Final = (
     (r"^MSH-11", "Have the sender use the processing id of this listener, or set processing_id in the settings."),
     (r"^MSH-13", "Have the sender leave MSH-13 empty, or count in digits."),
     (r"MSH-18|character set", "Have the sender name in MSH-18 the character set that it writes, as in UNICODE UTF-8."),
+    (r"16-bit", "Have it written as UTF-8, with MSH-18 UNICODE UTF-8."),
     (r"^MSH-1\b|delimiters", "Have the sender begin with MSH|^~\\&."),
     (r"not begin with MSH|no HL7", "Give a message that begins with MSH: bare, in MLLP frames, or in a batch."),
     (r"batch|header or the trailer", "Send its messages one by one: 'coverslip hl7 send' does that with a file."),
@@ -131,14 +133,15 @@ def check(piece: Piece, profile: Profile, received_at: datetime) -> Checked:
     message = Message(piece.raw, profile.limits, profile.charset)
     answer = acknowledge(_BATCH if piece.framed_batch else piece.raw, profile, received_at)
     stated, problems = _read(message, profile)
-    problems = [*_about_the_piece(piece), *problems]
     header = message.header
+    charset = message.segments[0].notation.charset if header.fields else ""
+    problems = [*_about_the_piece(piece), *_about_the_text(header.text(18) or profile.charset, charset), *problems]
     return Checked(
         accepted=answer.code in _ACCEPTING and all(one.severity != "error" for one in problems),
         ack_code=answer.code,
         type=header.message_type,
         version=header.text(12),
-        charset=message.segments[0].notation.charset if header.fields else "",
+        charset=charset,
         charset_declared=header.text(18),
         control_id=header.control_id.decode("utf-8", "replace").strip(),
         segments_in=_lines_in(piece.raw) if header.fields else 0,
@@ -189,6 +192,12 @@ def _about_the_piece(piece: Piece) -> Iterable[Problem]:
     if piece.left_out:
         before = f"{piece.left_out} bytes beside the message belong to none: they were left out."
         yield _problem("warning", before)
+
+
+def _about_the_text(declared: str, charset: str) -> Iterable[Problem]:
+    """Say what was guessed; where MSH-18 says something else, reading has said so."""
+    if not declared and charset not in _NO_GUESS:
+        yield _problem("warning", f"MSH-18 names no character set, and the text is no UTF-8: it was read as {charset}.")
 
 
 def _problem(severity: Severity, sentence: str) -> Problem:

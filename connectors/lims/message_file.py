@@ -3,6 +3,7 @@
 A file is read in portions, so its size costs time and no memory; only one message at a time is held.
 """
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ _LONGEST_HEADER: Final = 16
 _OPENING_BYTES: Final = 4096
 _FILLING: Final = b"\r\n\t \0" + START + END
 _NO_HL7: Final = "The file is no HL7 version 2: no line in it begins with MSH."
+_WIDE: Final = "The text is 16-bit Unicode, which no HL7 is in: save the file as UTF-8."
+_WIDE_BEGINS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, "MSH".encode("utf-16-le"), "MSH".encode("utf-16-be"))
 _ONLY_A_BATCH: Final = "The file holds no message: only the header or the trailer of a batch."
 _BATCH_BEGINS: Final = (b"FHS", b"BHS")
 _BATCH_ENDS: Final = (b"BTS", b"FTS")
@@ -63,7 +66,8 @@ def pieces(stream: BinaryIO) -> Iterator[Piece]:
         count += 1
         yield piece
     if count == 0:
-        yield Piece(b"", framed=framed, fault=_NO_HL7 if header is None else _ONLY_A_BATCH)
+        no_hl7 = _WIDE if opening.startswith(_WIDE_BEGINS) else _NO_HL7
+        yield Piece(b"", framed=framed, fault=no_hl7 if header is None else _ONLY_A_BATCH)
 
 
 def _portions(opening: bytes, stream: BinaryIO) -> Iterator[bytes]:
@@ -86,7 +90,8 @@ def _framed(portions: Iterable[bytes]) -> Iterator[Piece]:
         # What stands after the last message is told with it.
         yield replace(held, left_out=held.left_out + deframer.junk - junk)
     if deframer.torn:
-        cut = f"The next frame cut off the one before it, times: {deframer.torn}. A door never answers what was cut."
+        often = "once" if deframer.torn == 1 else f"{deframer.torn} times"
+        cut = f"The next frame cut off the one before it, {often}. A door never answers what was cut."
         yield Piece(b"", framed=True, fault=cut)
 
 

@@ -65,7 +65,10 @@ class _Server:
 
     def serve(self) -> None:
         """Run until the control socket closes; no child outlives us."""
-        self._control.sendall(b"ready")
+        try:
+            self._control.sendall(b"ready")
+        except BrokenPipeError:
+            return  # the other end was gone before we were there
         while True:
             for key, _ in self._selector.select(self._seconds_to_next_deadline()):
                 if key.fileobj is self._control and not self._take_request():

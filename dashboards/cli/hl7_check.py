@@ -15,6 +15,7 @@ from connectors.lims.check import Checked, Problem, check
 from connectors.lims.message_file import Piece, pieces
 from connectors.lims.profile import Profile, profile_named
 from connectors.lims.profile_file import DEFAULT
+from dashboards.cli.hl7_words import clean, counted
 from dashboards.cli.home import home_of
 from models.errors import RefusedError
 
@@ -50,7 +51,7 @@ def check_command(
             _print(name, checked)
     refused = verdicts.count(False)
     if not as_json:
-        print(f"{len(verdicts)} messages: {len(verdicts) - refused} accepted, {refused} not.")
+        print(f"{counted(len(verdicts), 'message')}: {len(verdicts) - refused} accepted, {refused} not.")
     if refused:
         raise typer.Exit(1)
 
@@ -75,7 +76,13 @@ def opened_file(file: Path) -> Iterator[BinaryIO]:
     if str(file) == "-":
         yield sys.stdin.buffer
         return
-    with file.open("rb") as stream:
+    if file.is_dir():
+        raise RefusedError(f"{file} is a folder: name a file in it")
+    try:
+        stream = file.open("rb")
+    except OSError as error:
+        raise RefusedError(f"{file} can't be read: {error.strerror or type(error).__name__}") from error
+    with stream:
         yield stream
 
 
@@ -85,7 +92,10 @@ def walked(files: Iterable[Path]) -> list[Path]:
     for file in files:
         if str(file) != "-" and not file.exists():
             raise typer.BadParameter(f"there is no file {file}", param_hint="FILE")
-        found += [one for one in sorted(file.rglob("*")) if one.is_file()] if file.is_dir() else [file]
+        below = [one for one in sorted(file.rglob("*")) if one.is_file()] if file.is_dir() else [file]
+        if not below:
+            raise typer.BadParameter(f"there is no file in the folder {file}", param_hint="FILE")
+        found += below
     return found
 
 
@@ -96,14 +106,15 @@ def _pieces_of(files: Iterable[Path]) -> Iterator[tuple[str, Piece]]:
             with opened_file(file) as stream:
                 for piece in pieces(stream):
                     yield str(file), piece
+        except RefusedError as error:
+            # One of many that can't be opened keeps nobody from hearing of the others.
+            why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else None
+            yield str(file), Piece(b"", fault=f"The file can't be read ({why or 'it is no file'}).")
         except OSError as error:
             yield str(file), Piece(b"", fault=f"The file can't be read ({error.strerror or type(error).__name__}).")
 
 
 def _print(name: str, checked: Checked) -> None:
-    # What needs drawing is imported only by who sees it.
-    from dashboards.cli.hl7_words import clean
-
     verdict = "accepted" if checked.accepted else "NOT ACCEPTED"
     answer = f"answered {checked.ack_code}" if checked.ack_code else "not answered"
     print(clean(f"{name}: {verdict}, {answer}"))

@@ -12,6 +12,7 @@ from connectors.lims.deidentify import Deidentifier
 from connectors.lims.framing import frame
 from connectors.lims.message_file import Piece, pieces
 from dashboards.cli.hl7_check import opened_file
+from dashboards.cli.hl7_words import counted
 from models.errors import CoverslipError, RefusedError, RejectedError
 
 _KINDS = ("kept", "replaced", "moved", "blanked")
@@ -47,10 +48,11 @@ def deidentify(
         for number, piece in enumerate(pieces(stream), start=1):
             copies.append(_copied(by, piece, number, counts))
     _write(out, b"".join(copies))
-    print(f"{len(copies)} messages copied to {out}; searched for everything that was taken out: nothing of it is left.")
+    messages = counted(len(copies), "message")
+    print(f"{messages} copied to {out}; searched for everything that was taken out: nothing of it is left.")
     for kind, by_field in counts.items():
         fields = ", ".join(field for field, count in sorted(by_field.items()) if count > 0)
-        print(f"  {by_field.total()} values {_WORDS[kind]}" + (f" ({fields})" if fields else ""))
+        print(f"  {counted(by_field.total(), 'value')} {_WORDS[kind]}" + (f" ({fields})" if fields else ""))
     print("Look at the copy before you hand it on: what a code means to your laboratory, no program knows.")
 
 
@@ -78,7 +80,10 @@ def _copied(by: Deidentifier, piece: Piece, number: int, counts: dict[str, Count
 
 
 def _write(out: Path, copied: bytes) -> None:
-    # Exclusive: what somebody put there meanwhile is not written over.
-    descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    try:
+        # Exclusive: what somebody put there meanwhile is not written over.
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    except OSError as error:
+        raise RefusedError(f"{out} can't be written: {error.strerror or type(error).__name__}") from error
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(copied)

@@ -13,7 +13,7 @@ import typer
 from connectors.lims.header import read_header
 from connectors.lims.message_file import Piece, pieces
 from dashboards.cli.hl7_check import AsJson, Files, opened_file, walked
-from dashboards.cli.hl7_words import clean
+from dashboards.cli.hl7_words import clean, counted
 from models.errors import CoverslipError, RejectedError
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def explain(
     Coverslip does not need hl7apy's consent: it keeps and reads what hl7apy drops. Each message is looked at in a child
     process with limits.
     """
-    faults = 0
+    faults, named_files = 0, walked(files)
     with _child() as child:
-        for file in walked(files):
+        for file in named_files:
             with opened_file(file) as stream:
                 for number, piece in enumerate(pieces(stream), start=1):
                     said = _explained(child, piece, seconds)
@@ -88,7 +88,8 @@ def _print(what: str, said: dict[str, Any], *, structure: bool) -> None:
     if problem := said.get("problem"):
         print(clean(f"{what}: no report. {problem}"))
         return
-    print(clean(f"{what}, by hl7apy {said['hl7apy']}: {len(said['errors'])} errors, {len(said['warnings'])} warnings"))
+    found = ", ".join(counted(len(said[f"{kind}s"]), kind) for kind in ("error", "warning"))
+    print(clean(f"{what}, by hl7apy {said['hl7apy']}: {found}"))
     print(f"  segments in {said['segments_in']}, kept by hl7apy {said['segments_kept']}; Coverslip keeps all of them")
     for how in ("dropped", "changed"):
         if said[how]:

@@ -16,7 +16,7 @@ import typer
 from connectors.lims.header import read_header
 from connectors.lims.message import Message
 from dashboards.cli.hl7_check import AsJson
-from dashboards.cli.hl7_words import clean
+from dashboards.cli.hl7_words import clean, counted
 from models.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def listen(
         except KeyboardInterrupt:
             pass
     if not as_json:
-        print(f"{ear.heard} messages heard.")
+        print(f"{counted(ear.heard, 'message')} heard.")
 
 
 class _Ear:

@@ -15,7 +15,7 @@ from connectors.lims.header import read_header
 from connectors.lims.message import Message
 from connectors.lims.message_file import Piece, pieces
 from dashboards.cli.hl7_check import AsJson, opened_file
-from dashboards.cli.hl7_words import clean
+from dashboards.cli.hl7_words import clean, counted
 from models.errors import CoverslipError, TransientError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def send(
             if sent.gone:
                 break
     if not as_json:
-        print(f"{said.total()} messages: {said[True]} accepted, {said[False]} not.")
+        print(f"{counted(said.total(), 'message')}: {said[True]} accepted, {said[False]} not.")
     if said[False]:
         raise typer.Exit(1)
 
@@ -119,6 +119,9 @@ def _tell(sent: _Sent, *, as_json: bool) -> None:
             "seconds": round(sent.took, 4),
         }
         print(json.dumps(said, ensure_ascii=True))
+        return
+    if not sent.piece.raw:
+        print(f"Not sent: {sent.problem}")
         return
     what = f"{control_id or 'no MSH-10'}, {header.message_type or 'no type'}, {len(sent.piece.raw)} bytes"
     if answer is None:

@@ -166,3 +166,20 @@ def test_noise_in_a_message_is_always_told_and_never_stops_it(noise: bytes, star
 
 def only_or_more(data: bytes) -> list[Checked]:
     return [check(piece, PROFILE, NOW) for piece in (*pieces(BytesIO(data)), Piece(data))]
+
+
+def test_a_character_set_that_was_guessed_is_said_and_one_that_the_profile_names_is_none() -> None:
+    unsaid = ORDER.replace(b"UNICODE UTF-8", b"").replace(b"Example", b"M\xfcller")
+    assert b"\xfc" in unsaid
+    (problem,) = only(unsaid).problems
+    assert (problem.severity, problem.place, "read as cp1252" in problem.what) == ("warning", "MSH-18", True)
+    assert "MSH-18" in problem.what_to_do
+    assert only(unsaid, Profile(site="site-a", charset="8859/1")).problems == ()
+    assert only(ORDER.replace(b"UNICODE UTF-8", b"")).problems == ()
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-be"])
+def test_a_file_in_16_bit_unicode_is_called_so(codec: str) -> None:
+    (problem,) = only(ORDER.decode().encode(codec)).problems
+    assert "16-bit Unicode" in problem.what
+    assert "UTF-8" in problem.what_to_do

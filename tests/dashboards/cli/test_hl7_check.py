@@ -1,6 +1,7 @@
 """``coverslip hl7 check``: one line for each message, an exit code, no settings, nothing stored."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,34 @@ def test_wrong_usage_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[s
     file = tmp_path / "one.hl7"
     file.write_bytes(ORDER)
     assert run(capsys, "check", "--profile", "no-such-profile", str(file))[0] == 2
+
+
+def test_a_folder_without_a_file_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "below").mkdir()
+    code, _, err = run(capsys, "check", str(tmp_path))
+    assert code == 2
+    assert "there is no file in the folder" in err
+
+
+@pytest.mark.parametrize(
+    "words", [("send", "FILE", "127.0.0.1:1"), ("deidentify", "FILE", "--out", "OUT"), ("explain", "FILE")]
+)
+def test_a_file_that_is_not_there_or_is_a_folder_is_said_in_one_sentence_that_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    for file, said in ((tmp_path / "gone.hl7", "no file|can't be read"), (tmp_path, "folder")):
+        names = {"FILE": str(file), "OUT": str(tmp_path / "out.hl7")}
+        code, out, err = run(capsys, *(names.get(word, word) for word in words))
+        assert (code in {1, 2}, out) == (True, "")
+        assert re.search(said, err), err
+        assert "Traceback" not in err
+
+
+def test_a_copy_that_can_t_be_written_names_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = tmp_path / "one.hl7", tmp_path / "no" / "copy.hl7"
+    file.write_bytes(ORDER)
+    code, _, err = run(capsys, "deidentify", str(file), "--out", str(out))
+    assert (code, "copy.hl7 can't be written: No such file" in err.replace("\n", "")) == (1, True)
 
 
 def test_what_a_terminal_would_act_on_is_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
