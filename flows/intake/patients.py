@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from flows.books import Cause, Subject, note_changes
@@ -26,9 +26,9 @@ _PATIENT, _FACT = table_of(Patient), table_of(Fact)
 _AS_IT_IS = (
     select(*(_PATIENT.c[name] for name in (*_FIELDS, "nhs_number_status")))
     .where(_PATIENT.c.id == bindparam("patient"))
-    .with_for_update()
+    # Who makes a case the patient's must not wait for us: they may hold the case that we lock next.
+    .with_for_update(key_share=True)
 )
-_REGISTER = insert(_PATIENT)
 _CHANGE = (
     update(_PATIENT)
     .where(_PATIENT.c.id == bindparam("patient"))
@@ -80,12 +80,14 @@ def patient_facts(session: Session, patient_id: str) -> list[PatientStated]:
 
 def _project(session: Session, subject: Subject, cause: Cause) -> None:
     row = session.execute(_AS_IT_IS, {"patient": subject.id}).one_or_none()
-    before = row._asdict() if row else {**dict.fromkeys(_FIELDS), "nhs_number_status": ""}
     facts = patient_facts(session, subject.id)
     after = fold_patient(facts)
-    if row is None:
-        session.execute(_REGISTER, {"id": subject.id, **after})
-    elif after != before:
+    if row is None and not insert_unless_there(session, Patient, [{"id": subject.id, **after}]):
+        # Somebody else registered them this moment: what they said counts too.
+        _project(session, subject, cause)
+        return
+    before = row._asdict() if row else {**dict.fromkeys(_FIELDS), "nhs_number_status": ""}
+    if row is not None and after != before:
         session.execute(_CHANGE, {"patient": subject.id, **{f"new_{name}": value for name, value in after.items()}})
     # History names what changed, never the values: they are the patient's.
     changes = [(name, None, "changed") for name, value in after.items() if before[name] != value]
