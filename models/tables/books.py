@@ -3,7 +3,18 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Digest, OpaqueId
@@ -72,7 +83,8 @@ class Fact(Base):
     subject_id: Mapped[str] = mapped_column(OpaqueId)
     kind: Mapped[str] = mapped_column(String(32))
     effective_at: Mapped[datetime]
-    sequence_number: Mapped[int | None]
+    # MSH-13 has up to fifteen digits; an INTEGER of SQLite holds as many as it must.
+    sequence_number: Mapped[int | None] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"))
     rank: Mapped[int] = mapped_column(default=0)
     digest: Mapped[str] = mapped_column(Digest)
     body: Mapped[dict[str, Any]]

@@ -24,6 +24,9 @@ def upgrade() -> None:
         ("elsewhere_at", UtcDateTime()),
     ):
         op.add_column("slide", sa.Column(name, kind, nullable=True))
+    if op.get_bind().dialect.name == "postgresql":
+        # Some senders make MSH-13 of the time, which is more than four bytes hold.
+        op.alter_column("fact", "sequence_number", type_=sa.BigInteger(), existing_nullable=True)
     # What a person had applied in place of a message that was set aside.
     op.add_column("inbox", sa.Column("replaced_by_id", sa.String(length=36), nullable=True))
     op.create_index(

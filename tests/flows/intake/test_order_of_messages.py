@@ -104,6 +104,16 @@ def test_a_gap_in_the_sequence_holds_nothing_up_and_what_fills_it_takes_its_plac
     books_balance(lab)
 
 
+def test_a_sequence_number_made_of_the_time_is_a_number_too(lab: Lab) -> None:
+    says(lab, order("26H1", A, sequence="20250101123001", stain="HE"))
+    says(lab, order("26H1", A, control="XO", sequence="20250101123000", stain="PAS", control_id="M2"))
+
+    assert inbox(lab) == ["applied", "applied"]
+    with lab.database.read() as session:
+        assert [one["code"] for one in session.scalars(select(Slide.stains)).one()] == ["HE"]
+    books_balance(lab)
+
+
 def test_an_order_after_the_archive_is_asked_for_and_a_cancel_after_it_hides_nothing(lab: Lab) -> None:
     scan_arrives(lab, SmallSlide(codes=(A,)))
     says(lab, order("26H1", A))
