@@ -24,13 +24,13 @@ def application(first_word: str = "") -> typer.Typer:
     from dashboards.cli import hl7
 
     if first_word not in _ALONE:
-        from dashboards.cli import alerts, audit, demo, doctor, kafka, people, processes, replay, show, work
+        from dashboards.cli import alerts, audit, config, demo, doctor, kafka, people, processes, replay, show, work
 
         for group in (people, work, replay, alerts, show, audit, kafka):
             group.register(app)
     hl7.register(app)
     if first_word not in _ALONE:
-        for group in (processes, demo, doctor):
+        for group in (processes, demo, doctor, config):
             group.register(app)
     return app
 
