@@ -8,6 +8,7 @@ from connectors.lims.moments import read_date
 from connectors.lims.nhs_number import is_valid, normalised
 from connectors.lims.places import Place
 from connectors.lims.profile import Profile
+from models.errors import RejectedError
 from models.statements import Identifier, PatientStated
 
 _LEGAL_NAME = "L"
@@ -15,6 +16,8 @@ _NHS_TYPE = "NH"
 _VISIT = "VN"
 # What divides a PN of DICOM cannot stand in it.
 _DIVIDING = re.compile(r"[\^=\\\s]+")
+_LONGEST_NUMBER = 200
+_LONGEST_KIND = 32
 
 
 def read_patient(pid: Segment, profile: Profile, problems: list[str]) -> PatientStated:
@@ -42,16 +45,23 @@ def read_patient(pid: Segment, profile: Profile, problems: list[str]) -> Patient
 
 
 def identifiers_of(segment: Segment, places: Iterable[Place], profile: Profile) -> tuple[tuple[Identifier, ...], str]:
-    """Return the identifiers (CX) in the first of these fields that holds any, and the status of the NHS number."""
+    """Return the identifiers (CX) in the first of these fields that holds any, and the status of the NHS number.
+
+    Raises
+    ------
+    RejectedError
+        One is too long to be anybody's number: cut, it could be somebody else's.
+    """
     found: dict[tuple[str, str, str], Identifier] = {}
     for place in places:
         for one in segment.repetitions(place.field) if segment.name == place.segment and not found else ():
-            value, kind = one.stated(1), one.stated(5) or "MR"
+            value, kind = one.stated(1), (one.stated(5) or "MR")[:_LONGEST_KIND]
             issuer = _issuer(one, profile)
             if value and (kind == _NHS_TYPE or issuer.upper() in profile.nhs_authorities):
                 number = normalised(value)
                 value, issuer, kind = number, "NHS", "NHS" if is_valid(number) else "NHS?"
             if value:
+                _refuse_too_long(place, value, issuer)
                 found[value, issuer, kind] = Identifier(value=value, issuer=issuer, kind=kind)
     return _with_one_nhs_number(list(found.values()))
 
@@ -68,6 +78,15 @@ def visits_of(segments: Iterable[Segment], places: Iterable[Place], profile: Pro
         if (value := one.stated(1))
     ]
     return tuple(dict.fromkeys(found))
+
+
+def _refuse_too_long(place: Place, *parts: str) -> None:
+    longest = max(map(len, parts))
+    if longest > _LONGEST_NUMBER:
+        raise RejectedError(
+            f"A patient's number ({place}) or who issued it has {longest} characters; {_LONGEST_NUMBER} are allowed: "
+            "correct it at its sender."
+        )
 
 
 def _issuer(one: Field, profile: Profile) -> str:

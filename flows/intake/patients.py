@@ -21,6 +21,8 @@ _KEY_KINDS = ("MR", "PI", "NHS")
 """What names a patient for us, best first; anything else only when there is none of these."""
 
 _FIELDS = ("family_name", "given_name", "birth_date", "sex")
+# What was said stays whole among the facts.
+_LONGEST = {"family_name": 200, "given_name": 200, "sex": 16}
 
 _PATIENT, _FACT = table_of(Patient), table_of(Fact)
 _AS_IT_IS = (
@@ -65,7 +67,7 @@ def fold_patient(facts: list[PatientStated]) -> dict[str, Any]:
         for name in _FIELDS:
             value: str | date | None = getattr(fact, name)
             if value is not None:
-                folded[name] = value or None
+                folded[name] = (value[: _LONGEST[name]] if isinstance(value, str) else value) or None
         if fact.nhs_number_status != "missing":
             folded["nhs_number_status"] = fact.nhs_number_status
     return folded
