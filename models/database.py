@@ -80,9 +80,7 @@ class Database:
         TransientError
             The database was away, locked, full or chose this transaction to end a deadlock.
         """
-        with self._exclusively(), Session(self._writes, expire_on_commit=False, autoflush=False) as session:
-            kept: list[object] = []
-            event.listen(session, "loaded_as_persistent", lambda _session, row: kept.append(row))
+        with self._exclusively(), _Writing(self._writes, expire_on_commit=False, autoflush=False) as session:
             try:
                 yield session
                 session.flush()
@@ -127,6 +125,19 @@ class Database:
                 yield
         finally:
             self._one_writer.release()
+
+
+class _Writing(Session):
+    """A session that holds what it has read until it ends: a row that is asked for again is the same object."""
+
+    def __init__(self, bind: Engine, **options: Any) -> None:  # noqa: ANN401 - the session's own
+        super().__init__(bind, **options)
+        self.held: list[object] = []
+
+
+@event.listens_for(_Writing, "loaded_as_persistent")
+def _hold(session: _Writing, row: object) -> None:
+    session.held.append(row)
 
 
 def _opened(path: Path) -> BinaryIO:

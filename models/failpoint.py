@@ -9,22 +9,21 @@ import os
 import signal
 from collections import Counter
 
+# Read once, at the start: a failpoint stands where every message passes.
+_LOG = os.environ.get("COVERSLIP_FAILPOINT_LOG")
+_WANTED, _, _WANTED_HIT = os.environ.get("COVERSLIP_FAILPOINT", "").partition(":")
+
 _hits: Counter[str] = Counter()
 
 
 def failpoint(name: str) -> None:
     """Kill this process with SIGKILL when the environment asks for exactly this place and hit."""
-    log = os.environ.get("COVERSLIP_FAILPOINT_LOG")
-    if log is not None:
-        _note(log, name)
-    wanted = os.environ.get("COVERSLIP_FAILPOINT")
-    if wanted is None:
-        return
-    wanted_name, _, wanted_hit = wanted.partition(":")
-    if name != wanted_name:
+    if _LOG is not None:
+        _note(_LOG, name)
+    if name != _WANTED:
         return
     _hits[name] += 1
-    if _hits[name] == int(wanted_hit or "1"):
+    if _hits[name] == int(_WANTED_HIT or "1"):
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -131,6 +131,8 @@ def separate(payload: bytes) -> tuple[bytes, ...]:
 
     Our answers take fields from one line of the request, so that only our own MSH begins a line.
     """
+    if b"\rMSH" not in payload:
+        return (payload,) if payload else ()
     starts = [found.start() for found in _ANSWER_STARTS.finditer(payload)] or [0]
     return tuple(payload[a:b] for a, b in zip(starts, [*starts[1:], len(payload)], strict=True) if b > a)
 

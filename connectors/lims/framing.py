@@ -20,7 +20,7 @@ _OPENING_BYTES = 4096
 # What peers write between frames: the CR of the last one, NUL for CR, blank lines, keep-alive probes.
 _FILLING = b"\r\n\0 \t" + END
 # A VT may stand in text pasted from a word processor, so only one before a header starts a frame.
-_BOUNDARY = re.compile(END + rb"|" + START + rb"(?=(?:\xef\xbb\xbf)?(?:MSH|FHS|BHS))")
+_NEXT_START = re.compile(START + rb"(?=(?:\xef\xbb\xbf)?(?:MSH|FHS|BHS))")
 _LONGEST_BOUNDARY = len(START + b"\xef\xbb\xbf" + b"MSH")
 
 
@@ -76,11 +76,11 @@ class Deframer:
         self._buffer += data
         found: list[bytes | FrameRefused] = []
         while self._inside or self._enter():
-            boundary = _BOUNDARY.search(self._buffer, self._scanned)
-            if boundary is None:
+            at = self._boundary()
+            if at < 0:
                 self._keep_within_limit()
                 break
-            ended = self._leave(boundary)
+            ended = self._leave(at)
             if ended is not None:
                 found.append(ended)
         return found
@@ -97,10 +97,20 @@ class Deframer:
         self._inside, self._scanned, self._dropped, self._opening = True, 0, 0, b""
         return True
 
-    def _leave(self, boundary: re.Match[bytes]) -> bytes | FrameRefused | None:
+    def _boundary(self) -> int:
+        """Return where the frame ends, at its FS or at the VT of the next; -1 when neither came yet."""
+        # A search for one byte is a hundred times as fast as one for either of two.
+        end = self._buffer.find(END, self._scanned)
+        until = len(self._buffer) if end < 0 else end
+        if self._buffer.find(START, self._scanned, until) < 0:
+            return end
+        start = _NEXT_START.search(self._buffer, self._scanned, until)
+        return end if start is None else start.start()
+
+    def _leave(self, at: int) -> bytes | FrameRefused | None:
         """Cut the frame that ends here; None when there is nothing worth handing on."""
-        at, ended = boundary.start(), boundary.group() == END
-        # Copied before the buffer moves, and once: the match must not be used after this line.
+        ended = self._buffer[at] == END[0]
+        # Copied once.
         with memoryview(self._buffer) as whole:
             payload = bytes(whole[:at])
         del self._buffer[: at + 1]
