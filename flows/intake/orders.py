@@ -9,6 +9,7 @@ from flows.barcode_matching.step import order_key
 from flows.books import Subject
 from flows.intake import consequences
 from flows.intake.saying import Said
+from flows.intake.updates import tell_kept_report
 from flows.step import THE_LIMS
 from models.base import table_of
 from models.case_fold import Container, OrderFact
@@ -30,7 +31,8 @@ def order_stated(lab: Lab, session: Session, order: OrderStated, patient_id: str
     for key in sorted({order_key(name) for _issuer, name in _spoken_of(order, "slide")}):
         # Before the case, as matching does: who holds one of the two never waits for the other.
         ledger.hold_key(session, THE_LIMS, key)
-    was = consequences.Before.of(cases.lock_case(session, case_id))
+    before = cases.lock_case(session, case_id)
+    was = consequences.Before.of(before)
     _refuse_foreign_containers(lab, session, case_id, order)
     if order.site not in {site.id for site in lab.settings.sites}:
         raise RejectedError(
@@ -40,6 +42,8 @@ def order_stated(lab: Lab, session: Session, order: OrderStated, patient_id: str
     projected = cases.project(session, lab.settings, lab.ids, case_id, said.cause)
     assert projected is not None  # noqa: S101 - it was ordered just now
     consequences.follow(lab, session, projected, was, said.cause)
+    if before is None:
+        tell_kept_report(lab, session, projected.case)
 
 
 def _refuse_foreign_containers(lab: Lab, session: Session, case_id: str, order: OrderStated) -> None:

@@ -15,7 +15,9 @@ from flows.sending import announce
 from models.base import table_of
 from models.case_fold import CaseFact, CaseState, ImagesFact, ReportFact, UpdateFact
 from models.database import database_now
+from models.facets import Report
 from models.statements import CaseMeant, MessageStated
+from models.tables.books import Fact, InboxMessage
 from models.tables.case import Case, Identifier
 from models.work_fold import WorkDoneFact
 
@@ -25,6 +27,18 @@ _MOST_PATIENTS: Final = 20
 _IDENTIFIER = table_of(Identifier)
 _NUMBERS = select(_IDENTIFIER.c.kind, _IDENTIFIER.c.issuer, _IDENTIFIER.c.value).where(
     _IDENTIFIER.c.subject_id.in_(bindparam("patients", expanding=True))
+)
+_FACT, _INBOX = table_of(Fact), table_of(InboxMessage)
+_REPORTED_BY_OTHERS = (
+    select(_FACT.c.effective_at)
+    .join(_INBOX, _INBOX.c.id == _FACT.c.inbox_id)
+    .where(_FACT.c.subject_id == bindparam("case"), _INBOX.c.peer != bindparam("of_peer"))
+    .where(
+        (_FACT.c.kind == ReportFact.__name__)
+        | ((_FACT.c.kind == UpdateFact.__name__) & _FACT.c.body["update"]["report"].as_string().is_not(None))
+    )
+    .order_by(_FACT.c.effective_at.desc())
+    .limit(1)
 )
 _NOT_ORDERED = "No order has named this case yet: what the message says of it counts once one does."
 _NO_SUCH_SLIDE = "No order has named this slide yet: what the message says of its images counts once one does."
@@ -60,6 +74,16 @@ def _case_told(lab: Lab, session: Session, meant: CaseMeant, fact: CaseFact, sai
     _compare_patients(session, projected.case, meant, said)
     _tell_report(lab, session, projected.case, was, said)
     yield from _unknown(projected.state, fact)
+
+
+def tell_kept_report(lab: Lab, session: Session, case: Case) -> None:
+    """Hand on what somebody else stated of the report before the first order named the case, which is now."""
+    if case.report == Report.NONE:
+        return
+    peer = lab.settings.site(case.site_id).lims
+    stated_at = session.scalar(_REPORTED_BY_OTHERS, {"case": case.id, "of_peer": peer})
+    if stated_at is not None and lab.settings.peer(peer).hears_reports:
+        announce.case_reported(session, lab.settings, case, stated_at)
 
 
 def _tell_report(lab: Lab, session: Session, case: Case, was: consequences.Before, said: Said) -> None:

@@ -12,7 +12,7 @@ from connectors.wiring import Lab
 from models.facets import Images, Reading
 from models.tables.case import Case
 from models.tables.reading import Assignment, Pathologist, Read
-from tests.flows.looking import LATER, LATEST, A, B, alerts, books_balance, inbox, says, steps, the_case, told
+from tests.flows.looking import LATER, LATEST, A, B, C, alerts, books_balance, inbox, says, steps, the_case, told
 from tests.lims_says import registered, reported, updated
 from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
@@ -243,11 +243,30 @@ def test_a_round_that_turns_out_not_to_be_over_goes_back_to_its_reader(lab: Lab)
     books_balance(lab)
 
 
-def test_a_lims_that_wants_to_hears_of_reports_that_others_state_and_not_of_its_own(lab: Lab) -> None:
+def hearing_reports(lab: Lab) -> Lab:
+    """Return the same laboratory, whose LIMS want to hear of reports."""
     rules = lab.settings.model_dump()
     for peer in rules["lims"]:
         peer["hears_reports"] = True
-    lab = replace(lab, settings=Settings(**rules))
+    return replace(lab, settings=Settings(**rules))
+
+
+def test_a_lims_that_wants_to_hears_of_a_report_that_another_stated_before_the_order_came(lab: Lab) -> None:
+    lab = hearing_reports(lab)
+    message_arrives(lab, reported("26H1", "F"), peer="lims-b")
+    run_until_calm(lab)
+    says(lab, order("26H1", A))
+    assert told(lab) == ["reported"]
+    says(lab, reported("26H2", "F", control_id="R2"), order("26H2", B, control_id="M2"))
+    message_arrives(lab, updated("26H3", reader="tom"), peer="lims-b")
+    says(lab, order("26H3", C, control_id="M3"))
+
+    assert told(lab) == ["reported"]
+    books_balance(lab)
+
+
+def test_a_lims_that_wants_to_hears_of_reports_that_others_state_and_not_of_its_own(lab: Lab) -> None:
+    lab = hearing_reports(lab)
     says(lab, order("26H1", A), reported("26H1", "P"))
     assert told(lab) == []
     message_arrives(lab, reported("26H1", "F", sent_at=LATER, control_id="R02"), peer="lims-b")
