@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from flows import cases
 from flows.audit.snapshots import Books, portions, snapshot
 from flows.cases import Known
-from flows.completeness import judge
+from flows.completeness import ExpectedSlide, judge
+from flows.expected import slides_of_cases
 from flows.work_orders import columns_of
 from models.case_fold import CaseState, Container, ImagesFact, ImagesSaid, ReportFact, UpdateFact
 from models.facets import Outcome, Reading, Storage
@@ -177,13 +178,13 @@ def _load(session: Session, books: Books, ids: Sequence[str]) -> list[_Live]:
             below[what][case_id].append(tuple(values))
     for case_id, *values in session.execute(_identifiers(ids)):
         below["identifiers"][case_id].append(tuple(values))
-    reading = _reading(session, ids)
+    reading, slides = _reading(session, ids), slides_of_cases(session, ids)
     return [
         _Live(
             case=case,
             told=_told(session, books, case.id),
             below={what: rows.get(case.id, []) for what, rows in below.items()},
-            images=_images(session, case),
+            images=_images(case, slides.get(case.id, ())),
             reading=reading.get(case.id, Reading.NONE),
         )
         for case in session.scalars(select(Case).where(Case.id.in_(ids)).order_by(Case.id))
@@ -202,9 +203,9 @@ def _told(session: Session, books: Books, case_id: str) -> Known | None:
         return None
 
 
-def _images(session: Session, case: Case) -> str:
-    slides = cases.expected_slides(session, case)
-    return judge(slides, closed=case.expected_closed_at is not None, released=case.released).images
+def _images(case: Case, slides: Sequence[ExpectedSlide]) -> str:
+    expected = () if case.cancelled else slides
+    return judge(expected, closed=case.expected_closed_at is not None, released=case.released).images
 
 
 def _reads_of_closed_rounds() -> Select[str]:
