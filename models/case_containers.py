@@ -56,13 +56,6 @@ class Containers:
     blocks: dict[Container, BlockState] = field(default_factory=dict)
     slides: dict[Container, SlideState] = field(default_factory=dict)
 
-    @property
-    def to_report(self) -> frozenset[Container]:
-        """What a report is about: specimens and slides that nobody cancelled."""
-        return frozenset(
-            key for known in (self.specimens, self.slides) for key, one in known.items() if not one.cancelled
-        )
-
 
 def stated(known: Containers, order: OrderStated) -> Containers:
     """Return the containers of a case after an order."""
@@ -90,6 +83,12 @@ def stated(known: Containers, order: OrderStated) -> Containers:
     return Containers(specimens, blocks, slides)
 
 
+def has_come(before: Containers, after: Containers, order: OrderStated) -> bool:
+    """Whether an order has brought something that a report is about: a specimen or slide that was not expected."""
+    specimens = _has_come(before.specimens, after.specimens, order.specimens)
+    return specimens or _has_come(before.slides, after.slides, order.slides)
+
+
 def meant(known: Iterable[Container], issuer: str, identifier: str) -> Container:
     """Return which container is named: the message's issuer's, else the case's only one that is called so."""
     called_so = {key for key in known if key[1] == identifier}
@@ -109,6 +108,18 @@ def with_stubs(known: Containers) -> Containers:
         for parent in block.parents:
             specimens.setdefault((issuer, parent), SpecimenState())
     return Containers(specimens, blocks, known.slides)
+
+
+def _has_come(
+    before: Mapping[Container, _State],
+    after: Mapping[Container, _State],
+    said: Iterable[SpecimenStated | SlideStated],
+) -> bool:
+    for key in ((one.issuer, one.container_identifier) for one in said):
+        was = before.get(key)
+        if (was is None or was.cancelled) and not after[key].cancelled:
+            return True
+    return False
 
 
 def _replaced(known: Containers, order: OrderStated) -> Containers:

@@ -17,6 +17,7 @@ from models.case_containers import (
     Containers,
     SlideState,
     SpecimenState,
+    has_come,
     meant,
     stated,
     with_stubs,
@@ -203,7 +204,7 @@ def fold(told: Iterable[Told]) -> CaseState:
     state = CaseState()
     for one in _each_once(sorted(told, key=lambda one: one.place)):
         state = _RULES[type(one.fact)](state, one)
-        if state.is_ordered:
+        if state.is_ordered and state.round.may_end:
             count = frozenset(name for (_, name), known in state.specimens.items() if not known.cancelled)
             state = replace(state, round=settled(state.round, count, one.effective_at))
     return _finished(state)
@@ -253,8 +254,7 @@ def _ordered(state: CaseState, told: Told) -> CaseState:
         return replace(state, cancelled=True)
     cancelled = state.cancelled and order.control not in ("register", "replace")
     below = stated(state.below, order)
-    came = below.to_report - state.below.to_report
-    if not came:
+    if not has_come(state.below, below, order):
         return replace(state, cancelled=cancelled, below=below)
     return replace(state, cancelled=cancelled, below=below, set_closed=False, round=came_late(state.round))
 

@@ -38,6 +38,11 @@ class Round:
         """Whether nobody is to read the case any more."""
         return self.closed_at is not None
 
+    @property
+    def may_end(self) -> bool:
+        """Whether something was said that ends it as soon as every specimen is covered."""
+        return bool(self.by) and not self.is_closed
+
 
 def reported(before: Round, parts: Iterable[ReportPart]) -> Round:
     """Return the round after a report of these parts."""
@@ -61,7 +66,7 @@ def came_late(before: Round) -> Round:
 
 def settled(before: Round, specimens: frozenset[str], at: datetime) -> Round:
     """Return the round, closed if every one of these specimens is covered by now: they are those that count."""
-    if before.is_closed or not before.by or not (before.covers_all or specimens <= before.covered):
+    if not before.may_end or not (before.covers_all or specimens <= before.covered):
         return before
     report = before.report if before.by == _ENDED else Report.FINAL
     return replace(before, closed_at=at, report=report)
