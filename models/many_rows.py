@@ -7,7 +7,6 @@ SQLite needs to keep the row. This is for the rooms where rows come by the hundr
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -20,10 +19,6 @@ _Write: TypeAlias = tuple[str, Callable[[Any], Any]]
 """A column, and what turns a value of it into the driver's."""
 
 
-# SQLite's driver gives way to other threads at each row of a list, and waits for its turn again: rows go in by one
-# statement. 999 values are the fewest that any SQLite takes.
-_ROWS_A_STATEMENT = 64
-
 # SQLAlchemy reads the count of an INSERT only when it is asked to.
 _COUNTED = {"preserve_rowcount": True}
 
@@ -33,7 +28,6 @@ class _Prepared:
     """A statement in the driver's words, with what becomes of a row on its way there."""
 
     statement: str
-    one_row: str
     defaults: Mapping[str, Any]
     writes: Sequence[_Write]
     parameters: Callable[[Mapping[str, Any]], Any]
@@ -57,16 +51,8 @@ def insert_many(session: Session, table: Table, alike: Mapping[str, Any], rows: 
     _write(common, [one for one in prepared.writes if one[0] not in own])
     writes = [one for one in prepared.writes if one[0] in own]
     every = [prepared.parameters(_write({**common, **row}, writes)) for row in rows]
-    connection = session.connection()
-    if not prepared.one_row:
-        return connection.exec_driver_sql(prepared.statement, every, execution_options=_COUNTED).rowcount
-    new = 0
-    for place in range(0, len(every), _ROWS_A_STATEMENT):
-        some = every[place : place + _ROWS_A_STATEMENT]
-        values = f"{prepared.one_row}, " * (len(some) - 1) + prepared.one_row
-        statement = prepared.statement.replace(prepared.one_row, values)
-        new += connection.exec_driver_sql(statement, tuple(chain(*some)), execution_options=_COUNTED).rowcount
-    return new
+    written = session.connection().exec_driver_sql(prepared.statement, every, execution_options=_COUNTED)
+    return written.rowcount
 
 
 def _write(values: dict[str, Any], writes: Sequence[_Write]) -> dict[str, Any]:
@@ -92,5 +78,4 @@ def _prepared(table: Table, dialect: Dialect, stated: frozenset[str]) -> _Prepar
     compiled = made.on_conflict_do_nothing().inline().compile(dialect=dialect, column_keys=sorted(named))
     # SQLite's driver takes them by place, psycopg by name.
     by_place = compiled.positiontup
-    one_row = f"({', '.join('?' * len(by_place))})" if by_place else ""
-    return _Prepared(str(compiled), one_row, defaults, writes, itemgetter(*by_place) if by_place else dict)
+    return _Prepared(str(compiled), defaults, writes, itemgetter(*by_place) if by_place else dict)
