@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-_ALONE = ("hl7",)
+_ALONE = ("hl7", "assign")
 """Groups that wait for the imports of no other: these start in a fifth of the time."""
 
 
@@ -21,7 +21,7 @@ def application(first_word: str = "") -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(coverslip)
-    from dashboards.cli import hl7
+    from dashboards.cli import assign, hl7
 
     if first_word not in _ALONE:
         from dashboards.cli import alerts, audit, config, demo, doctor, kafka, people, processes, replay, show, work
@@ -29,6 +29,7 @@ def application(first_word: str = "") -> typer.Typer:
         for group in (people, work, replay, alerts, show, audit, kafka):
             group.register(app)
     hl7.register(app)
+    assign.register(app)
     if first_word not in _ALONE:
         for group in (processes, demo, doctor, config):
             group.register(app)

@@ -1,0 +1,104 @@
+"""Moves and swaps of whole reads, all those of one person at a time."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from flows.case_assignment.plan.model import NOBODY, Floats, Ints
+from flows.case_assignment.plan.plan import SMALLEST_GAIN, Plan
+
+_NEVER: Final = 1e18
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A read goes to a person, and perhaps another ``back`` to whoever had it; J changes by so much."""
+
+    by: float
+    read: int
+    to: int
+    back: int = NOBODY
+
+
+def improve(plan: Plan, people: Iterable[int], most_moved: int | None = None) -> None:
+    """Make every move and swap that lowers J, beginning at these people, until there is none.
+
+    With ``most_moved``, it ends before more than so many reads lie elsewhere than they did at the snapshot.
+    """
+    waiting = np.zeros(plan.model.people, np.bool_)
+    waiting[list(people)] = True
+    while waiting.any():
+        for person in np.flatnonzero(waiting).tolist():
+            waiting[person] = False
+            while (other := _improve_one(plan, person)) != NOBODY:
+                waiting[other] = True
+                if most_moved is not None and plan.moved + 1 >= most_moved:
+                    return
+
+
+def _improve_one(plan: Plan, person: int) -> int:
+    """Make the best change with this person; return with whom it was, ``NOBODY`` when there is none."""
+    mine = np.flatnonzero(plan.free & (plan.owner == person))
+    theirs = np.flatnonzero(plan.near[person] & plan.may[person] & plan.free & (plan.owner != person))
+    theirs = theirs[plan.owner[theirs] != NOBODY]
+    late = np.maximum(plan.over, 0.0).sum(axis=0) * plan.model.instance.policy.w_late
+    changes = []
+    if len(mine):
+        changes.append(_best_away(plan, person, mine, late))
+    if len(theirs):
+        changes.append(_best_towards(plan, person, mine, theirs, late))
+    best = min(changes, key=lambda one: one.by, default=None)
+    if best is None or best.by > -SMALLEST_GAIN:
+        return NOBODY
+    other = int(plan.owner[best.read]) if best.to == person else best.to
+    if best.back != NOBODY:
+        plan.give(best.back, other)
+    plan.give(best.read, best.to)
+    plan.gained += best.by
+    return other
+
+
+def _best_away(plan: Plan, person: int, mine: Ints, late: Floats) -> _Change:
+    """Return the best move of one of this person's reads to anybody: shape (P, reads)."""
+    model, w = plan.model, plan.model.points[mine]
+    slope, curve = plan.slopes()
+    by = w * ((slope - slope[person])[:, None] + w * (curve + curve[person])[:, None])
+    by += plan.preference[:, mine] - plan.preference[person, mine]
+    for over, dues in zip(plan.over, model.dues[:, mine], strict=True):
+        _add_late(plan, by, over[:, None] + dues, np.maximum(over[person] - dues, 0.0))
+    by -= (late + late[person])[:, None]
+    by[~plan.may[:, mine]] = _NEVER
+    to, at = _smallest(by)
+    return _Change(float(by[to, at]), int(mine[at]), to)
+
+
+def _best_towards(plan: Plan, person: int, mine: Ints, theirs: Ints, late: Floats) -> _Change:
+    """Return the best move of another's read to this person, alone or for one of theirs: shape (reads, own + 1)."""
+    model, others, own = plan.model, plan.owner[theirs], len(mine)
+    slope, curve = plan.slopes()
+    by = model.points[theirs][:, None] - np.append(model.points[mine], 0.0)
+    by *= (slope[person] - slope[others])[:, None] + by * (curve[person] + curve[others])[:, None]
+    by += (plan.preference[person, theirs] - plan.preference[others, theirs] - late[others] - late[person])[:, None]
+    by[:, :own] += plan.preference[others[:, None], mine] - plan.preference[person, mine]
+    for k, over in enumerate(plan.over):
+        come, go = model.dues[k, theirs][:, None], np.append(model.dues[k, mine], 0.0)
+        _add_late(plan, by, (over[others][:, None] - come) + go, np.maximum(come + (over[person] - go), 0.0))
+    by[:, :own][~plan.may[others[:, None], mine]] = _NEVER
+    row, at = _smallest(by)
+    return _Change(float(by[row, at]), int(theirs[row]), person, int(mine[at]) if at < own else NOBODY)
+
+
+def _add_late(plan: Plan, by: Floats, theirs: Floats, ours: Floats) -> None:
+    """Add the late points of one class on both desks after each change; ``theirs`` is used up."""
+    np.maximum(theirs, 0.0, out=theirs)
+    theirs += ours
+    theirs *= plan.model.instance.policy.w_late
+    by += theirs
+
+
+def _smallest(by: Floats) -> tuple[int, int]:
+    """Return row and column of the smallest, in whole units; of equal ones the first."""
+    row, column = divmod(int(np.argmin(np.rint(by * (1.0 / SMALLEST_GAIN)))), by.shape[1])
+    return row, column
