@@ -432,6 +432,7 @@ def load(home: Path) -> Settings:
         message = f"{path}: {place}: {fault}"
         raise RefusedError(message) from error
     _refuse_bad_profiles(settings)
+    _refuse_unknown_charsets(settings, path)
     return settings
 
 
@@ -445,3 +446,18 @@ def _refuse_bad_profiles(settings: Settings) -> None:
 
     for name in sorted(named):
         profile_named(name, settings.home)
+
+
+def _refuse_unknown_charsets(settings: Settings, path: Path) -> None:
+    said = sorted({one.charset for one in settings.listeners if one.charset is not None})
+    if not said:
+        return
+    from connectors.lims.message import codec_of  # noqa: PLC0415 - as for profiles
+
+    for charset in said:
+        if codec_of(charset) is None:
+            message = (
+                f"{path}: listeners.charset: {charset} is no character set that is known: spell it as in MSH-18, for "
+                "example UNICODE UTF-8 or 8859/1"
+            )
+            raise RefusedError(message)

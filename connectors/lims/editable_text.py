@@ -88,8 +88,10 @@ def _segment(lines: list[bytes], name: str, nth: int, separator: str) -> int:
     """Return where the nth segment of a name stands."""
     starts = (name.encode(), f"{name}{separator}".encode("latin-1"))
     found = [number for number, line in enumerate(lines) if line.removeprefix(BOM)[:4] in starts]
+    if not found:
+        raise RefusedError(f"the message has no segment {name}: write the whole message with --from to add one")
     if len(found) < nth:
-        raise RefusedError(f"the message has {len(found)} segments {name}, and no {nth}: {_GRAMMAR}")
+        raise RefusedError(f"the message has only {len(found)} of the segment {name}: {_GRAMMAR}")
     return found[nth - 1]
 
 

@@ -169,7 +169,7 @@ class Message:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What is odd about the text although it can be read, as sentences without patient data."""
-        declared, known = self.header.text(18), _codec(self.header.text(18))
+        declared, known = self.header.text(18), codec_of(self.header.text(18))
         found = []
         if declared and known is None:
             found.append(f"MSH-18 names a character set we do not know: the text was read as {self._decoded[1]}.")
@@ -194,7 +194,7 @@ class Message:
     @cached_property
     def _decoded(self) -> tuple[str, str]:
         """The text, and the character set that it turned out to be in; U+0000 is no text."""
-        declared = _codec(self.header.text(18) or self.charset)
+        declared = codec_of(self.header.text(18) or self.charset)
         for charset in (declared or "utf-8", "utf-8", "cp1252"):
             try:
                 return self.raw.removeprefix(BOM).decode(charset).replace("\0", ""), charset
@@ -313,8 +313,8 @@ def _escapes(escape: str) -> re.Pattern[str]:
     return re.compile(rf"{mark}([FSTREPHN]|X(?:[0-9A-Fa-f]{{2}})+|\.(?:br|ce|fi|nf|(?:sp|in|ti|sk)[+-]?\d*)){mark}")
 
 
-def _codec(declared: str) -> str | None:
-    """Return Python's name for MSH-18, ``None`` when it is empty or unknown."""
+def codec_of(declared: str) -> str | None:
+    """Return Python's name for what MSH-18 says; ``None`` when that is empty or unknown."""
     squeezed = re.sub(r"[\s_-]", "", declared).upper()
     latin = _LATIN.fullmatch(squeezed)
     return f"iso8859-{latin.group(1)}" if latin else _CHARSETS.get(squeezed)

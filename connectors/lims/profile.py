@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from connectors.lims.message import MessageLimits
+from connectors.lims.message import MessageLimits, codec_of
 from connectors.lims.places import Place, place
 from connectors.lims.profile_file import DEFAULT, laid_over, profile_source, read_profile_file
 from models.errors import RefusedError
@@ -68,6 +68,13 @@ def _pattern(said: object) -> object:
 
 def _codes(said: object) -> object:
     return frozenset(str(one).upper() for one in said) if isinstance(said, list | tuple | set | frozenset) else said
+
+
+def _charset(said: str) -> str:
+    if said and codec_of(said) is None:
+        message = "is no character set that is known: spell it as in MSH-18, for example UNICODE UTF-8 or 8859/1"
+        raise ValueError(message)
+    return said
 
 
 Places = Annotated[tuple[Place, ...], BeforeValidator(_places)]
@@ -137,7 +144,7 @@ class Profile(Frozen):
     unknown_type_answer: Literal["AA", "AE", "AR"] = _as_plain("unknown_type_answer")
     processing_id: Literal["P", "T", "D"] | None = _as_plain("processing_id")
     processing_id_answer: Literal["AE", "AR"] = _as_plain("processing_id_answer")
-    charset: str = _as_plain("charset")
+    charset: Annotated[str, AfterValidator(_charset)] = _as_plain("charset")
     reads: Annotated[Mapping[str, Reads], BeforeValidator(_in_capitals)] = _as_plain("reads")
 
     patient_fields: CodedPlaces = _as_plain("patient_fields")

@@ -50,7 +50,12 @@ def check(
     Secrets are masked. Whether what they name is there, is what 'coverslip doctor' says.
     """
     home = home_of(context)
-    found = tuple(said_of(load(home)))
+    settings = load(home)
+    if any(one.secure for one in (*settings.listeners, *settings.lims)):
+        from dashboards.doctor.wires import refuse_bad_certificates
+
+        refuse_bad_certificates(settings)
+    found = tuple(said_of(settings))
     if as_json:
         print(json.dumps({"file": str(home / "coverslip.toml"), "settings": [asdict(one) for one in found]}))
         return
@@ -69,7 +74,8 @@ def said_of(settings: Settings) -> Iterator[Said]:
 
 
 def _said(part: BaseModel, above: str) -> Iterator[Said]:
-    for name in type(part).model_fields:
+    # What a part is called comes first, wherever its class has it.
+    for name in sorted(type(part).model_fields, key=lambda name: name not in _NAMES):
         value, setting = getattr(part, name), f"{above}{name}"
         if isinstance(value, BaseModel):
             yield from _said(value, f"{setting}.")

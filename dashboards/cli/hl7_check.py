@@ -63,7 +63,11 @@ def profile_for(context: typer.Context, profile: str | None, peer: str | None) -
         from connectors.settings import load
         from flows.intake.profiles import profile_of
 
-        return profile_of(load(home_of(context)), peer)
+        settings = load(home_of(context))
+        if peer not in (known := {one.peer for one in settings.listeners}):
+            there_are = ", ".join(sorted(known)) or "none"
+            raise RefusedError(f"no listener of the settings has the peer {peer}; there are: {there_are}")
+        return profile_of(settings, peer)
     try:
         return profile_named(profile or DEFAULT, Path.cwd(), site=_SOME_SITE)
     except RefusedError as error:

@@ -15,6 +15,7 @@ import typer
 from connectors.lims.differences import Difference
 from connectors.lims.editable_text import from_readable, readable, with_value
 from connectors.lims.message_file import pieces
+from dashboards.cli.hl7_check import opened_file
 from dashboards.cli.hl7_words import clean
 from models.errors import RefusedError
 
@@ -106,7 +107,7 @@ def _made_of(original: bytes, values: Iterable[str], file: Path | None) -> bytes
 
 
 def _of_file(file: Path) -> bytes:
-    with file.open("rb") as stream:
+    with opened_file(file) as stream:
         found = list(pieces(stream))
     if len(found) != 1 or found[0].fault or found[0].refused is not None:
         raise RefusedError("the file must hold exactly one message: 'coverslip hl7 check' says what it holds")

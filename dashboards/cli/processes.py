@@ -22,6 +22,7 @@ from connectors.first_lab import describe, write_first_lab
 from connectors.settings import Settings, load
 from connectors.wiring import Lab, open_archive, open_database, open_lab
 from dashboards.cli.home import home_of
+from dashboards.doctor.wires import refuse_bad_certificates
 from dashboards.supervisor import Supervisor, die_with_parent
 from flows.engine import BareEngine, Engine, PrefectEngine
 from flows.people import sync_people
@@ -52,6 +53,7 @@ def up(
 ) -> None:
     """Run the whole system on this machine until Ctrl-C: doors, worker, Prefect and the page; Kafka's door if set."""
     settings = prepare(home_of(context))
+    refuse_bad_certificates(settings)
     supervisor = Supervisor(settings, _console.print)
     supervisor.stop_on_signals()
     with only_one(settings.home):

@@ -1,8 +1,9 @@
 """The command ``replay``: messages that were set aside are listed, looked at beforehand, and read again."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -10,6 +11,8 @@ from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, pri
 from flows import actions
 from flows.actions import Desk, Person, message_named
 from flows.actions.previewing import Preview, preview_replay
+
+_OPAQUE_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +58,8 @@ def show_preview(seen: Preview, *, as_json: bool) -> None:
         console().print(plain(f"{what}: {sentence}"), soft_wrap=True)
     table = plain_table("Of", "What", "From", "To")
     for change in seen.changes:
-        table.add_row(*map(plain, (change.subject, change.what, change.before or "nothing", change.after or "nothing")))
+        said = (change.subject, change.what, change.before or "nothing", change.after or "nothing")
+        table.add_row(*(plain(_OPAQUE_ID.sub(lambda one: short(one.group()), text)) for text in said))
     if seen.changes:
         console().print(table)
     for sentence in (*(f"To be told to {one}" for one in seen.told), *(f"Alert: {one}" for one in seen.alerts)):

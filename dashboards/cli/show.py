@@ -45,7 +45,9 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="SCAN|CASE|MESSAGE", help="The id of one of them, or at least its first six characters."
+            metavar="SCAN|CASE|MESSAGE",
+            help="The id of one of them, or at least its first six characters; a case by its accession number or by "
+            "what is written on one of its slides, too.",
         ),
     ],
     as_json: AsJson = False,

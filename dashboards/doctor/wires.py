@@ -21,6 +21,22 @@ def exposed(settings: Settings) -> tuple[str, ...]:
     return (*doors, *(peer.name for peer in settings.lims if peer.exposed))
 
 
+def refuse_bad_certificates(settings: Settings) -> None:
+    """Read what TLS needs before any process starts.
+
+    Raises
+    ------
+    RefusedError
+        A file is missing or does not fit: one sentence that names listener or LIMS, setting and file.
+    """
+    for listener in settings.listeners:
+        if listener.secure and not listener.at_gateway:
+            door_context(door_credentials(settings, listener))
+    for peer in settings.lims:
+        if peer.secure:
+            peer_context(peer_credentials(settings, peer))
+
+
 def wires(installation: Installation) -> Findings:
     """Look at the certificates of each MLLP wire, or say that it has none and needs one."""
     settings = installation.settings

@@ -9,7 +9,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from models.errors import RefusedError
 from models.tables.books import InboxMessage
-from models.tables.case import Block, Case, Slide
+from models.tables.case import Block, Case, Identifier, Slide
 from models.tables.scan import Scan
 
 _SHORTEST: Final = 6
@@ -39,9 +39,13 @@ def message_named(session: Session, name: str) -> str:
 
 
 def thing_named(session: Session, name: str) -> tuple[str, str]:
-    """Return ``scan``, ``case`` or ``message`` and the id of the one thing that this names; as ``scan_named``."""
+    """Return ``scan``, ``case`` or ``message`` and the id of the one thing that this names; as ``scan_named``.
+
+    A case also by its accession number, or by what is written on one of its slides.
+    """
     keys = {"scan": Scan.id, "case": Case.id, "message": InboxMessage.id}
     kinds = {one: kind for kind, key in keys.items() for one in _beginning_with(session, key, name)}
+    kinds = kinds or dict.fromkeys(_cases_known_as(session, name), "case")
     found = _only("scan, case or message", list(kinds), name)
     return kinds[found], found
 
@@ -77,6 +81,19 @@ def block_named(session: Session, name: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+def _cases_known_as(session: Session, name: str) -> Sequence[str]:
+    """Return the case that people know by this accession number, or by one of its slides."""
+    accession = (Identifier.kind == "accession", Identifier.value.in_(_written(name)))
+    found = {
+        *session.scalars(select(Case.id).join(Identifier, Identifier.subject_id == Case.id).where(*accession).limit(2)),
+        *session.scalars(select(Slide.case_id).where(Slide.id.in_(_labelled(session, name))).limit(2)),
+    }
+    if len(found) > 1:
+        listed = ", ".join(sorted(found))
+        raise RefusedError(f"that is in more than one case: use container_identifier@issuer, or one of {listed}")
+    return list(found)
+
+
 def _labelled(session: Session, name: str, kind: type[Slide | Block] = Slide) -> Sequence[str]:
     """Return the slides, or blocks, that bear this name; either part of it may hold an @ itself."""
     wanted: list[ColumnElement[bool]] = [kind.container_identifier.in_(_written(name))]
@@ -108,5 +125,6 @@ def _only(what: str, found: Sequence[str], name: str) -> str:
     if found:
         raise RefusedError(f"more than one {what} begins with {name.strip()}: give more of its id")
     raise RefusedError(
-        f"there is no such {what}: give its id, or at least the first {_SHORTEST} characters, as 'coverslip list' shows"
+        f"there is no such {what}: give its id, or at least the first {_SHORTEST} characters, as "
+        f"'coverslip {'replay' if what == 'message' else 'list'}' shows"
     )

@@ -49,3 +49,14 @@ def test_a_bad_profile_stops_the_start_with_its_sentence(name: str, sentence: st
     with pytest.raises(RefusedError) as refused:
         load(tmp_path)
     assert sentence in str(refused.value)
+
+
+def test_a_listeners_character_set_that_nobody_knows_stops_the_start(tmp_path: Path) -> None:
+    path = write_first_lab(tmp_path)
+    before = path.read_text()
+    for charset in ("8859/1", "UNICODE UTF-8"):
+        path.write_text(before.replace('issuer = "SITE-A"', f'issuer = "SITE-A"\ncharset = "{charset}"', 1))
+        assert profile_of(load(tmp_path), "lims").charset == charset
+    path.write_text(before.replace('issuer = "SITE-A"', 'issuer = "SITE-A"\ncharset = "klingon"', 1))
+    with pytest.raises(RefusedError, match=r"listeners\.charset: klingon is no character set that is known"):
+        load(tmp_path)

@@ -130,6 +130,12 @@ def test_what_is_no_profile_at_all_is_refused(text: str, sentence: str, tmp_path
     assert sentence in refusal(tmp_path, text)
 
 
+def test_a_character_set_that_nobody_knows_is_refused_and_one_may_be_left_unsaid(tmp_path: Path) -> None:
+    assert ": charset: is no character set that is known" in refusal(tmp_path, "charset: klingon")
+    assert profile_named("plain", tmp_path, charset="8859/1").charset == "8859/1"
+    assert profile_named("plain", tmp_path, charset="").charset == ""
+
+
 def test_a_profile_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match=r"no profile pain: name one of ai-integration, dpow, .*, or a file"):
         profile_named("pain", tmp_path)

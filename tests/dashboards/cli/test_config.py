@@ -92,6 +92,19 @@ def test_settings_that_a_start_would_refuse_are_refused_with_one_sentence(
     assert str(home / "coverslip.toml") in written.err
 
 
+@pytest.mark.parametrize("command", ["config check", "up"])
+def test_a_certificate_that_can_t_be_used_is_said_before_anything_starts(
+    home: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    gone = home / "gone.pem"
+    amend(home, "port = 2575", f'port = 2575\ncertificate_file = "{gone}"\nkey_file = "{gone}"')
+    with pytest.raises(SystemExit) as ended:
+        main(("--home", str(home), *command.split()))
+    written = capsys.readouterr()
+    assert (ended.value.code, written.out) == (1, "")
+    assert f"listeners lims: certificate_file: {gone} can't be read" in written.err
+
+
 def test_without_a_file_it_says_what_writes_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(("--home", str(tmp_path), "config", "check"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors.first_lab import write_first_lab
 from dashboards.cli.main import main
 from tests.connectors.lims.hl7_files import ORDER, framed
 
@@ -89,6 +90,17 @@ def test_a_copy_that_can_t_be_written_names_where(tmp_path: Path, capsys: pytest
     file.write_bytes(ORDER)
     code, _, err = run(capsys, "deidentify", str(file), "--out", str(out))
     assert (code, "copy.hl7 can't be written: No such file" in err.replace("\n", "")) == (1, True)
+
+
+def test_a_peer_that_no_listener_has_is_said_with_those_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_first_lab(tmp_path / "home")
+    file = tmp_path / "one.hl7"
+    file.write_bytes(ORDER)
+    with pytest.raises(SystemExit) as ended:
+        main(("--home", str(tmp_path / "home"), "hl7", "check", "--peer", "nobody", str(file)))
+    assert (ended.value.code, "has the peer nobody; there are: lims" in capsys.readouterr().err) == (1, True)
 
 
 def test_what_a_terminal_would_act_on_is_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,14 @@ def test_a_case_is_shown_with_its_slides_and_its_reader(run: Run, archived: tupl
     assert len(page["rows"]) == 4
 
 
+def test_a_case_is_found_by_its_accession_number_and_by_each_of_its_slides(run: Run, archived: tuple[str, str]) -> None:
+    number = json.loads(run("show", archived[1], "--json").out)["accession_number"]
+    for name in (number, number.lower(), "26B0002-A1-3", "26b0002-a1-2@NET"):
+        assert f"Case       {archived[1]}" in run("show", name).out, name
+    said = run("show", "26B0002-A1-3@ELSEWHERE")
+    assert (said.code, "there is no such scan, case or message" in said.err) == (1, True)
+
+
 @pytest.mark.parametrize("columns", ["80", "120"])
 def test_a_story_fits_a_terminal(
     run: Run, archived: tuple[str, str], monkeypatch: pytest.MonkeyPatch, columns: str
