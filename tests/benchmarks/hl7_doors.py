@@ -9,6 +9,7 @@ import sqlite3
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from models.migrate import migrate
 from models.opaque import OpaqueIds
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=0")
+_PLAIN_INSERT = "INSERT INTO message (control_id, payload) VALUES (?, ?)"
 
 
 def main() -> None:
@@ -38,7 +40,9 @@ def main() -> None:
         case "ours":
             asyncio.run(_ours(folder))
         case "python-hl7":
-            asyncio.run(_python_hl7())
+            asyncio.run(_python_hl7(None))
+        case "python-hl7 durable":
+            asyncio.run(_python_hl7(_bare(folder / "python-hl7.db")))
         case "hl7apy":
             _hl7apy()
         case _:
@@ -68,8 +72,14 @@ async def _ours(folder: Path) -> None:
     database.close()
 
 
-async def _python_hl7() -> None:
-    """Open python-hl7's door as its documentation shows it; nothing is kept."""
+async def _python_hl7(kept: sqlite3.Connection | None) -> None:
+    """Open python-hl7's door as its documentation shows it; each message is committed to ``kept`` before its answer.
+
+    By a thread of its own, so that others are read meanwhile: with the commit in the loop fewer were answered.
+    """
+    loop, thread = asyncio.get_running_loop(), ThreadPoolExecutor(1)
+    if kept is not None:
+        kept.execute("CREATE TABLE message (number INTEGER PRIMARY KEY, control_id TEXT, payload TEXT)")
 
     async def serve(reader: hl7.mllp.HL7StreamReader, writer: hl7.mllp.HL7StreamWriter) -> None:
         while not writer.is_closing():
@@ -77,6 +87,9 @@ async def _python_hl7() -> None:
                 message = await reader.readmessage()
             except asyncio.IncompleteReadError:
                 break
+            if kept is not None:
+                row = (str(message["MSH"][0][10]), str(message))
+                await loop.run_in_executor(thread, kept.execute, _PLAIN_INSERT, row)
             writer.writemessage(message.create_ack())
             await writer.drain()
         writer.close()
@@ -85,6 +98,14 @@ async def _python_hl7() -> None:
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
     server.close()
+
+
+def _bare(path: Path) -> sqlite3.Connection:
+    """Open a database by the bare driver, with each statement a transaction unless it is told otherwise."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
 
 
 class _Acknowledge(AbstractHandler):  # type: ignore[misc] # hl7apy has no types
@@ -116,9 +137,7 @@ def _rows(folder: Path) -> dict[str, Any]:
     database = Database(f"sqlite:///{folder / 'rows.db'}", checkpoints=True)
     migrate(database)
     database.close()
-    connection = sqlite3.connect(folder / "rows.db", isolation_level=None)
-    for pragma in _PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
+    connection = _bare(folder / "rows.db")
     into = {name: f"INSERT INTO {name} VALUES ({', '.join('?' * len(rows[0]))})" for name, rows in kept.items()}  # noqa: S608 - as above
     began, used, place = time.perf_counter(), time.process_time(), 0
     for size in sizes:
