@@ -9,7 +9,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from connectors.settings import Settings
 from flows import asking, cases, ledger
-from flows.archive_upload.editions import made
+from flows.archive_upload.editions import has_begun_to_leave, made, reject_edition
 from flows.books import Cause, Subject, note_changes, raise_alert, record
 from flows.journey import (
     CORRECTED_JOURNEY,
@@ -216,6 +216,8 @@ def is_leaving(session: Session, scan: Scan) -> bool:
 def follow(session: Session, scan: Scan) -> None:
     """Add every step that a scan now needs and does not have yet; ask again as often as you like."""
     state = state_of(scan)
+    if state.outcome == Outcome.SUPERSEDED:
+        _hide_outdated(session, scan)
     if state.outcome != Outcome.ACTIVE:
         return
     latest = latest_steps(session, scan.id)
@@ -229,6 +231,13 @@ def follow(session: Session, scan: Scan) -> None:
             continue
         new.append(_new_step(session, scan, step.kind, known.generation + 1 if known else 1, way.edition))
     ledger.add(session, new)
+
+
+def _hide_outdated(session: Session, scan: Scan) -> None:
+    """Hide what was archived of a replaced scan if it names another patient or case now: nobody corrects that."""
+    known = made(session, scan.id, scan.edition)
+    if known is not None and known.is_outdated and has_begun_to_leave(session, scan.id, scan.edition):
+        reject_edition(session, scan.id, scan.edition)
 
 
 def way_of(session: Session, scan: Scan, latest: Mapping[str, Latest]) -> Way:

@@ -44,7 +44,7 @@ _IDENTITY_NOW = (
 )
 _SCANS_OF_CASE = (
     select(_SCAN.c.id)
-    .where(_SCAN.c.case_id == bindparam("of_case"), _SCAN.c.outcome == Outcome.ACTIVE)
+    .where(_SCAN.c.case_id == bindparam("of_case"), _SCAN.c.outcome.in_((Outcome.ACTIVE, Outcome.SUPERSEDED)))
     .where(_SCAN.c.identity == Identity.MATCHED)
     .order_by(_SCAN.c.id)
 )
@@ -53,8 +53,8 @@ _SCANS_OF_CASE = (
 def correct_archived(session: Session, case_id: str, cause: Cause) -> None:
     """Have the objects of a locked case's scans corrected, wherever they are by now, if they name another.
 
-    Call it whenever the case's ``identity_digest`` changed; again changes nothing. Scans that take no part any more
-    are left as they are.
+    Call it whenever the case's ``identity_digest`` changed; again changes nothing. What was archived of a scan that was
+    replaced since is only hidden; other scans that take no part any more are left as they are.
     """
     for scan_id in session.scalars(_SCANS_OF_CASE, {"of_case": case_id}).all():
         scan = lock_scan(session, scan_id)

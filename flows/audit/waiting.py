@@ -14,7 +14,7 @@ from models.facets import OPEN_STEP_STATES, Images, Outcome, Quality, Route, Ste
 from models.tables.books import Alert, InboxMessage
 from models.tables.case import Case, Slide
 from models.tables.reading import Assignment, Read
-from models.tables.scan import Scan
+from models.tables.scan import Instance, Scan
 from models.tables.step import Slot, Step, Worker
 from models.tables.work import WorkOrder
 
@@ -133,7 +133,7 @@ def _work_that_nobody_waits_for() -> Select[str]:
 
 
 def _scans_under_another_name() -> Select[str]:
-    """What lies in the archive names whom its case names, or is being corrected."""
+    """What lies in the archive names whom its case names, or is being corrected, or hidden if it was replaced."""
     named = Step.result["input_version"].as_string()
     made_for = (
         select(named)
@@ -142,15 +142,18 @@ def _scans_under_another_name() -> Select[str]:
         .limit(1)
         .scalar_subquery()
     )
-    lies_there = and_(Scan.outcome == Outcome.ACTIVE, Scan.storage != Storage.RECEIVED)
+    objects = exists().where(Instance.scan_id == Scan.id, Instance.edition == Scan.edition)
+    offered = objects.where(Instance.state.in_(("stored", "proven")))
+    replaced = and_(Scan.outcome == Outcome.SUPERSEDED, offered)
+    lies_there = and_(or_(Scan.outcome == Outcome.ACTIVE, replaced), Scan.storage != Storage.RECEIVED)
     scans = select(Scan.id).join(Case, Case.id == Scan.case_id).where(lies_there, made_for != Case.identity_digest)
-    return scans.where(~_open_step(Scan.id, "correct")).order_by(Scan.id)
+    return scans.where(~_open_step(Scan.id, "correct", "reject")).order_by(Scan.id)
 
 
 _FORGOTTEN: Final[tuple[tuple[str, Callable[[], Select[str]]], ...]] = (
     ("scan {} is active and not archived, and no step of it is open", _scans_that_stand_still),
     (
-        "scan {} is archived under another patient or case than its own, and nothing corrects it",
+        "scan {} is archived under another patient or case than its own, and nothing corrects or hides it",
         _scans_under_another_name,
     ),
     ("slide {} is expected, and has neither a scan nor a wait for one", _slides_that_nobody_expects),
