@@ -122,7 +122,12 @@ def _in_an_editor(original: bytes) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "message.hl7"
         file.write_text(readable(original), encoding="utf-8", newline="")
-        if subprocess.run([*shlex.split(command), str(file)], check=False).returncode:
+        try:
+            ended = subprocess.run([*shlex.split(command), str(file)], check=False).returncode
+        except OSError as error:
+            message = f"the editor {command} can't be started ({error.strerror}): set EDITOR to another"
+            raise RefusedError(message) from error
+        if ended:
             raise RefusedError("the editor ended with a fault: nothing was changed")
         written = file.read_bytes()
     try:

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
@@ -76,10 +77,16 @@ def listen(
 
     replies = answer or [Reply.AA]
     if keep is not None:
-        keep.mkdir(mode=0o750, parents=True, exist_ok=True)
+        _make(keep)
     ear = _Ear(replies, keep, count, as_json=as_json)
     behaviours = [_BEHAVIOURS[one] for one in replies]
-    with SimulatedLims(*behaviours, port=port, slow_seconds=late, host=host, hears=ear.hear) as door:
+    opened = SimulatedLims(*behaviours, port=port, slow_seconds=late, host=host, hears=ear.hear)
+    with ExitStack() as stack:
+        try:
+            door = stack.enter_context(opened)
+        except OSError as error:
+            message = f"{host}:{port} can't be listened on: {os.strerror(error.errno or 0)}"
+            raise RefusedError(message) from error
         if as_json:
             print(json.dumps({"listening": f"{host}:{door.port}"}), flush=True)
         else:
@@ -94,6 +101,14 @@ def listen(
             pass
     if not as_json:
         print(f"{counted(ear.heard, 'message')} heard.")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{folder} can't be made a folder to keep messages in: {error.strerror or type(error).__name__}"
+        raise RefusedError(message) from error
 
 
 class _Ear:

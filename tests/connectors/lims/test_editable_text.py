@@ -93,3 +93,10 @@ def test_two_messages_differ_exactly_when_something_is_told(one: list[bytes], ot
     lines = [[segment.line for segment in Message(raw).segments] for raw in (before, after)]
     in_order = lines[0] == lines[1]
     assert bool(differences(before, after)) != in_order or sorted(lines[0]) == sorted(lines[1])
+
+
+def test_a_segment_that_is_not_there_is_called_so() -> None:
+    with pytest.raises(RefusedError, match="the message has no segment PV1"):
+        with_value(ORDER, "PV1-2", "x")
+    with pytest.raises(RefusedError, match="the message has only 1 of the segment PID"):
+        with_value(ORDER, "PID[2]-3", "x")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -132,3 +133,19 @@ def test_tls_is_spoken_with_whom_the_authority_vouches_for(
 def test_wrong_usage_ends_with_2(one: str, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ((one, "nowhere"), (one, "127.0.0.1:0"), (one, "127.0.0.1:99999"), (one,), (one, "h:1", "--tls")):
         assert send(capsys, *arguments)[0] == 2
+
+
+def test_a_listener_that_can_t_be_opened_says_where_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(SystemExit) as ended:
+            main(("hl7", "listen", "--port", where.partition(":")[2]))
+    assert (ended.value.code, f"{where} can't be listened on: Address already in use" in capsys.readouterr().err) == (
+        1,
+        True,
+    )
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SystemExit):
+        main(("hl7", "listen", "--port", "0", "--keep", str(file)))
+    assert "can't be made a folder to keep messages in" in capsys.readouterr().err
