@@ -59,6 +59,14 @@ class Model:
         """Who has capacity in the fairness window, and so a relative load."""
         return self.capacity > 0
 
+    @property
+    def settled(self) -> Ints:
+        """Where each read lies when nothing is moved that may stay: where it is pinned, else where it is assigned."""
+        stays = np.zeros(self.reads, np.bool_)
+        given = np.flatnonzero(self.present != NOBODY)
+        stays[given] = self.may[self.present[given], given]
+        return np.where(self.pinned != NOBODY, self.pinned, np.where(stays, self.present, NOBODY))
+
 
 def model_of(instance: Instance) -> Model:
     """Return the arrays of a snapshot."""

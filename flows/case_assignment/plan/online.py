@@ -16,13 +16,13 @@ def assign_one_by_one(model: Model) -> tuple[Ints, list[float]]:
 
     What is opened, overridden or assigned lies where it is before the first decision, unless it may not lie there.
     """
-    stays = (model.present != NOBODY) & model.may[model.present, np.arange(model.reads)]
-    where = np.where(model.pinned != NOBODY, model.pinned, np.where(stays, model.present, NOBODY))
+    where = model.settled
     plan = Plan(model, model.preference, where == NOBODY)
     for read in np.flatnonzero(where != NOBODY).tolist():
         plan.give(read, int(where[read]))
     took_ms = []
-    for read in in_order(model)[np.isin(in_order(model), np.flatnonzero(where == NOBODY))].tolist():
+    order = in_order(model)
+    for read in order[where[order] == NOBODY].tolist():
         started = time.perf_counter()
         person = cheapest(plan, read)
         if person != NOBODY:

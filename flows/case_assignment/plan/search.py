@@ -44,11 +44,12 @@ def _improve_one(plan: Plan, person: int) -> int:
     theirs = np.flatnonzero(plan.near[person] & plan.may[person] & plan.free & (plan.owner != person))
     theirs = theirs[plan.owner[theirs] != NOBODY]
     late = np.maximum(plan.over, 0.0).sum(axis=0) * plan.model.instance.policy.w_late
+    leave = np.where(plan.may[:, mine], plan.preference[:, mine] - plan.preference[person, mine], _NEVER)
     changes = []
     if len(mine):
-        changes.append(_best_away(plan, person, mine, late))
+        changes.append(_best_away(plan, person, mine, leave, late))
     if len(theirs):
-        changes.append(_best_towards(plan, person, mine, theirs, late))
+        changes.append(_best_towards(plan, person, (mine, theirs), leave, late))
     best = min(changes, key=lambda one: one.by, default=None)
     if best is None or best.by > -SMALLEST_GAIN:
         return NOBODY
@@ -60,42 +61,47 @@ def _improve_one(plan: Plan, person: int) -> int:
     return other
 
 
-def _best_away(plan: Plan, person: int, mine: Ints, late: Floats) -> _Change:
-    """Return the best move of one of this person's reads to anybody: shape (P, reads)."""
-    model, w = plan.model, plan.model.points[mine]
+def _best_away(plan: Plan, person: int, mine: Ints, leave: Floats, late: Floats) -> _Change:
+    """Return the best move of one of this person's reads to anybody: shape (P, reads), as ``leave``."""
+    w = plan.model.points[mine]
     slope, curve = plan.slopes()
     by = w * ((slope - slope[person])[:, None] + w * (curve + curve[person])[:, None])
-    by += plan.preference[:, mine] - plan.preference[person, mine]
-    for over, dues in zip(plan.over, model.dues[:, mine], strict=True):
-        _add_late(plan, by, over[:, None] + dues, np.maximum(over[person] - dues, 0.0))
+    by += leave
+    for over, dues in zip(plan.over, plan.model.dues[:, mine], strict=True):
+        _add_late(plan, by, (over, np.zeros_like(over)), (over[person], dues))
     by -= (late + late[person])[:, None]
-    by[~plan.may[:, mine]] = _NEVER
     to, at = _smallest(by)
     return _Change(float(by[to, at]), int(mine[at]), to)
 
 
-def _best_towards(plan: Plan, person: int, mine: Ints, theirs: Ints, late: Floats) -> _Change:
+def _best_towards(plan: Plan, person: int, reads: tuple[Ints, Ints], leave: Floats, late: Floats) -> _Change:
     """Return the best move of another's read to this person, alone or for one of theirs: shape (reads, own + 1)."""
+    mine, theirs = reads
     model, others, own = plan.model, plan.owner[theirs], len(mine)
     slope, curve = plan.slopes()
     by = model.points[theirs][:, None] - np.append(model.points[mine], 0.0)
     by *= (slope[person] - slope[others])[:, None] + by * (curve[person] + curve[others])[:, None]
     by += (plan.preference[person, theirs] - plan.preference[others, theirs] - late[others] - late[person])[:, None]
-    by[:, :own] += plan.preference[others[:, None], mine] - plan.preference[person, mine]
+    by[:, :own] += leave[others]
     for k, over in enumerate(plan.over):
-        come, go = model.dues[k, theirs][:, None], np.append(model.dues[k, mine], 0.0)
-        _add_late(plan, by, (over[others][:, None] - come) + go, np.maximum(come + (over[person] - go), 0.0))
-    by[:, :own][~plan.may[others[:, None], mine]] = _NEVER
+        go = np.append(model.dues[k, mine], 0.0)
+        _add_late(plan, by, (over[others], model.dues[k, theirs]), (over[person], go))
     row, at = _smallest(by)
     return _Change(float(by[row, at]), int(theirs[row]), person, int(mine[at]) if at < own else NOBODY)
 
 
-def _add_late(plan: Plan, by: Floats, theirs: Floats, ours: Floats) -> None:
-    """Add the late points of one class on both desks after each change; ``theirs`` is used up."""
-    np.maximum(theirs, 0.0, out=theirs)
-    theirs += ours
-    theirs *= plan.model.instance.policy.w_late
-    by += theirs
+def _add_late(plan: Plan, by: Floats, theirs: tuple[Floats, Floats], ours: tuple[float, Floats]) -> None:
+    """Add the late points of one class on both desks: what is over there now, and what each row and column takes away.
+
+    Most desks have room in most classes: only those that may be late after a change are looked at.
+    """
+    (over, come), (own_over, go) = theirs, ours
+    w_late = plan.model.instance.policy.w_late
+    tight = np.flatnonzero(over - come > -go.max())
+    if len(tight):
+        by[tight] += w_late * np.maximum((over - come)[tight][:, None] + go, 0.0)
+    if own_over + come.max() > go.min():
+        by += w_late * np.maximum(come[:, None] + (own_over - go), 0.0)
 
 
 def _smallest(by: Floats) -> tuple[int, int]:

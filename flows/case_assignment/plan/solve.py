@@ -61,9 +61,7 @@ def _from_scratch(model: Model, sweeps: int) -> Ints:
 
 def _kept(model: Model) -> Plan:
     """Return the plan in which everything that may stay where it is does."""
-    reads = np.arange(model.reads)
-    stays = (model.present != NOBODY) & model.may[model.present, reads] & (model.pinned == NOBODY)
-    where = np.where(stays, model.present, model.pinned)
+    where = model.settled
     plan = Plan(model, model.preference, where == NOBODY)
     for read in np.flatnonzero(where != NOBODY).tolist():
         plan.give(read, int(where[read]))
