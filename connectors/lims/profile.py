@@ -178,7 +178,7 @@ class Profile(Frozen):
     stain_fields: CodedPlaces = _as_plain("stain_fields")
     not_stains: Codes = _as_plain("not_stains")
     image_fields: CodedPlaces = _as_plain("image_fields")
-    identifier_characters: Annotated[int, Field(ge=1, le=1024)] = _as_plain("identifier_characters")
+    identifier_characters: Annotated[int, Field(ge=1, le=200)] = _as_plain("identifier_characters")
     identifier_shapes: tuple[tuple[Pattern, ContainerKind], ...] = _as_plain("identifier_shapes")
     compound: Compound | None = _as_plain("compound")
     container_kinds: Annotated[Mapping[str, ContainerKind], BeforeValidator(_in_capitals)] = _as_plain(

@@ -99,6 +99,7 @@ def test_a_code_stays_the_text_that_it_is(tmp_path: Path) -> None:
             "extends: stainer\ncompound: {block: '{tray}'}",
             "compound: block names tray, which is no group of the pattern",
         ),
+        ("identifier_characters: 201", "identifier_characters: must be less than or equal to 200"),
         ("extends: [plain]", "extends: must name one profile, as in: extends: plain"),
         ("extends: lab.yaml", "extends: leads back to lab.yaml: let one of them extend plain"),
     ],
