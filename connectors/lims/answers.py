@@ -13,6 +13,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 from connectors.lims.framing import FrameRefused
@@ -175,18 +176,16 @@ def _wanted(header: Header, profile: Profile, verdict: Verdict) -> tuple[dict[Ve
 def _msh(request: _Request, *, second: bool, plain: bool) -> bytes:
     """Return MSH with the peers swapped and the request's own delimiters, version and character set."""
     header = request.header
-    component = header.delimiters.component.encode("latin-1")
-    message_code = header.message_type.partition("^")[2]
-    parts = ("ACK", message_code, "ACK") if message_code else ("ACK",)
-    if not plain:
-        parts = _ANSWER_TYPES.get(header.message_type, parts)
     separator = header.raw(1) or b"|"
     fields = (
         header.raw(2) or b"^~\\&",
-        *(header.raw(number) for number in (5, 6, 3, 4)),
-        request.received_at.astimezone(UTC).strftime("%Y%m%d%H%M%S+0000").encode(),
+        header.raw(5),
+        header.raw(6),
+        header.raw(3),
+        header.raw(4),
+        _time(request.received_at.replace(microsecond=0)),
         b"",
-        component.join(part.encode() for part in parts),
+        _answer_type(header.message_type, header.delimiters.component, plain=plain),
         (b"B" if second else b"A") + request.sha256[:19].upper().encode(),
         header.raw(11) or b"P",
         header.raw(12) or b"2.5.1",
@@ -194,6 +193,22 @@ def _msh(request: _Request, *, second: bool, plain: bool) -> bytes:
         header.raw(18),
     )
     return (b"MSH" + separator + separator.join(fields)).rstrip(separator)
+
+
+# Thousands are answered within one second.
+@lru_cache(maxsize=8)
+def _time(second: datetime) -> bytes:
+    return second.astimezone(UTC).strftime("%Y%m%d%H%M%S+0000").encode()
+
+
+@lru_cache(maxsize=64)
+def _answer_type(message_type: str, component: str, *, plain: bool) -> bytes:
+    """Return MSH-9 of the answer to a message of this type."""
+    trigger = message_type.partition("^")[2]
+    parts = ("ACK", trigger, "ACK") if trigger else ("ACK",)
+    if not plain:
+        parts = _ANSWER_TYPES.get(message_type, parts)
+    return component.join(parts).encode("latin-1")
 
 
 def _msa(header: Header, code: str, fault: _Fault | None) -> bytes:

@@ -5,7 +5,7 @@ Nothing here raises: whatever came can be kept, and ``problem`` says what is wro
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 BOM = b"\xef\xbb\xbf"
 
@@ -60,21 +60,15 @@ class Header:
     def text(self, number: int, component: int = 1) -> str:
         """Return one component of MSH-``number`` (first repetition) as text."""
         field = self.raw(number)
-        if not field:
-            return ""
-        first = field.decode("latin-1").split(self.delimiters.repetition)[0]
-        parts = first.split(self.delimiters.component)
-        return parts[component - 1].strip() if component <= len(parts) else ""
+        return _text(field, self.delimiters, component) if field else ""
 
-    @cached_property
+    @property
     def message_type(self) -> str:
         """MSH-9 as ``OML^O33``; empty when it is not a message type at all.
 
         Older senders leave out the trigger event and name only the structure (MSH-9.3).
         """
-        code, trigger = self.text(9, 1), self.text(9, 2) or self.text(9, 3).partition("_")[2]
-        named = f"{code}^{trigger}" if trigger else code
-        return named if _MESSAGE_TYPE.fullmatch(named) else ""
+        return _message_type(self.raw(9), self.delimiters)
 
     @property
     def control_id(self) -> bytes:
@@ -93,6 +87,22 @@ def read_header(raw: bytes) -> Header:
     if ending is None and len(raw) > _HEADER_BYTES:
         return Header(problem=f"MSH is longer than {_HEADER_BYTES} bytes: the segments have no separators we know.")
     return _split(text[: ending.start()] if ending else text)
+
+
+def _text(field: bytes, delimiters: Delimiters, component: int) -> str:
+    """Return one component of a field's first repetition."""
+    first = field.decode("latin-1").split(delimiters.repetition)[0]
+    parts = first.split(delimiters.component)
+    return parts[component - 1].strip() if component <= len(parts) else ""
+
+
+# Asked for several times while a sender waits, and a peer has but few.
+@lru_cache(maxsize=64)
+def _message_type(field: bytes, delimiters: Delimiters) -> str:
+    code, trigger, structure = (_text(field, delimiters, component) for component in (1, 2, 3))
+    trigger = trigger or structure.partition("_")[2]
+    named = f"{code}^{trigger}" if trigger else code
+    return named if _MESSAGE_TYPE.fullmatch(named) else ""
 
 
 def _split(line: bytes) -> Header:

@@ -66,7 +66,8 @@ _EMPTY = update(_CIRCUIT).where(_CIRCUIT.c.peer == bindparam("of_peer")).values(
 
 def quarantined_peers(session: Session) -> frozenset[str]:
     """Return the peers whose messages go into quarantine when they come in within this transaction."""
-    return frozenset(session.scalars(_OPEN))
+    # By the connection: each batch of messages asks, and the session has nothing to add.
+    return frozenset(session.connection().scalars(_OPEN))
 
 
 def message_set_aside(session: Session, ids: OpaqueIds, message_id: str, now: datetime) -> bool:
