@@ -24,7 +24,8 @@ def print_unanswered(messages: Sequence[Unanswered], *, as_json: bool) -> None:
     for one in messages:
         about = f"{one.about} {short(one.about_id)}"
         tried = "not yet" if not one.tries else "once" if one.tries == 1 else f"{one.tries} times"
-        cells = (one.message_control_id, one.peer, one.what, about, age(now - one.since), tried, one.state)
+        soon = f" in {age(one.next_try_at - now)}" if one.next_try_at and one.next_try_at > now else ""
+        cells = (one.message_control_id, one.peer, one.what, about, age(now - one.since), tried, f"{one.state}{soon}")
         table.add_row(*map(plain, (*cells, one.problem)))
     console().print(table)
     if any(one.state == "refused" for one in messages):

@@ -80,6 +80,13 @@ def test_the_front_page_names_messages_that_nobody_answers_with_how_often_they_w
         assert said in page, said
 
 
+def test_a_message_that_was_set_aside_is_named_with_the_command_that_shows_it(laboratory: Laboratory, ask: Ask) -> None:
+    message = laboratory.message_in("m1", "set aside", "unknown type")
+    laboratory.alert(("inbox", message), "set aside", "unknown type")
+    page = ask("/").text
+    assert f"message {message[:8]} from lims-a (<code>coverslip show {message[:8]}</code>)" in page
+
+
 def test_every_page_is_sound_markup_with_a_heading_a_language_and_unique_ids(every_page: list[str], ask: Ask) -> None:
     for path in every_page:
         answer = ask(path)
