@@ -11,12 +11,13 @@ from flows.case_assignment.plan.plan import SMALLEST_GAIN, Plan
 _MILLISECOND: Final = 1e-3
 
 
-def assign_one_by_one(model: Model) -> tuple[Ints, list[float]]:
+def assign_one_by_one(model: Model, *, move_assigned: bool = False) -> tuple[Ints, list[float]]:
     """Return who has each read, and how many milliseconds each decision took.
 
-    What is opened, overridden or assigned lies where it is before the first decision, unless it may not lie there.
+    What is opened, overridden or assigned lies where it is before the first decision, unless it may not lie there; with
+    ``move_assigned``, what is assigned is decided anew too, as it becomes ready.
     """
-    where = model.settled
+    where = model.pinned if move_assigned else model.settled
     plan = Plan(model, model.preference, where == NOBODY)
     for read in np.flatnonzero(where != NOBODY).tolist():
         plan.give(read, int(where[read]))
@@ -42,7 +43,7 @@ def cheapest(plan: Plan, read: int) -> int:
     """Return to whom a read costs least now, ``NOBODY`` when nobody may have it.
 
     As ``Plan.cost_of_adding``, but with the load before the read is added: ``w_balance * w * 2 * r_p``. With the load
-    after it, a large read would always look too heavy for somebody who works part-time.
+    after it, a large read would look too heavy for whoever works part-time, and hardly ever go there.
     """
     people = np.flatnonzero(plan.may[:, read])
     if not len(people):
@@ -55,6 +56,7 @@ def _cost(plan: Plan, read: int, people: Ints) -> Floats:
     policy, model = plan.model.instance.policy, plan.model
     over = plan.over[:, people]
     late = np.maximum(0.0, over + model.dues[:, read, None]) - np.maximum(0.0, over)
-    steep = 2.0 * policy.w_balance * model.points[read] * plan.load[people] * plan.inverse[people]
-    cost: Floats = plan.preference[people, read] + steep + policy.w_late * late.sum(axis=0)
+    w = model.points[read]
+    balance = policy.w_balance * w * 2.0 * plan.load[people] * plan.inverse[people]
+    cost: Floats = plan.preference[people, read] + balance + policy.w_late * late.sum(axis=0)
     return cost

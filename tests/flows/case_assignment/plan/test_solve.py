@@ -10,6 +10,7 @@ from flows.case_assignment.plan.instance import read_instance
 from flows.case_assignment.plan.mix import large_share_ratio
 from flows.case_assignment.plan.model import NOBODY, model_of
 from flows.case_assignment.plan.objective import objective
+from flows.case_assignment.plan.online import assign_one_by_one
 from flows.case_assignment.plan.plan import Plan
 from flows.case_assignment.plan.search import improve
 from flows.case_assignment.plan.solve import solve
@@ -241,3 +242,15 @@ def test_online_leaves_what_is_assigned_and_counts_it() -> None:
     cases = [case("C1", state="assigned", current="D1", points=20, ready_min=0), case("C2", ready_min=-100)]
 
     assert list(solved_online(problem(people, cases)).values()) == ["D1", "D2"]
+
+
+def test_online_decides_assigned_cases_anew_only_when_asked() -> None:
+    people = [person("D1"), person("D2")]
+    cases = [case(f"C{n}", state="assigned", current="D1", points=20) for n in range(4)]
+    model = model_of(read_instance(json.dumps(problem(people, cases))))
+
+    stayed, _ = assign_one_by_one(model)
+    anew, _ = assign_one_by_one(model, move_assigned=True)
+
+    assert stayed.tolist() == [0, 0, 0, 0]
+    assert sorted(anew.tolist()) == [0, 0, 1, 1]
