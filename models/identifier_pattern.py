@@ -1,4 +1,4 @@
-"""The pattern of a site's container identifiers, refused where a hostile text could make it search for long."""
+"""Patterns that a laboratory sets, refused where a hostile text could make them search for long."""
 
 import re
 from functools import lru_cache
@@ -9,7 +9,8 @@ MOST_TEXT: Final = 255
 
 _PATTERN_CHARACTERS = 200
 _WAYS = 100_000  # in which a pattern may try to match at one place; keeps the slowest search below a tenth of a second
-_GROUP_STARTS = ("(?P<container>", "(?:")
+_CONTAINER_ALONE = re.compile(r"\((?:\?P<container>|\?:)")
+_ANY_GROUP = re.compile(r"\((?:\?P<\w+>|\?:|(?!\?))")
 
 
 @lru_cache(maxsize=256)
@@ -32,16 +33,53 @@ def compiled(pattern: str) -> re.Pattern[str]:
         raise ValueError(f"the identifier pattern is not a regular expression: {error}") from error
     if "container" not in expression.groupindex:
         raise ValueError("the identifier pattern names no group (?P<container>...): mark what identifies the slide")
-    if _Ways(pattern).of_choices() > _WAYS:
+    ways = _Ways(pattern, _CONTAINER_ALONE)
+    try:
+        too_many = ways.of_choices() > _WAYS
+    except _NotCountedError as error:
+        raise ValueError(f"the identifier pattern {error}") from None
+    if too_many:
         raise ValueError("the identifier pattern can match in too many ways: write {1,9} instead of + and *")
     return expression
+
+
+def searchable(pattern: str) -> re.Pattern[str]:
+    """Return a pattern of a profile ready for use; it may have groups of any name, and + and * side by side.
+
+    Raises
+    ------
+    ValueError
+        It does not compile, looks around or back, or repeats a group that matches in several ways itself: the time of
+        such a search doubles with each character.
+    """
+    try:
+        expression = re.compile(pattern)
+    except (re.error, OverflowError) as error:
+        raise ValueError(f"is no regular expression: {error}") from error
+    ways = _Ways(pattern, _ANY_GROUP)
+    try:
+        ways.of_choices()
+    except _NotCountedError as error:
+        raise ValueError(str(error)) from None
+    if ways.multiply:
+        raise ValueError(
+            "repeats a group that can match in several ways itself: write {1,9} instead of the outer + or *"
+        )
+    return expression
+
+
+class _NotCountedError(Exception):
+    """A pattern has something in it whose ways are not counted."""
 
 
 class _Ways:
     """Counts in how many ways a pattern, which compiles, can try to match: the bound on its backtracking."""
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, groups: re.Pattern[str]) -> None:
         self._rest = pattern
+        self._groups = groups
+        self.multiply = False
+        """Whether what matches in several ways is repeated so often that no text is short enough."""
 
     def of_choices(self) -> int:
         """Return the ways of what stands up to the end or the closing bracket: ``|`` adds, a sequence multiplies."""
@@ -60,19 +98,23 @@ class _Ways:
             return inner
         self._rest = self._rest[counts.end() :]
         least, most = _counts(*counts.groups())
-        if inner > 1 and most > _WAYS.bit_length():
+        if inner > 1 and most > 1 and (most > _WAYS.bit_length() or inner**most > _WAYS):
+            self.multiply = True
             return _WAYS + 1
         return min((most - least + 1) * int(inner**most), _WAYS + 1)
 
     def _of_atom(self) -> int:
         if self._rest.startswith("("):
-            if not any(self._took(start) for start in _GROUP_STARTS):
-                raise ValueError("the identifier pattern may use only the groups (?P<container>...) and (?:...)")
+            begun = self._groups.match(self._rest)
+            if begun is None:
+                which = "(?P<container>...) and (?:...)" if self._groups is _CONTAINER_ALONE else "that it can name"
+                raise _NotCountedError(f"may use only the groups {which}")
+            self._rest = self._rest[begun.end() :]
             ways = self.of_choices()
             self._took(")")
             return ways
         if re.match(r"\\[1-9bABZ]", self._rest):
-            raise ValueError("the identifier pattern may not refer back or look around")
+            raise _NotCountedError("may not refer back or look around")
         single = re.match(r"\[\^?\]?(?:\\.|[^\]\\])*\]|\\.|.", self._rest, re.DOTALL)
         self._rest = self._rest[single.end() :] if single else ""
         return 1

@@ -12,7 +12,7 @@ from models.errors import RejectedError
 from models.statements import CaseMeant
 
 # A pattern of somebody's own may be slow, and no field with an accession is longer.
-_SEARCHED_CHARACTERS = 500
+_SEARCHED_CHARACTERS = 200
 
 
 def case_meant(groups: Groups, profile: Profile, site: str) -> CaseMeant:

@@ -16,7 +16,7 @@ Asset = SpecimenStated | BlockStated | SlideStated
 _TEXT_TYPES = frozenset({"ST", "TX", "FT"})
 _DELETED_OBSERVATIONS = frozenset({"D", "X"})
 _LONGEST_LOCATION = 4096
-_SEARCHED_CHARACTERS = 500
+_SEARCHED_CHARACTERS = 200
 # A drive or a server at the beginning, or nothing but backslashes: a path of Windows that nobody escaped.
 _UNESCAPED_PATH = re.compile(r"[A-Za-z]:\\|\\\\")
 

@@ -14,7 +14,7 @@ _PAIRS = frozenset({"SPM"})
 _ENTITIES = frozenset({"SAC"})
 _CONTAINERS_OWN = _PAIRS | _ENTITIES
 _CALLED = "container identifier"
-_SEARCHED_CHARACTERS = 500
+_SEARCHED_CHARACTERS = 200
 _FROM_BELOW: tuple[ContainerKind, ...] = ("slide", "block", "specimen")
 
 

@@ -17,6 +17,7 @@ from connectors.lims.message import MessageLimits, codec_of
 from connectors.lims.places import Place, place
 from connectors.lims.profile_file import DEFAULT, laid_over, profile_source, read_profile_file
 from models.errors import RefusedError
+from models.identifier_pattern import searchable
 from models.statements import Frozen, Priority, ReportStatus, Route
 
 ContainerKind = Literal["specimen", "block", "slide"]
@@ -59,11 +60,7 @@ def _whole_fields(places: tuple[Place, ...]) -> tuple[Place, ...]:
 
 
 def _pattern(said: object) -> object:
-    try:
-        return re.compile(said) if isinstance(said, str) else said
-    except (re.error, OverflowError) as error:
-        message = f"is no regular expression: {error}"
-        raise ValueError(message) from error
+    return searchable(said) if isinstance(said, str) else said
 
 
 def _codes(said: object) -> object:
