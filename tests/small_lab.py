@@ -39,13 +39,13 @@ from flows.shift import Shift
 from flows.slide_qc.step import EXAMINE
 from flows.steps import STEPS
 from flows.sweep import sweep
-from models.database import Database, database_now
+from models.database import database_now
 from models.errors import RejectedError, TransientError
-from models.migrate import migrate
 from models.opaque import OpaqueIds
 from models.tables.scan import ScanFile
 from models.tables.step import Step, Worker
 from models.uid import instance_uid
+from tests.migrated import migrated
 
 KEY = bytes(range(32))
 PLACE = "local"
@@ -130,8 +130,7 @@ def small_settings(home: Path, database_url: str, **rules: Any) -> Settings:  # 
 def small_lab(folder: Path, database_url: str, **rules: Any) -> Lab:  # noqa: ANN401 - any field of SiteRules
     """Open the laboratory in this folder, made when it is new; close its ``database`` at the end."""
     settings = small_settings(folder, database_url, **rules)
-    database = Database(settings.database, checkpoints=True)
-    migrate(database)
+    database = migrated(settings.database)
     with database.write("small_lab") as session:
         sync_people(session, settings)
     archive = FolderArchive(settings.resolved(settings.archive_folder))

@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 from connectors.scanners.folder import FolderState, FolderWatcher, WatchedFolder
 from connectors.scanners.spool import Spool
 from models.database import Database, database_now
-from models.migrate import migrate
 from models.tables.books import InboxMessage
 from models.tables.place import Site
 from models.tables.scan import ScanFile
+from tests.migrated import migrated
 
 STABLE_S = 5.0
 PATIENCE_S = 600.0
@@ -128,8 +128,7 @@ def received(session: Session, scan_file: ScanFile) -> None:
 
 def furnished(url: str, folder: Path, **settings: object) -> Laboratory:
     """Make a laboratory in an empty folder, on an empty database."""
-    database = Database(url, checkpoints=True)
-    migrate(database)
+    database = migrated(url)
     with database.write("furnish") as session:
         session.add(Site(id="north", name="North", zone="Europe/London"))
     (folder / "scanner").mkdir()
