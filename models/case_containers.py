@@ -14,7 +14,10 @@ Container = tuple[str, str]
 
 @dataclass(frozen=True)
 class SpecimenState:
-    """A specimen as last stated; ``ordered_by`` are the numbers of the orders that name it."""
+    """A specimen as last stated.
+
+    ``ordered_by`` are the numbers of the messages' orders that name it, ``order_numbers`` those of its own.
+    """
 
     specimen_type: Coded | None = None
     anatomic_site: Coded | None = None
@@ -22,6 +25,7 @@ class SpecimenState:
     received_at: datetime | None = None
     cancelled: bool = False
     ordered_by: frozenset[str] = frozenset()
+    order_numbers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class BlockState:
     parents: tuple[str, ...] = ()
     cancelled: bool = False
     ordered_by: frozenset[str] = frozenset()
+    order_numbers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class SlideState:
     route: str = Route.SCAN
     cancelled: bool = False
     ordered_by: frozenset[str] = frozenset()
+    order_numbers: frozenset[str] = frozenset()
 
 
 _State = TypeVar("_State", SpecimenState, BlockState, SlideState)
@@ -155,6 +161,7 @@ def _specimen(known: SpecimenState, said: SpecimenStated, order: OrderStated) ->
         received_at=said.received_at.at if said.received_at else known.received_at,
         cancelled=known.cancelled and not _is_ordered(order),
         ordered_by=known.ordered_by | _numbers(order),
+        order_numbers=known.order_numbers.union(said.order_numbers),
     )
 
 
@@ -163,6 +170,7 @@ def _block(known: BlockState, said: BlockStated, order: OrderStated) -> BlockSta
         parents=said.parents or known.parents,
         cancelled=known.cancelled and not _is_ordered(order),
         ordered_by=known.ordered_by | _numbers(order),
+        order_numbers=known.order_numbers.union(said.order_numbers),
     )
 
 
@@ -174,4 +182,5 @@ def _slide(known: SlideState, said: SlideStated, order: OrderStated) -> SlideSta
         route=said.route or known.route,
         cancelled=known.cancelled and not _is_ordered(order),
         ordered_by=known.ordered_by | _numbers(order),
+        order_numbers=known.order_numbers.union(said.order_numbers),
     )

@@ -22,6 +22,7 @@ from models.case_containers import (
     stated,
     with_stubs,
 )
+from models.covering import to_be_covered, with_specimens
 from models.facets import LANE_OF_PRIORITY, Lane
 from models.round_fold import Round, came_late, ended, reported, settled
 from models.statements import (
@@ -205,8 +206,7 @@ def fold(told: Iterable[Told]) -> CaseState:
     for one in _each_once(sorted(told, key=lambda one: one.place)):
         state = _RULES[type(one.fact)](state, one)
         if state.is_ordered and state.round.may_end:
-            count = frozenset(name for (_, name), known in state.specimens.items() if not known.cancelled)
-            state = replace(state, round=settled(state.round, count, one.effective_at))
+            state = replace(state, round=settled(state.round, to_be_covered(state.below), one.effective_at))
     return _finished(state)
 
 
@@ -268,7 +268,8 @@ def _stamped(state: CaseState, told: Told) -> CaseState:
 
 def _reported(state: CaseState, told: Told) -> CaseState:
     assert isinstance(told.fact, ReportFact)  # noqa: S101 - as above
-    return replace(state, round=reported(state.round, told.fact.report.parts))
+    parts = [with_specimens(part, state.below, state.accession_number) for part in told.fact.report.parts]
+    return replace(state, round=reported(state.round, parts))
 
 
 def _updated(state: CaseState, told: Told) -> CaseState:

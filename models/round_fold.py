@@ -65,8 +65,12 @@ def came_late(before: Round) -> Round:
 
 
 def settled(before: Round, specimens: frozenset[str], at: datetime) -> Round:
-    """Return the round, closed if every one of these specimens is covered by now: they are those that count."""
-    if not before.may_end or not (before.covers_all or specimens <= before.covered):
+    """Return the round, closed if every one of these specimens is covered by now: they are those that count.
+
+    Where there is none, nothing tells what else was to be reported: only what covers the whole case ends it.
+    """
+    covered = bool(specimens) and specimens <= before.covered
+    if not before.may_end or not (before.covers_all or covered):
         return before
     report = before.report if before.by == _ENDED else Report.FINAL
     return replace(before, closed_at=at, report=report)

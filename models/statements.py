@@ -41,6 +41,15 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+def _is_empty(numbers: tuple[str, ...]) -> bool:
+    return not numbers
+
+
+# Not written down when there are none: a fact without any reads, and is the same, as before there was the field.
+OrderNumbers = Annotated[tuple[str, ...], Field(repr=False, exclude_if=_is_empty)]
+"""The numbers of the orders that one thing has for itself: the placer's, then the filler's."""
+
+
 class Identifier(Frozen):
     """One identifier with who issued it and what it numbers.
 
@@ -100,6 +109,7 @@ class SpecimenStated(Frozen):
     anatomic_site: Coded | None = None
     laterality: Coded | None = None
     received_at: Stamp | None = None
+    order_numbers: OrderNumbers = ()
 
 
 class BlockStated(Frozen):
@@ -108,6 +118,7 @@ class BlockStated(Frozen):
     container_identifier: str = Field(repr=False)
     issuer: str
     parents: tuple[str, ...] = Field(default=(), repr=False)
+    order_numbers: OrderNumbers = ()
 
 
 class SlideStated(Frozen):
@@ -125,6 +136,7 @@ class SlideStated(Frozen):
     stain_text: str | None = None
     route: Route | None = None
     image_location: str | None = Field(default=None, repr=False)
+    order_numbers: OrderNumbers = ()
 
 
 class OrderStated(Frozen):
@@ -185,10 +197,14 @@ class CaseMeant(Frozen):
 
 
 class ReportPart(Frozen):
-    """One result of a report (OBR-25): its status, and the specimens it covers; none named means all of the case."""
+    """One result of a report (OBR-25): its status, and the specimens it covers.
+
+    One that names none covers those whose own order it answers; one of an order that is no specimen's, all of the case.
+    """
 
     status: ReportStatus
     specimens: tuple[str, ...] = Field(default=(), repr=False)
+    order_numbers: OrderNumbers = ()
 
 
 class ReportStated(Frozen):

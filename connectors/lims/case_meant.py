@@ -1,6 +1,6 @@
 """Which case the groups of a message speak of: one message is one case."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from connectors.lims.groups import Groups
 from connectors.lims.identifiers import checked
@@ -47,14 +47,21 @@ def accession_of(groups: Groups, profile: Profile) -> str:
 
 def order_numbers(groups: Groups, places: Sequence[Place], profile: Profile) -> tuple[str, ...]:
     """Return the placer's or the filler's number of every order, each once."""
+    return _numbers_in((segment for order in groups.orders for segment in order.segments), places, profile)
+
+
+def own_order_numbers(segments: Sequence[Segment], profile: Profile) -> tuple[str, ...]:
+    """Return the numbers of what one thing's orders are: the placer's, then the filler's."""
+    places = (profile.placer_fields, profile.filler_fields)
+    return tuple(dict.fromkeys(one for each in places for one in _numbers_in(segments, each, profile)))
+
+
+def _numbers_in(segments: Iterable[Segment], places: Sequence[Place], profile: Profile) -> tuple[str, ...]:
     said: dict[str, None] = {}
-    for order in groups.orders:
-        for segment in order.segments:
-            for one in places:
-                if segment.name == one.segment and (
-                    number := segment.value(one.field, one.component, one.subcomponent)
-                ):
-                    said[number] = None
+    for segment in segments:
+        for one in places:
+            if segment.name == one.segment and (number := segment.value(one.field, one.component, one.subcomponent)):
+                said[number] = None
     return tuple(checked(one, "order number", places, profile) for one in said)
 
 

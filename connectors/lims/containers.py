@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 
+from connectors.lims.case_meant import own_order_numbers
 from connectors.lims.groups import Container
 from connectors.lims.identifiers import Named, checked
 from connectors.lims.message import Field, Segment
@@ -86,12 +87,17 @@ def _specimen(container: Container, name: Named, profile: Profile, problems: lis
         anatomic_site=_coded(container, profile.anatomic_site_fields),
         laterality=_coded(container, profile.laterality_fields),
         received_at=_received_at(container, profile, problems),
+        order_numbers=_order_numbers(container, profile),
     )
 
 
 def _block(container: Container, name: Named, profile: Profile, _problems: list[str]) -> BlockStated:
-    parents = _parents(container, name, profile)
-    return BlockStated(container_identifier=name.identifier, issuer=name.issuer, parents=parents)
+    return BlockStated(
+        container_identifier=name.identifier,
+        issuer=name.issuer,
+        parents=_parents(container, name, profile),
+        order_numbers=_order_numbers(container, profile),
+    )
 
 
 def _slide(container: Container, name: Named, profile: Profile, problems: list[str]) -> SlideStated:
@@ -104,6 +110,7 @@ def _slide(container: Container, name: Named, profile: Profile, problems: list[s
         stain_text=text,
         route=_route(container, profile, problems),
         image_location=_image_location(container, profile, problems),
+        order_numbers=_order_numbers(container, profile),
     )
 
 
@@ -112,6 +119,10 @@ _READERS: Mapping[ContainerKind, Callable[[Container, Named, Profile, list[str]]
     "block": _block,
     "slide": _slide,
 }
+
+
+def _order_numbers(container: Container, profile: Profile) -> tuple[str, ...]:
+    return own_order_numbers([segment for order in container.orders for segment in order.segments], profile)
 
 
 def _coded(container: Container, places: Iterable[Place]) -> Coded | None:

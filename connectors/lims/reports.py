@@ -1,6 +1,6 @@
 """Where a case's report stands by its results (ORU^R01)."""
 
-from connectors.lims.case_meant import case_meant
+from connectors.lims.case_meant import case_meant, own_order_numbers
 from connectors.lims.containers import shape_of
 from connectors.lims.groups import Container, Groups, Order
 from connectors.lims.identifiers import checked
@@ -15,7 +15,9 @@ _FROM_OBSERVATIONS: tuple[ReportStatus, ...] = ("preliminary", "corrected", "sup
 
 
 def read_report(groups: Groups, profile: Profile, site: str, problems: list[str]) -> ReportStated:
-    """Return each result's status and the specimens that it covers; one that says nothing of a report is no part.
+    """Return each result's status, and the specimens that it covers or the order that it answers.
+
+    One that says nothing of a report is no part.
 
     Raises
     ------
@@ -31,7 +33,10 @@ def read_report(groups: Groups, profile: Profile, site: str, problems: list[str]
             continue
         status = _status(obr, _observations(order, theirs), profile, problems)
         if status is not None:
-            parts.append(ReportPart(status=status, specimens=_specimens(order, theirs, profile)))
+            specimens = _specimens(order, theirs, profile)
+            # The OBR's own number before its ORC's, where they differ.
+            numbers = () if specimens else own_order_numbers((obr, *order.segments), profile)
+            parts.append(ReportPart(status=status, specimens=specimens, order_numbers=numbers))
     return ReportStated(case=case, parts=tuple(dict.fromkeys(parts)))
 
 

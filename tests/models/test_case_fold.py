@@ -63,6 +63,7 @@ slides = st.builds(
     parents=st.sampled_from([(), ("A",), ("P",)]),
     stains=stains,
     route=st.sampled_from([None, "scan", "glass only"]),
+    order_numbers=st.sampled_from([(), ("P1",), ("P2",)]),
 )
 blocks = st.builds(lambda name: BlockStated(container_identifier=name, issuer="NET", parents=("P",)), names)
 specimens = st.builds(lambda name: SpecimenStated(container_identifier=name, issuer="NET"), st.sampled_from(["P", "A"]))
@@ -83,7 +84,12 @@ orders = st.builds(
 )
 MEANT = CaseMeant(accession_number="26H1", issuer="NET", site="site-a")
 statuses = st.sampled_from(["preliminary", "final", "supplementary", "corrected", "cancelled"])
-report_parts = st.builds(ReportPart, status=statuses, specimens=st.sampled_from([(), ("P",), ("A",)]))
+report_parts = st.builds(
+    ReportPart,
+    status=statuses,
+    specimens=st.sampled_from([(), (), ("P",), ("A",)]),
+    order_numbers=st.sampled_from([(), ("P1",), ("P2", "P1")]),
+)
 beside = st.one_of(
     st.builds(
         lambda said: ReportFact(report=ReportStated(case=MEANT, parts=tuple(said))), st.lists(report_parts, max_size=2)

@@ -52,6 +52,9 @@ def test_the_plain_order_means_what_its_description_says() -> None:
         }
         for one in found.order.slides
     ] == meaning["slides"]
+    assert [one.order_numbers for one in found.order.specimens] == [("P1", "26H004821")]
+    assert [one.order_numbers for one in found.order.blocks] == [("P2", "26H004821")]
+    assert [one.order_numbers for one in found.order.slides] == [("P3", "26H004821"), ("P4", "26H004821")]
     assert found.problems == ()
 
 

@@ -267,6 +267,15 @@ def test_what_is_said_beside_orders_ends_the_same_on_postgresql(
         ),
         pytest.param(
             [
+                Arrives(order("26H1", A, parent=P, sent_at="20250101100000+0000")),
+                Arrives(order("26H1", "26H000001-B", placer="P2").replace(b"GLASS", b"CONTAINER")),
+                Arrives(reported("26H1", "F", sent_at="20250101130000+0000")),
+                Arrives(reported("26H1", "F", sent_at="20250101140000+0000", control_id="M4").replace(b"P1", b"P2")),
+            ],
+            id="two specimens whose own orders are reported apart",
+        ),
+        pytest.param(
+            [
                 Arrives(order("26H1", A, B, sent_at="20250101100000+0000")),
                 Arrives(replaced("26H1", B, sent_at="20250101110000+0000")),
                 Arrives(updated("26H1", says="Ended", sent_at="20250101110000+0000")),
