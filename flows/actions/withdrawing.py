@@ -2,14 +2,11 @@
 
 from sqlalchemy.orm import Session
 
-from flows import ledger
 from flows.actions.desk import Acted, Desk, Person, locked, settle_what_was_set_aside
 from flows.archive_upload.editions import reject_edition
-from flows.barcode_matching.step import match_key
+from flows.barcode_matching.step import ask_again
 from flows.books import Subject, clear_alert, raise_alert
 from flows.changes import change_scan, latest_steps, rerun_scan
-from flows.journey import STAGE_OF_KIND
-from flows.step import A_PERSON
 from models.database import database_now
 from models.errors import RefusedError
 from models.facets import Images, Outcome, StepState, Storage
@@ -77,17 +74,7 @@ def _ask_again(desk: Desk, session: Session, scan: Scan) -> None:
     latest = latest_steps(session, scan.id)
     if (quality := latest.get("slide_qc")) and quality.state == StepState.SET_ASIDE:
         rerun_scan(session, scan, "slide_qc")
-    until = database_now(session) + desk.settings.site(scan.site_id).person_wait
-    step = ledger.NewStep(
-        kind="barcode_matching",
-        stage=STAGE_OF_KIND["barcode_matching"],
-        subject_kind="scan",
-        subject_id=scan.id,
-        rank_at=ledger.rank_at(scan.received_at, None),
-        edition=scan.edition + 1,
-        wait=ledger.Wait(A_PERSON, match_key(scan.id), until, "raised: 'coverslip match' decides"),
-    )
-    ledger.rerun(session, step)
+    ask_again(session, desk.settings, scan, scan.edition + 1)
 
 
 def _tell_people(session: Session, scan: Scan, case_id: str | None, *, was_stored: bool) -> None:

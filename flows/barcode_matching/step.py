@@ -6,6 +6,7 @@ from dataclasses import asdict
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from connectors.settings import Settings
 from connectors.slides.bounded import Limits
 from connectors.wiring import Lab
 from flows import ledger
@@ -20,6 +21,7 @@ from flows.barcode_matching.rules import (
     named_anywhere,
 )
 from flows.changes import change_scan, lock_scan, match_to_slide
+from flows.journey import STAGE_OF_KIND
 from flows.ledger import Claim
 from flows.pictures import LABEL, keep_picture
 from flows.step import A_PERSON, THE_LIMS, End, cause_of, scan_at_work
@@ -78,6 +80,21 @@ def barcode_matching(lab: Lab, claimed: Claim) -> End:
 def match_key(scan_id: str) -> str:
     """Return the key under which a scan waits for a person to say which slide it is."""
     return f"match:{scan_id}"
+
+
+def ask_again(session: Session, settings: Settings, scan: Scan, edition: int) -> None:
+    """Have a locked scan's matching, for this edition, wait for a person from the start."""
+    until = database_now(session) + settings.site(scan.site_id).person_wait
+    step = ledger.NewStep(
+        kind="barcode_matching",
+        stage=STAGE_OF_KIND["barcode_matching"],
+        subject_kind="scan",
+        subject_id=scan.id,
+        rank_at=ledger.rank_at(scan.received_at, None),
+        edition=edition,
+        wait=ledger.Wait(A_PERSON, match_key(scan.id), until, "raised: 'coverslip match' decides"),
+    )
+    ledger.rerun(session, step)
 
 
 def order_key(container_identifier: str) -> str:

@@ -9,25 +9,36 @@ from sqlalchemy.orm import Session
 from connectors.wiring import Lab
 from flows import cases, ledger
 from flows.archive_upload.correcting import correct_archived
-from flows.barcode_matching.step import order_key
+from flows.archive_upload.editions import made
+from flows.barcode_matching.step import ask_again, order_key
 from flows.books import Cause, Subject, clear_alert, raise_alert
 from flows.changes import CANCELLED_WITH_ITS_SLIDE, change_scan, is_leaving, lock_scan
 from flows.expectations import forget_scan
 from flows.step import THE_LIMS
 from models.base import table_of
 from models.database import database_now
+from models.errors import RejectedError
 from models.facets import Outcome, Quality
-from models.scan_fold import Ended, QualityJudged, Resumed, fold
+from models.scan_fold import Ended, QualityJudged, Resumed, SlideUnmatched, fold
+from models.statements import OrderStated
 from models.tables.books import Fact
 from models.tables.case import Case, Slide
 from models.tables.reading import Read
 from models.tables.scan import Scan
 
-_SCAN, _READ = table_of(Scan), table_of(Read)
+_SCAN, _SLIDE, _READ = table_of(Scan), table_of(Slide), table_of(Read)
 _SLIDES_OF_CASE = select(Slide).where(Slide.case_id == bindparam("of_case")).order_by(Slide.id)
 _SCANS_AND_READS_OF_CASE = union_all(
     select(_SCAN.c.id).where(_SCAN.c.case_id == bindparam("of_case")),
     select(_READ.c.id).where(_READ.c.case_id == bindparam("of_case")),
+)
+_OTHER_ISSUER = "An order names its slide by another issuer than the cancel that made it: a person says which it is."
+_SCANS_OF_NAMES = (
+    select(_SCAN.c.id, _SLIDE.c.issuer, _SLIDE.c.container_identifier)
+    .join(_SLIDE, _SLIDE.c.id == _SCAN.c.slide_id)
+    .where(_SLIDE.c.case_id == bindparam("of_case"), _SLIDE.c.cancelled)
+    .where(_SLIDE.c.container_identifier.in_(bindparam("names", expanding=True)))
+    .order_by(_SCAN.c.id)
 )
 _ACTIVE_SCANS = (
     select(_SCAN.c.id)
@@ -73,6 +84,33 @@ def follow(lab: Lab, session: Session, projected: cases.Projected, was: Before, 
         theirs = session.scalars(_SCANS_AND_READS_OF_CASE, {"of_case": case.id}).all()
         ledger.reprioritise(session, theirs, case.lane, case.due_at)
     cases.evaluate(session, lab.settings, case.id, cause)
+
+
+def let_go_of_misnamed(lab: Lab, session: Session, case_id: str, order: OrderStated, cause: Cause) -> None:
+    """Take back matches to slides of a locked case that an order, just recorded, shows to be another issuer's.
+
+    Only a cancel that came before its order makes such a slide. Its row goes with the next fold, which a match would
+    hinder; a person says what the scan shows.
+    """
+    names = {one.container_identifier for one in order.slides}
+    stated = {(one.issuer, one.container_identifier) for one in order.slides}
+    found = session.execute(_SCANS_OF_NAMES, {"of_case": case_id, "names": sorted(names)}).all() if names else ()
+    doubtful = [(scan_id, (issuer, name)) for scan_id, issuer, name in found if (issuer, name) not in stated]
+    if not doubtful:
+        return
+    stay = cases.known(session, lab.ids, case_id).state.slides
+    for scan_id in (scan_id for scan_id, key in doubtful if key not in stay):
+        scan = lock_scan(session, scan_id)
+        if is_leaving(session, scan) or made(session, scan.id, scan.edition) is not None:
+            message = (
+                f"scan {scan.id} was made into objects of a slide that this order gives another issuer: 'coverslip "
+                "withdraw' it, then replay the message."
+            )
+            raise RejectedError(message)
+        back = [Resumed(reason=_why_of_quality(session, scan))] if scan.outcome == Outcome.CANCELLED else []
+        change_scan(session, lab.settings, scan, [SlideUnmatched(reasons=(_OTHER_ISSUER,)), *back], cause)
+        clear_alert(session, scan.id, "slide cancelled", database_now(session))
+        ask_again(session, lab.settings, scan, scan.edition)
 
 
 def _slide_cancelled(lab: Lab, session: Session, slide: Slide, cause: Cause) -> None:

@@ -39,6 +39,8 @@ def order_stated(lab: Lab, session: Session, order: OrderStated, patient_id: str
             "The order names a site that is not in the settings: add the site, then replay the message."
         )
     said.record(session, Subject("case", case_id), OrderFact(order=order, patient_id=patient_id))
+    if before is not None:
+        consequences.let_go_of_misnamed(lab, session, case_id, order, said.cause)
     projected = cases.project(session, lab.settings, lab.ids, case_id, said.cause)
     assert projected is not None  # noqa: S101 - it was ordered just now
     consequences.follow(lab, session, projected, was, said.cause)
