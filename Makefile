@@ -40,9 +40,10 @@ up: setup
 kafka: setup-kafka
 	@$(BIN)/python -m infra.kafka.broker $(if $(PORT),--port $(PORT)) $(if $(FRESH),--fresh)
 
-# In two processes, a file of tests in one of them: most tests wait for something.
+# In two processes, a file of tests in one of them: most tests wait for something. In the order of folders: files of few
+# and long tests would come last otherwise, one process waiting for the other.
 test: setup-tests
-	@$(BIN)/pytest -n 2 --dist loadfile -m 'not faults and not benchmark'
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not faults and not benchmark'
 
 faults: setup-tests
 	@$(BIN)/pytest -m faults
