@@ -9,21 +9,26 @@ import os
 import signal
 from collections import Counter
 
-# Read once, at the start: a failpoint stands where every message passes.
-_LOG = os.environ.get("COVERSLIP_FAILPOINT_LOG")
-_WANTED, _, _WANTED_HIT = os.environ.get("COVERSLIP_FAILPOINT", "").partition(":")
-
 _hits: Counter[str] = Counter()
+_log: str | None = None
+_wanted, _wanted_hit = "", 1
+
+
+def arm() -> None:
+    """Read the environment: once at the start, since every message passes failpoints, and after it was changed."""
+    global _log, _wanted, _wanted_hit
+    name, _, hit = os.environ.get("COVERSLIP_FAILPOINT", "").partition(":")
+    _log, _wanted, _wanted_hit = os.environ.get("COVERSLIP_FAILPOINT_LOG"), name, int(hit or "1")
 
 
 def failpoint(name: str) -> None:
     """Kill this process with SIGKILL when the environment asks for exactly this place and hit."""
-    if _LOG is not None:
-        _note(_LOG, name)
-    if name != _WANTED:
+    if _log is not None:
+        _note(_log, name)
+    if name != _wanted:
         return
     _hits[name] += 1
-    if _hits[name] == int(_WANTED_HIT or "1"):
+    if _hits[name] == _wanted_hit:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -34,3 +39,6 @@ def _note(log: str, name: str) -> None:
         os.write(descriptor, f"{name}\n".encode())
     finally:
         os.close(descriptor)
+
+
+arm()

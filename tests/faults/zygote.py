@@ -138,11 +138,13 @@ def _reap(children: dict[int, socket.socket]) -> None:
 def _be(asked: dict[str, Any]) -> NoReturn:
     """Become what was asked for: its environment, its output, its arguments; never return."""
     from dashboards.cli.main import main  # noqa: PLC0415 - loaded long ago
+    from models.failpoint import arm  # noqa: PLC0415 - as above
 
     code: object = 1
     try:
         os.environ.clear()
         os.environ.update(asked["environment"])
+        arm()
         log = os.open(asked["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         for taken, descriptor in ((os.open(os.devnull, os.O_RDONLY), 0), (log, 1), (log, 2)):
             os.dup2(taken, descriptor)
