@@ -1,5 +1,6 @@
 """Databases with all tables, made once by the real migrations and copied from then on: a copy costs a tenth."""
 
+import atexit
 import shutil
 import tempfile
 from functools import cache
@@ -34,18 +35,13 @@ def migrated(url: str) -> Database:
 @cache
 def _sqlite_file() -> Path:
     """Return a file with all tables and nothing in them, made once in a process."""
-    folder = _kept()
-    database = Database(f"sqlite:///{folder.name}/made.db", checkpoints=True)
+    folder = Path(tempfile.mkdtemp(prefix="coverslip-tables-"))
+    atexit.register(shutil.rmtree, folder)
+    database = Database(f"sqlite:///{folder}/made.db", checkpoints=True)
     migrate(database)
     # The last to close it folds the write-ahead log into the file.
     database.close()
-    return Path(folder.name) / "made.db"
-
-
-@cache
-def _kept() -> "tempfile.TemporaryDirectory[str]":
-    # Kept as long as the process: its end removes the folder.
-    return tempfile.TemporaryDirectory(prefix="coverslip-tables-")
+    return folder / "made.db"
 
 
 def _became_a_copy(address: URL) -> bool:
