@@ -42,6 +42,7 @@ ELSEWHERE: Final = {
     "spool.before_remove": "only when a file is refused or delivered twice",
     "sweep_alerts.": "only when what an alert tells of is over",
     "sweep_lost.": "only after a worker died",
+    "sweep_places.": "only when nobody works at a place: tests/flows/test_sweep_places.py kills there",
     "sweep_storms.": "only when a peer's storm is over: tests/flows/intake/test_events_killed.py kills there",
     "sweep_set_aside.": "only when a step stopped its worker three times",
     "topics.": "only when topics of Kafka are made: tests/dashboards/cli/test_kafka.py kills there",

@@ -1,8 +1,14 @@
 """What needs bytes at a place where nobody works does not wait unseen."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 from datetime import timedelta
+from pathlib import Path
 
+import pytest
 from sqlalchemy import select, update
 
 from connectors.wiring import Lab
@@ -18,6 +24,11 @@ from tests.flows.intake.eventing import sentences, until
 from tests.flows.looking import LONG_AGO
 
 GRACE = timedelta(seconds=15)
+ROOT = Path(__file__).resolve().parents[2]
+TELLING = (
+    "import sys; from pathlib import Path; from flows.sweep_places import tell_unserved; "
+    "from tests.small_lab import small_lab; tell_unserved(small_lab(Path(sys.argv[1]), sys.argv[2]))"
+)
 
 
 def waits_at(lab: Lab, place: str, subject: str = "11111111-1111-8111-8111-111111111111") -> None:
@@ -90,3 +101,20 @@ def _served(lab: Lab) -> bool:
         now = database_now(session)
         found = session.scalar(select(Slot.paused_until).where(Slot.name == "@local"))
     return found is not None and found > now
+
+
+@pytest.mark.parametrize("failpoint", ["sweep_places.before_commit", "sweep_places.after_commit"])
+def test_whoever_is_killed_while_telling_leaves_it_to_the_next_and_it_is_told_once(
+    lab: Lab, database_url: str, tmp_path: Path, failpoint: str
+) -> None:
+    waits_at(lab, "far-away")
+    tell_unserved(lab)
+    time_passes(lab)
+    command = [sys.executable, "-c", TELLING, str(tmp_path), database_url]
+    environment = os.environ | {"COVERSLIP_FAILPOINT": failpoint}
+    killed = subprocess.run(command, cwd=ROOT, env=environment, timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(sentences(lab, UNSERVED)) == ("after" in failpoint)
+
+    assert tell_unserved(lab) == 1
+    assert len(sentences(lab, UNSERVED)) == 1
