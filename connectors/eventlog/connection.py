@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,8 @@ Options = Mapping[str, object]
 
 _FIRST_ANSWER: Final = timedelta(seconds=10)
 """How long a broker may take to greet us, name, network and sign-in in all."""
+_CLOSED_AGAIN: Final = timedelta(seconds=1)
+"""A broker that just ends closes connections too: only one that does so again, this much later, turns us away."""
 _LARGEST_ANSWER: Final = 64 << 20
 """Bytes of one answer: kafka-python would take 100 MB, and our largest message is far smaller."""
 
@@ -75,8 +78,11 @@ def greet(settings: Settings, within: timedelta = _FIRST_ANSWER) -> None:
     faults: list[RefusedError | TransientError] = []
     for address in kafka.bootstrap:
         try:
-            _reach(address, options.get("ssl_context"), within)
-            _sign_in(address, kafka, options, within)
+            try:
+                _come_in(address, kafka, options, within)
+            except _ClosedError:
+                time.sleep(_CLOSED_AGAIN.total_seconds())
+                _come_in(address, kafka, options, within)
         except (RefusedError, TransientError) as fault:
             faults.append(fault)
         else:
@@ -108,6 +114,10 @@ _SENTENCES: Final[tuple[tuple[type[errors.KafkaError], str], ...]] = (
     (errors.RequestTimedOutError, "Kafka at {where} did not answer in time"),
     (errors.RetriableError, "Kafka at {where} can't be reached now"),
 )
+
+
+class _ClosedError(RefusedError):
+    """It closed the connection and did not say why; the sentence names what is most likely set wrong."""
 
 
 class _TokenFile(AbstractTokenProvider):  # type: ignore[misc]
@@ -199,6 +209,11 @@ def _tls(settings: Settings, kafka: Kafka) -> ssl.SSLContext:
     return context
 
 
+def _come_in(address: str, kafka: Kafka, options: Options, within: timedelta) -> None:
+    _reach(address, options.get("ssl_context"), within)
+    _sign_in(address, kafka, options, within)
+
+
 def _reach(address: str, context: object, within: timedelta) -> None:
     """Resolve the name, connect and, with a context, agree on TLS."""
     host, port = _parts(address)
@@ -218,7 +233,7 @@ def _unreached(where: str, error: OSError) -> RefusedError | TransientError:
             why = error.verify_message.rstrip(".")
             return RefusedError(f"{where} shows a certificate that is not believed ({why}): see kafka.ca_file")
         case ssl.SSLError() | ConnectionResetError():
-            return RefusedError(f"{where} does not speak TLS, or not with us: see kafka.security")
+            return _ClosedError(f"{where} does not speak TLS, or not with us: see kafka.security")
         case ConnectionRefusedError():
             return TransientError(f"{where} refuses connections: nothing listens there (kafka.bootstrap)")
         case TimeoutError():
@@ -267,7 +282,9 @@ def _turned_away(
     closed = isinstance(error, errors.KafkaConnectionError)
     # With TLS, kafka-python often loses a broker's last words, since the connection ends with them.
     if isinstance(error, errors.SaslAuthenticationFailedError) or (closed and answered and kafka.mechanism):
-        return RefusedError(f"{where} does not believe {_who(kafka)}: see kafka.{_credential(kafka)}")
+        return (_ClosedError if closed else RefusedError)(
+            f"{where} does not believe {_who(kafka)}: see kafka.{_credential(kafka)}"
+        )
     if isinstance(error, (errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)):
         return RefusedError(f"{where} does not offer {kafka.mechanism}: see kafka.mechanism and kafka.security")
     if isinstance(error, (errors.KafkaTimeoutError, errors.RequestTimedOutError)):
@@ -276,7 +293,7 @@ def _turned_away(
         wanted = "another kafka.security"
         if kafka.security == "ssl":
             wanted += ", or a certificate of ours that it believes (kafka.certificate_file)"
-        return RefusedError(f"{where} closed the connection before we were known to it: it wants {wanted}")
+        return _ClosedError(f"{where} closed the connection before we were known to it: it wants {wanted}")
     return TransientError(sentence(error, kafka))
 
 

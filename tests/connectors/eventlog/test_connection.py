@@ -1,5 +1,6 @@
 import socket
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -141,6 +142,26 @@ def test_a_broker_that_is_away_may_come_back_so_it_is_tried_again(tmp_path: Path
     # A broker that is only away may be the one that is right.
     with pytest.raises(TransientError, match="refuses connections"):
         greet(laboratory(tmp_path, 'kafka.invalid:9093", "127.0.0.1:1'), SOON)
+
+
+def test_a_broker_that_ends_while_it_greets_us_is_only_away(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as ending:
+        away = laboratory(tmp_path, f"127.0.0.1:{ending.getsockname()[1]}")
+
+        def end() -> None:
+            reached, _ = ending.accept()
+            asked, _ = ending.accept()
+            asked.recv(1)
+            ending.shutdown(socket.SHUT_RDWR)
+            ending.close()
+            for connection in (reached, asked):
+                connection.close()
+
+        with ThreadPoolExecutor(1) as broker:
+            ended = broker.submit(end)
+            with pytest.raises(TransientError, match="refuses connections: nothing listens there"):
+                greet(away, SOON)
+            ended.result()
 
 
 def test_a_broker_that_hangs_during_tls_is_not_waited_for(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,7 +84,9 @@ class EventLab:
         self.running[name].send_signal(signal.SIGCONT)
 
     def stop(self) -> dict[str, int]:
-        """Ask all to end; return how each did."""
+        """Ask all to end, as soon as each is far enough to hear it; return how each did."""
+        for name, process in self.running.items():
+            self.wait_for(partial(_hears, process.pid, signal.SIGTERM), f"{name} never began")
         for process in self.running.values():
             process.send_signal(signal.SIGTERM)
         return {name: process.wait(_TIMEOUT_S) for name, process in self.running.items()}
@@ -166,6 +169,13 @@ def event_lab(home: Path, broker: Broker, url: str = "") -> Iterator[EventLab]:
             if process.poll() is None:
                 lab.kill(name)
         database.close()
+
+
+def _hears(pid: int, number: signal.Signals) -> bool:
+    """Tell whether a process catches a signal; one that has just begun is still ended by it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    [caught] = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 def _make_topics(broker: Broker, partitions: Mapping[str, int]) -> None:
