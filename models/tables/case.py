@@ -50,6 +50,8 @@ class Case(Base):
 
     ``patient_id`` is the patient that stays when merges and moves are followed from ``named_patient_id``, whom its
     orders name. ``reader_stated`` is who reads it as others say. A round is closed when ``round_closed_at`` is set.
+    ``due_at`` is the earliest of its deadlines that live, ``due_kind`` names that one. ``released_how`` says who let it
+    be read before it was complete: a person, the policy, or its lane.
     """
 
     __tablename__ = "case"
@@ -71,8 +73,10 @@ class Case(Base):
     study_instance_uid: Mapped[str | None] = mapped_column(String(64))
     lane: Mapped[int] = mapped_column(default=2)
     due_at: Mapped[datetime | None]
+    due_kind: Mapped[str | None] = mapped_column(String(64))
     cancelled: Mapped[bool] = mapped_column(default=False)
     released: Mapped[bool] = mapped_column(default=False)
+    released_how: Mapped[str | None] = mapped_column(String(32))
     images: Mapped[str] = mapped_column(String(16), default="awaiting")
     reading: Mapped[str] = mapped_column(String(16), default="none")
     report: Mapped[str] = mapped_column(String(16), default="none")
