@@ -14,7 +14,7 @@ from flows import ledger, reads
 from flows.books import Cause, Subject, clear_alert, clear_alerts, note_changes, raise_alert
 from flows.case_assignment.candidate import Candidate, ReadToAssign
 from flows.case_assignment.eligibility import Excluded, eligible
-from flows.people import load_candidates
+from flows.people.candidates import load_candidates
 from flows.sending import announce
 from flows.step import THE_LIMS, THE_PACS
 from models.base import table_of

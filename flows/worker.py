@@ -15,7 +15,7 @@ from connectors.telemetry import Figure
 from connectors.wiring import Lab
 from flows.engine import Engine
 from flows.journey import STAGES, Stage
-from flows.people import event_slots
+from flows.people.sync import event_slots
 from flows.shift import Shift, Stir
 from flows.standing.counts import figures
 from flows.step import StepFunction

@@ -34,7 +34,7 @@ from flows.barcode_matching.step import READ_LABEL
 from flows.intake.doors import scanner_door
 from flows.intake.inbox import Arrival, Kept, keep
 from flows.journey import STAGES, Stage
-from flows.people import sync_people
+from flows.people.sync import sync_people
 from flows.shift import Shift
 from flows.slide_qc.step import EXAMINE
 from flows.steps import STEPS

@@ -14,7 +14,7 @@ from flows.case_assignment.candidate import Candidate, ReadToAssign
 from flows.case_assignment.choice import Assigner, Choice, SmallestRelativeLoad
 from flows.cases import lock_case
 from flows.ledger import Claim
-from flows.people import load_candidates
+from flows.people.candidates import load_candidates
 from flows.reads import who_had_it
 from flows.sending import announce, publish
 from flows.step import End, cause_of

@@ -21,7 +21,7 @@ from flows.barcode_matching.step import READ_LABEL
 from flows.intake.inbox import Arrival, keep
 from flows.journey import STAGES
 from flows.ledger import Claim
-from flows.people import sync_people
+from flows.people.sync import sync_people
 from flows.sending.step import _FREEZE, _answered, message_of
 from flows.shift import Shift
 from flows.slide_qc.step import EXAMINE

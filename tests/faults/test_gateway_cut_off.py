@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from connectors.eventlog.kafka import KafkaSink
 from connectors.settings import Gateway, Kafka
 from connectors.wiring import Lab
-from flows.people import sync_people
+from flows.people.sync import sync_people
 from infra.kafka.broker import Broker
 from models.events.envelope import parse
 from models.events.kinds import Hl7Received, SlideScanned

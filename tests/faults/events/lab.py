@@ -18,7 +18,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 from sqlalchemy import text
 
 from connectors.settings import load
-from flows.people import sync_people
+from flows.people.sync import sync_people
 from infra.kafka.broker import Broker
 from models.database import Database
 from models.migrate import migrate

@@ -8,7 +8,7 @@ from connectors.eventlog.memory import MemoryLog
 from connectors.eventlog.protocol import Record
 from connectors.settings import Gateway, Kafka
 from connectors.wiring import Lab
-from flows.people import sync_people
+from flows.people.sync import sync_people
 from models.events.envelope import Event, parse
 
 TOPICS = ("scanner", "lims.hl7v2", "slide", "case", "dead-letters")

@@ -17,7 +17,7 @@ from sqlalchemy import update
 from connectors.eventlog.protocol import Acknowledged, Headers
 from connectors.settings import Gateway, Kafka
 from connectors.wiring import Lab
-from flows.people import sync_people
+from flows.people.sync import sync_people
 from models.events.envelope import parse
 from models.tables.step import Worker
 from tests.faults.survey import ROOT

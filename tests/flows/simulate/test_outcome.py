@@ -8,7 +8,7 @@ import pytest
 
 from connectors.settings import Settings, load
 from connectors.wiring import open_database
-from flows.people import sync_people
+from flows.people.sync import sync_people
 from flows.simulate.laboratory import free_ports, read_back_path, write_laboratory
 from flows.simulate.outcome import NOT_SEEN, look
 from flows.simulate.script import CASES

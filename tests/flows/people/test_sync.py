@@ -13,7 +13,8 @@ from connectors.lims.profile import Profile
 from connectors.settings import Hours, LimsPeer, Reader, Settings, SiteRules, Work, load
 from flows.case_assignment.candidate import Absence, Candidate, ReadToAssign, WeeklySession
 from flows.case_assignment.choice import Choice, SmallestRelativeLoad
-from flows.people import load_candidates, sync_people
+from flows.people.candidates import load_candidates
+from flows.people.sync import sync_people
 from models.base import Base
 from models.database import Database, database_now
 from models.errors import TransientError
