@@ -25,7 +25,7 @@ from dashboards.cli.home import home_of
 from dashboards.doctor.wires import refuse_bad_certificates
 from dashboards.supervisor import Supervisor, die_with_parent
 from flows.engine import BareEngine, Engine, PrefectEngine
-from flows.people import sync_people
+from flows.people.sync import sync_people
 from flows.prefect_server import prefect_environment
 from flows.steps import JOBS
 from flows.worker import run_worker
