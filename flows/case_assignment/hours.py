@@ -34,7 +34,7 @@ def first_reading(candidate: Candidate, now: datetime, before: datetime) -> date
     for day in _days(now.astimezone(zone).date() - _DAY, before.astimezone(zone).date()):
         if any(absence.first_day <= day <= absence.last_day for absence in candidate.absences):
             continue
-        held = (_instants(session, day, zone) for session in candidate.sessions if session.weekday == day.weekday())
+        held = (session_instants(session, day, zone) for session in candidate.sessions if session.weekday == day.weekday())
         begins = [max(starts, now) for starts, ends in held if now < ends and starts < min(ends, before)]
         if begins:
             return min(begins).astimezone(UTC)
@@ -46,7 +46,7 @@ def _days(first: date, last: date) -> Iterator[date]:
         yield date.fromordinal(ordinal)
 
 
-def _instants(session: WeeklySession, day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
+def session_instants(session: WeeklySession, day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
     """Return when a session of this civil day begins and ends, in UTC.
 
     A time that the clock shows twice is its first showing, one that it skips is counted by the offset before: both
