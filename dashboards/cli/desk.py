@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Final
 
 import typer
 from alembic.migration import MigrationContext
@@ -20,13 +20,12 @@ from sqlalchemy import make_url
 from connectors.settings import Settings, load
 from connectors.wiring import open_database, open_ids
 from dashboards.cli.home import home_of
+from dashboards.cli.options import AsJson, By, Reason
 from flows.actions import Desk
 from models.database import Database
 from models.errors import RefusedError, TransientError
 
-By: TypeAlias = Annotated[str, typer.Option("--by", metavar="NAME", help="Who you are; kept with what is changed.")]
-Reason: TypeAlias = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with what is changed.")]
-AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+__all__ = ["AsJson", "By", "Reason", "console", "opened", "plain", "plain_table", "print_json", "short"]
 
 _SHOWN_OF_AN_ID: Final = 8
 _WHOLE: Final = ("Scan", "Case", "Message", "For", "At", "what")
