@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from flows.case_assignment.candidate import Absence, Candidate, WeeklySession
-from flows.people.sync import THE_POOL
+from flows.people.pools import THE_POOL
 from models.base import table_of
 from models.errors import TransientError
 from models.tables.place import Site

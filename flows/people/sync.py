@@ -8,42 +8,48 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from connectors.settings import Reader, Settings
+from flows.people.pools import THE_POOL, keep_pools, lock_pools
 from flows.sending.publish import THE_LOG
-from models.database import database_now, insert_unless_there
+from models.database import database_now
 from models.tables.place import Site
-from models.tables.reading import Competence, Pathologist, Pool, ReadingSession
+from models.tables.reading import Competence, Pathologist, ReadingSession
 from models.tables.step import Slot
 
-# One network shares its cases so far; its row is what assignment is serial by.
-THE_POOL: Final = "network"
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LEADS: Final = 1
 # Each waits for all replicas, a few milliseconds: four keep up with any laboratory.
 _EVENTS_AT_ONCE: Final = 4
 _MAY_READ: Final = 2
 
-_THE_POOL_LOCKED = select(Pool.id).where(Pool.id == THE_POOL).with_for_update()
+FROM_SETTINGS: Final = "settings"
+FROM_IMPORT: Final = "import"
+"""Who says what a pathologist is (``Pathologist.source``)."""
 
 
 def sync_people(session: Session, settings: Settings) -> None:
     """Bring sites, readers and slots in line with the settings; doing it again changes nothing.
 
     Nobody is deleted: a reader whom the settings no longer name is inactive, a competence ends today. A site and a
-    LIMS that are no longer named stay, since their slides and messages do.
+    LIMS that are no longer named stay, since their slides and messages do. Whoever was imported is left alone.
     """
-    _open_pool(session)
+    # Two processes that start together take turns from here on.
+    lock_pools(session)
     _sites(session, settings)
     now = database_now(session)
     zones = {site.id: ZoneInfo(site.zone) for site in settings.sites}
     rows = {row.id: row for row in session.scalars(select(Pathologist))}
+    imported = {row.id for row in rows.values() if row.source == FROM_IMPORT}
+    readers = [reader for reader in settings.readers if reader.id not in imported]
     for row in rows.values():
-        row.active = False
-    for reader in settings.readers:
+        row.active = row.active and row.id in imported
+    for reader in readers:
         row = rows.get(reader.id) or Pathologist(id=reader.id, pool_id=THE_POOL)
         row.name, row.site_id, row.points_a_week, row.active = reader.name, reader.site, reader.points_a_week, True
+        row.known_as = list(reader.known_as) or None
         session.add(row)
     session.flush()
-    for reader in settings.readers:
+    keep_pools(session)
+    for reader in readers:
         _competences(session, reader, now.astimezone(zones[reader.site]))
         _sessions(session, reader)
     _slots(session, settings)
@@ -56,12 +62,6 @@ def event_slots(settings: Settings) -> int:
         return 0
     # A gateway's few streams are long after an outage: looking beyond the head of one would be looking through it all.
     return 1 if settings.forwards else _EVENTS_AT_ONCE
-
-
-def _open_pool(session: Session) -> None:
-    """Make the pool's row and lock it: two processes that start together take turns from here on."""
-    insert_unless_there(session, Pool, [{"id": THE_POOL}])
-    session.execute(_THE_POOL_LOCKED)
 
 
 def _sites(session: Session, settings: Settings) -> None:

@@ -43,7 +43,8 @@ class Pathologist(Base):
     """Somebody who may be given reads.
 
     ``points_a_week`` is what they report in a usual week of theirs; ``max_points`` the most that may lie open with
-    them, if there is such a maximum. ``source`` tells who says all this: the settings, or an import.
+    them, if there is such a maximum. ``known_as`` is what the LIMS and the PACS call them, the first being what we tell
+    them; without any, it is the id. ``source`` tells who says all this: the settings, or an import.
     """
 
     __tablename__ = "pathologist"
@@ -57,6 +58,7 @@ class Pathologist(Base):
     active: Mapped[bool] = mapped_column(default=True)
     fte: Mapped[float] = mapped_column(default=1.0, server_default="1")
     max_points: Mapped[float | None]
+    known_as: Mapped[list[Any] | None]
     source: Mapped[str] = mapped_column(String(16), default="settings", server_default="settings")
 
 

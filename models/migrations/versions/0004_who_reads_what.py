@@ -36,6 +36,7 @@ def _columns() -> None:
         ("leave", "kind", sa.String(length=16), "leave"),
         ("pathologist", "fte", sa.Double(), "1"),
         ("pathologist", "max_points", sa.Double(), None),
+        ("pathologist", "known_as", _JSON, None),
         ("pathologist", "source", sa.String(length=16), "settings"),
         ("read", "weights", sa.String(length=64), "weights/1"),
         ("read", "asked_by", sa.String(length=200), None),
