@@ -6,21 +6,20 @@ The caller holds the case's row in its write transaction.
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from connectors.settings import Authority, Reader, Settings
 from flows import ledger, reads
-from flows.books import Cause, Subject, clear_alert, clear_alerts, note_changes, raise_alert
-from flows.case_assignment.candidate import Candidate, ReadToAssign
+from flows.books import Cause, Subject, clear_alert, clear_alerts, raise_alert
+from flows.case_assignment import giving
+from flows.case_assignment.candidate import Candidate
 from flows.case_assignment.eligibility import Excluded, eligible
+from flows.case_assignment.wanted import wanted
 from flows.people.candidates import load_candidates
-from flows.sending import announce
+from flows.people.policies import policy_in_force
 from flows.step import THE_LIMS, THE_PACS
-from models.base import table_of
-from models.facets import Reading
 from models.tables.case import Case
-from models.tables.reading import Assignment, Read
+from models.tables.reading import Read
 
 OTHER_READER: Final = "another reader stated"
 UNKNOWN_READER: Final = "unknown reader"
@@ -29,8 +28,6 @@ _ABOUT_READERS: Final = (OTHER_READER, UNKNOWN_READER, DOUBTFUL_READER)
 
 WHO_SAYS: Final[dict[Authority, str]] = {"lims": THE_LIMS, "pacs": THE_PACS}
 """Who is waited for where it is not ours to say who reads a case."""
-
-_GIVE = insert(table_of(Assignment)).returning(table_of(Assignment).c.id)
 
 
 def authority_of(settings: Settings, case: Case) -> Authority:
@@ -90,39 +87,21 @@ def give_stated(
     if reader is None or reader.id not in candidates:
         raise_alert(session, subject, UNKNOWN_READER, _unknown(authority), now)
         return None
-    candidate = candidates[reader.id]
-    objection = _objection(case, read, candidate, now)
-    reads.end_assignment(session, case, read.id, cause, now)
-    given = {
-        "read_id": read.id,
-        "pathologist_id": reader.id,
-        "started_at": now,
-        "decided_by": authority,
-        "explanation": _explanation(authority, objection),
-    }
-    assignment_id: int = session.scalars(_GIVE, given).one()
-    changes = [("reader", None, reader.id), ("reading", case.reading, Reading.ASSIGNED)]
-    note_changes(session, subject, changes, cause, now)
-    case.reading = Reading.ASSIGNED
-    session.flush()
-    _settle_alerts(session, case, authority, objection, now)
-    if authority != "lims":
-        announce.case_assigned(session, settings, case, candidate, assignment_id)
-    return assignment_id
-
-
-def to_assign(case: Case, read_id: str, read_points: float) -> ReadToAssign:
-    """Return a case's read as the rules of assignment look at it."""
-    return ReadToAssign(
-        read_id=read_id,
-        case_id=case.id,
-        site_id=case.site_id,
-        subspecialty=case.subspecialty or "general",
-        points=read_points,
-        lane=case.lane,
-        due_at=case.due_at,
-        conflicts=frozenset(),
+    objection = _objection(session, case, read, candidates[reader.id], now)
+    given = giving.give(
+        session,
+        settings,
+        case,
+        read,
+        reader.id,
+        decided_by=authority,
+        explanation=_explanation(authority, objection),
+        cause=cause,
+        now=now,
+        because=f"{WHO_SAYS[authority]} gave it to {reader.id}",
     )
+    _settle_alerts(session, case, authority, objection, now)
+    return given
 
 
 def _compare(session: Session, case: Case, owner: str | None, stated: Reader | None, now: datetime) -> None:
@@ -135,13 +114,14 @@ def _compare(session: Session, case: Case, owner: str | None, stated: Reader | N
     raise_alert(session, Subject("case", case.id), OTHER_READER, sentence, now)
 
 
-def _objection(case: Case, read: Read, candidate: Candidate, now: datetime) -> str | None:
-    verdict = eligible(to_assign(case, read.id, read.points), candidate, now)
+def _objection(session: Session, case: Case, read: Read, candidate: Candidate, now: datetime) -> str | None:
+    want = wanted(session, case, read, policy_in_force(session, now).policy)
+    verdict = eligible(want, candidate, now)
     return verdict.sentence if isinstance(verdict, Excluded) else None
 
 
 def _settle_alerts(session: Session, case: Case, authority: Authority, objection: str | None, now: datetime) -> None:
-    clear_alerts(session, case.id, (*_ABOUT_READERS, reads.NOBODY_ELIGIBLE), now)
+    clear_alerts(session, case.id, _ABOUT_READERS, now)
     if objection is not None:
         sentence = f"{WHO_SAYS[authority]} gave this case to somebody who {objection}: ask there if that was meant"
         raise_alert(session, Subject("case", case.id), DOUBTFUL_READER, sentence, now)

@@ -6,11 +6,12 @@ The caller holds the case's row in its write transaction.
 import hashlib
 from datetime import datetime
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from flows import ledger
-from flows.books import Cause, Subject, clear_alert, note_changes
+from flows.books import Cause, clear_alert
+from flows.case_assignment import giving
 from flows.case_assignment.points import points
 from models.base import table_of
 from models.facets import Images, Reading, StepState
@@ -18,23 +19,9 @@ from models.tables.case import Block, Case, Slide, Specimen
 from models.tables.reading import Assignment, Read
 from models.uid import framed, uuid_of
 
-NOBODY_ELIGIBLE = "nobody eligible"
-
-_READ, _ASSIGNMENT = table_of(Read), table_of(Assignment)
+_ASSIGNMENT = table_of(Assignment)
 _OWNER = select(_ASSIGNMENT.c.pathologist_id).where(
     _ASSIGNMENT.c.read_id == bindparam("read"), _ASSIGNMENT.c.ended_at.is_(None)
-)
-_END_ASSIGNMENT = (
-    update(_ASSIGNMENT)
-    .where(_ASSIGNMENT.c.read_id == bindparam("read"), _ASSIGNMENT.c.ended_at.is_(None))
-    .values(ended_at=bindparam("at"))
-)
-_WHO_HAD_IT = (
-    select(_ASSIGNMENT.c.pathologist_id)
-    .join(_READ, _READ.c.id == _ASSIGNMENT.c.read_id)
-    .where(_READ.c.case_id == bindparam("of_case"), _READ.c.role == "primary")
-    .order_by(_ASSIGNMENT.c.id.desc())
-    .limit(1)
 )
 
 
@@ -61,7 +48,7 @@ def stop_assigning(session: Session, case: Case, now: datetime) -> None:
     """Give the reads of a case that is no longer ready to nobody; who has one keeps it."""
     for read_id in session.scalars(select(Read.id).where(Read.case_id == case.id)).all():
         ledger.end_open(session, read_id, ("case_assignment",), StepState.SUPERSEDED)
-    clear_alert(session, case.id, NOBODY_ELIGIBLE, now)
+    clear_alert(session, case.id, giving.NOBODY_ELIGIBLE, now)
 
 
 def follow_round(session: Session, case: Case, cause: Cause, now: datetime) -> None:
@@ -76,18 +63,9 @@ def follow_round(session: Session, case: Case, cause: Cause, now: datetime) -> N
             read.closed_at = None
         elif read.closed_at is None:
             _close(session, case, read, cause, now)
-    session.flush()
-    _say_reading(session, case, cause, now)
+    giving.say_reading(session, case, cause, now)
     if is_open and case.images == Images.READY:
         have_it_read(session, case, now)
-
-
-def end_assignment(session: Session, case: Case, read_id: str, cause: Cause, now: datetime) -> None:
-    """Take an open read from whoever has it."""
-    owner = owner_of(session, read_id)
-    if owner is not None:
-        session.execute(_END_ASSIGNMENT, {"read": read_id, "at": now})
-        note_changes(session, Subject("case", case.id), [("reader", owner, None)], cause, now)
 
 
 def primary_read(session: Session, case: Case) -> Read | None:
@@ -102,27 +80,11 @@ def owner_of(session: Session, read_id: str) -> str | None:
     return owner
 
 
-def who_had_it(session: Session, case_id: str) -> str | None:
-    """Return who had a case's primary read last, in whichever round."""
-    reader: str | None = session.scalar(_WHO_HAD_IT, {"of_case": case_id})
-    return reader
-
-
 def _close(session: Session, case: Case, read: Read, cause: Cause, now: datetime) -> None:
     read.closed_at = now
     ledger.end_open(session, read.id, ("case_assignment",), StepState.CANCELLED)
-    end_assignment(session, case, read.id, cause, now)
-    clear_alert(session, case.id, NOBODY_ELIGIBLE, now)
-
-
-def _say_reading(session: Session, case: Case, cause: Cause, now: datetime) -> None:
-    read = primary_read(session, case)
-    before = case.reading
-    if read is None or read.closed_at is not None:
-        case.reading = Reading.NONE
-    else:
-        case.reading = Reading.UNASSIGNED if owner_of(session, read.id) is None else Reading.ASSIGNED
-    note_changes(session, Subject("case", case.id), [("reading", before, case.reading)], cause, now)
+    giving.end(session, case, read, because="the round was closed", cause=cause, now=now)
+    clear_alert(session, case.id, giving.NOBODY_ELIGIBLE, now)
 
 
 def _new_primary_read(session: Session, case: Case, now: datetime) -> Read:

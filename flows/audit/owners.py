@@ -1,6 +1,7 @@
 """One owner per read: at no moment of its history does a read have two open assignments."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
 from sqlalchemy.orm import aliased
@@ -8,6 +9,14 @@ from sqlalchemy.orm import aliased
 from flows.audit.snapshots import Books, snapshot
 from models.tables.books import History
 from models.tables.reading import Assignment, Read
+
+# As ``flows.case_assignment.giving`` writes it: "reader", "second reader", "reader of part 1".
+_NAMES_A_READER: Final = or_(
+    History.what == "reader",
+    History.what.like("% reader"),
+    History.what.like("reader of %"),
+    History.what.like("% reader of %"),
+)
 
 
 def reads_have_one_owner(books: Books) -> Iterator[str]:
@@ -39,5 +48,5 @@ def _which(condition: ColumnElement[bool]) -> Select[str, int]:
 
 def _told() -> ColumnElement[bool]:
     """Whether history says that a case was given to this reader."""
-    told = and_(History.subject_id == Read.case_id, History.what == "reader")
+    told = and_(History.subject_id == Read.case_id, _NAMES_A_READER)
     return exists().where(Read.id == Assignment.read_id, told, History.after == Assignment.pathologist_id)

@@ -4,10 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
+from models.policy import Scope
+
 
 @dataclass(frozen=True)
 class ReadToAssign:
-    """One read that needs an owner; ``conflicts`` are the ids of those who may not have it."""
+    """One read that needs an owner.
+
+    ``scope`` says how far away from its site it may be read, ``network_id`` and ``region`` where that is, ``aided_by``
+    whose people may read for that network too. People by id: ``conflicts`` may not have it, ``declined`` gave it back,
+    ``reads_otherwise`` have another read of the case that one and the same person may not have, ``before`` had this one
+    last (or its like in an earlier round), ``patients_reader`` had the patient's last other case. ``counterpart`` is
+    the role that a case which is read twice has still to give to somebody else.
+    """
 
     read_id: str
     case_id: str
@@ -17,6 +26,16 @@ class ReadToAssign:
     lane: int
     due_at: datetime | None
     conflicts: frozenset[str] = frozenset()
+    role: str = "primary"
+    scope: Scope = "network"
+    network_id: str | None = None
+    region: str | None = None
+    aided_by: frozenset[str] = frozenset()
+    declined: frozenset[str] = frozenset()
+    reads_otherwise: frozenset[str] = frozenset()
+    before: str | None = None
+    patients_reader: str | None = None
+    counterpart: str | None = None
 
 
 @dataclass(frozen=True)

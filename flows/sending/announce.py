@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
 from flows import aliases, ledger
-from flows.case_assignment.candidate import Candidate
 from flows.completeness import Completeness
 from flows.journey import SENDING
 from models.announcements import (
@@ -32,6 +31,7 @@ from models.scan_fold import ScanState
 from models.statements import Identifier as StatedIdentifier
 from models.tables.books import OutboxMessage
 from models.tables.case import Case, Identifier, Patient, Slide
+from models.tables.reading import Pathologist
 from models.tables.scan import Scan
 from models.uid import series_uid, study_of, uuid_of
 from models.work_fold import WorkOrdered
@@ -44,6 +44,8 @@ _NAMES_OF_SLIDE = select(_SLIDE.c.case_id, _SLIDE.c.issuer, _SLIDE.c.container_i
     _SLIDE.c.id == bindparam("slide")
 )
 _NAMES_OF_PATIENT = select(_PATIENT.c.family_name, _PATIENT.c.given_name).where(_PATIENT.c.id == bindparam("patient"))
+_READER = table_of(Pathologist)
+_NAME_OF_READER = select(_READER.c.name).where(_READER.c.id == bindparam("reader"))
 _IDENTIFIERS = (
     select(
         *(_IDENTIFIER.c.subject_kind, _IDENTIFIER.c.subject_id),
@@ -84,13 +86,14 @@ def case_released(session: Session, settings: Settings, case: Case, verdict: Com
     _announce(session, settings, case, announced, f"released:{case.id}:{case.completeness_version}", ("case", case.id))
 
 
-def case_assigned(session: Session, settings: Settings, case: Case, reader: Candidate, assignment_id: int) -> None:
+def case_assigned(session: Session, settings: Settings, case: Case, pathologist_id: str, assignment_id: int) -> None:
     """Tell the LIMS who has a case."""
-    given, _, family = reader.name.rpartition(" ")
+    name: str = session.execute(_NAME_OF_READER, {"reader": pathologist_id}).scalar_one()
+    given, _, family = name.rpartition(" ")
     announced = CaseAnnounced(
         state="assigned",
         case=_named(session, case),
-        pathologist_id=_called(settings, reader.pathologist_id),
+        pathologist_id=_called(settings, pathologist_id),
         pathologist_family_name=family,
         pathologist_given_name=given,
     )
