@@ -5,18 +5,18 @@ a small laboratory there to edit. Durations are in seconds.
 """
 
 import re
-import tomllib
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from connectors.settings_wire import DoorWire, FrozenSettings, PeerWire, Port, Seconds
+from connectors.toml_file import checked, read_toml
 from models.errors import RefusedError
 from models.identifier_pattern import compiled
 
@@ -400,9 +400,6 @@ class Settings(FrozenSettings):
         return self.database_url or f"sqlite:///{self.home / 'coverslip.db'}"
 
 
-_PLAINLY = {"extra_forbidden": "is not a setting: check its spelling", "missing": "is missing"}
-
-
 def load(home: Path) -> Settings:
     """Read the settings of a state folder.
 
@@ -412,28 +409,28 @@ def load(home: Path) -> Settings:
         The file is missing, no TOML, or says something impossible: one sentence that names file, key and fault.
     """
     path = home / "coverslip.toml"
-    try:
-        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        message = f"{path} is missing: 'coverslip up' writes a first one"
-        raise RefusedError(message) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        message = f"{path} is no TOML: {error}"
-        raise RefusedError(message) from error
-    except OSError as error:
-        message = f"{path} can't be read: {error.strerror}"
-        raise RefusedError(message) from error
-    try:
-        settings = Settings(**{**raw, "home": home})
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        fault = _PLAINLY.get(first["type"], first["msg"].removeprefix("Value error, "))
-        message = f"{path}: {place}: {fault}"
-        raise RefusedError(message) from error
+    said = read_toml(path, "'coverslip up' writes a first one")
+    settings = checked(Settings, said | {"home": home}, path)
     _refuse_bad_profiles(settings)
     _refuse_unknown_charsets(settings, path)
     return settings
+
+
+class _Readers(FrozenSettings):
+    """People alone, written as among the settings."""
+
+    readers: Annotated[tuple[Reader, ...], Field(min_length=1)]
+
+
+def readers_in(path: Path) -> tuple[Reader, ...]:
+    """Return the pathologists of a file that has only [[readers]], written as in the settings file.
+
+    Raises
+    ------
+    RefusedError
+        As ``load``.
+    """
+    return checked(_Readers, read_toml(path), path).readers
 
 
 def _refuse_bad_profiles(settings: Settings) -> None:
