@@ -17,8 +17,8 @@ _Out: TypeAlias = Annotated[Path, typer.Option("--out", metavar="FILE", help="Wh
 _Online: TypeAlias = Annotated[
     bool, typer.Option("--online", help="One case at a time as they become ready, without looking ahead.")
 ]
-_MoveAssigned: TypeAlias = Annotated[
-    bool, typer.Option("--move-assigned", help="With --online: decide assigned cases anew too, as they become ready.")
+_KeepAssigned: TypeAlias = Annotated[
+    bool, typer.Option("--keep-assigned", help="With --online: assigned cases stay where they are, at whatever cost.")
 ]
 _Sweeps: TypeAlias = Annotated[
     int, typer.Option(min=0, help="How long to search on: with 2,000 cases each takes about a third of a second.")
@@ -38,7 +38,7 @@ def _group() -> None:
 
 
 def solve_command(
-    instance: _Instance, out: _Out, online: _Online = False, move_assigned: _MoveAssigned = False, sweeps: _Sweeps = 1
+    instance: _Instance, out: _Out, online: _Online = False, keep_assigned: _KeepAssigned = False, sweeps: _Sweeps = 1
 ) -> None:
     """Assign the reads of an instance: nobody gets one that they may not have, and loads are even.
 
@@ -58,7 +58,7 @@ def solve_command(
     model = model_of(read_instance(_contents(instance)))
     say.step(f"Assigning {model.reads} reads to {model.people} people …")
     if online:
-        owner, took_ms = assign_one_by_one(model, move_assigned=move_assigned)
+        owner, took_ms = assign_one_by_one(model, keep_assigned=keep_assigned)
         took = {"p50_ms": _percentile(took_ms, 50), "p99_ms": _percentile(took_ms, 99)}
     else:
         owner = solve(model, sweeps)

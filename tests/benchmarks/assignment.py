@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--sites", type=int, default=30)
     parser.add_argument("--sweeps", type=int, default=None)
     parser.add_argument("--online", action="store_true")
-    parser.add_argument("--move-assigned", action="store_true")
+    parser.add_argument("--keep-assigned", action="store_true")
     parser.add_argument("--scorer", default=None, metavar="PYTHON")
     given = parser.parse_args()
     if not _SHARED.is_dir():
@@ -54,7 +54,7 @@ def _measure(given: argparse.Namespace, seed: int, folder: Path) -> tuple[list[s
     instance, answer = folder / f"{seed}.json", folder / f"{seed}.csv"
     size = ["--cases", given.cases, "--pathologists", given.people, "--sites", given.sites]
     _run(given.scorer, _SHARED / "generate_instance.py", *size, "--seed", seed, "--out", instance)
-    options = ["--online"] * given.online + ["--move-assigned"] * given.move_assigned
+    options = ["--online"] * given.online + ["--keep-assigned"] * given.keep_assigned
     options += ["--sweeps", given.sweeps] if given.sweeps is not None else []
     before = _cpu_seconds()
     said = _run(None, "-m", "dashboards.cli.main", "assign", "solve", instance, "--out", answer, *options).stderr

@@ -18,6 +18,7 @@ from tests.flows.case_assignment.plan.invented import (
     ENDS,
     Answer,
     Document,
+    answer_of,
     case,
     faults,
     laboratory,
@@ -237,20 +238,32 @@ def test_online_does_not_look_ahead(seed: int) -> None:
     assert {key: whole[key] for key in part} == part
 
 
-def test_online_leaves_what_is_assigned_and_counts_it() -> None:
+def test_online_counts_what_is_assigned_before_it_decides() -> None:
     people = [person("D1"), person("D2")]
     cases = [case("C1", state="assigned", current="D1", points=20, ready_min=0), case("C2", ready_min=-100)]
 
     assert list(solved_online(problem(people, cases)).values()) == ["D1", "D2"]
 
 
-def test_online_decides_assigned_cases_anew_only_when_asked() -> None:
+def test_online_moves_assigned_cases_where_that_pays_unless_they_are_to_stay() -> None:
     people = [person("D1"), person("D2")]
     cases = [case(f"C{n}", state="assigned", current="D1", points=20) for n in range(4)]
-    model = model_of(read_instance(json.dumps(problem(people, cases))))
+    model = model_of(read_instance(json.dumps(problem(people, [*cases, case("C4"), case("C5")]))))
 
-    stayed, _ = assign_one_by_one(model)
-    anew, _ = assign_one_by_one(model, move_assigned=True)
+    moved, _ = assign_one_by_one(model)
+    stayed, _ = assign_one_by_one(model, keep_assigned=True)
 
-    assert stayed.tolist() == [0, 0, 0, 0]
-    assert sorted(anew.tolist()) == [0, 0, 1, 1]
+    assert sorted(moved[:4].tolist()) == [0, 0, 1, 1]
+    assert stayed[:4].tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_online_keeps_every_assigned_case_when_asked_and_breaks_no_hard_rule(seed: int) -> None:
+    document = laboratory(seed)
+    model = model_of(read_instance(json.dumps(document)))
+
+    kept, _ = assign_one_by_one(model, keep_assigned=True)
+
+    lies = model.settled != NOBODY
+    assert kept[lies].tolist() == model.settled[lies].tolist()
+    assert faults(document, answer_of(as_csv(model, kept))) == []
