@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Digest, OpaqueId
@@ -49,9 +49,11 @@ class Case(Base):
     """One laboratory request. Its row is the lock for everything below it.
 
     ``patient_id`` is the patient that stays when merges and moves are followed from ``named_patient_id``, whom its
-    orders name. ``reader_stated`` is who reads it as others say. A round is closed when ``round_closed_at`` is set.
+    orders name. ``reader_stated`` is who reads it as others say. A round is closed when ``round_closed_at`` is set;
+    ``round_opened_at`` is when we heard of what opened it, and empty for the first.
     ``due_at`` is the earliest of its deadlines that live, ``due_kind`` names that one. ``released_how`` says who let it
-    be read before it was complete: a person, the policy, or its lane.
+    be read before all of it was there and proven: ``a person``, the ``policy``, or its ``lane``.
+    ``stated_points`` is what the LIMS says that the case weighs.
     """
 
     __tablename__ = "case"
@@ -81,8 +83,10 @@ class Case(Base):
     reading: Mapped[str] = mapped_column(String(16), default="none")
     report: Mapped[str] = mapped_column(String(16), default="none")
     round: Mapped[int] = mapped_column(default=1)
+    round_opened_at: Mapped[datetime | None]
     round_closed_at: Mapped[datetime | None]
     reader_stated: Mapped[dict[str, Any] | None]
+    stated_points: Mapped[float | None]
     registered_at: Mapped[datetime]
     orders_changed_at: Mapped[datetime]
     expected_closed_at: Mapped[datetime | None]
@@ -119,7 +123,11 @@ class CasePatient(Base):
 
 
 class Specimen(Base):
-    """Tissue as received, in its container (SPM, SAC)."""
+    """Tissue as received, in its container (SPM, SAC).
+
+    ``subspecialty`` is its own, where its order states one. ``reported`` says that a final result of the case's present
+    round covers it.
+    """
 
     __tablename__ = "specimen"
     __table_args__ = (UniqueConstraint("issuer", "container_identifier"),)
@@ -131,8 +139,10 @@ class Specimen(Base):
     specimen_type: Mapped[dict[str, Any] | None]
     anatomic_site: Mapped[dict[str, Any] | None]
     laterality: Mapped[dict[str, Any] | None]
+    subspecialty: Mapped[str | None] = mapped_column(String(64))
     received_at: Mapped[datetime | None]
     cancelled: Mapped[bool] = mapped_column(default=False)
+    reported: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class Block(Base):
@@ -152,6 +162,7 @@ class Slide(Base):
     """One piece of glass, as the LIMS registered it.
 
     ``images_elsewhere`` is what an image manager last said, if it did: it has images of the slide, or none are left.
+    ``readable_at`` is since when its case's readers can look at it, while they can.
     """
 
     __tablename__ = "slide"
@@ -175,6 +186,7 @@ class Slide(Base):
     elsewhere_study_uid: Mapped[str | None] = mapped_column(String(64))
     elsewhere_series_uid: Mapped[str | None] = mapped_column(String(64))
     elsewhere_at: Mapped[datetime | None]
+    readable_at: Mapped[datetime | None]
 
 
 class Derivation(Base):

@@ -141,7 +141,8 @@ class Read(Base):
 
     ``scope`` is ``whole``, or ``part 1`` and so on of a case that was split, whose specimens ``ReadSpecimen`` names;
     ``opinion 1`` and so on number several reads of one role. ``weights`` names the model that made the points.
-    ``asked_by`` and ``because`` say who wanted a read that does not come by itself.
+    ``subspecialty`` is what its reader needs, where that is not the case's own. ``asked_by`` and ``because`` say who
+    wanted a read that does not come by itself.
     """
 
     __tablename__ = "read"
@@ -155,6 +156,7 @@ class Read(Base):
     round: Mapped[int]
     scope: Mapped[str] = mapped_column(String(200), default="whole")
     role: Mapped[str] = mapped_column(String(16))
+    subspecialty: Mapped[str | None] = mapped_column(String(64))
     supervisor_id: Mapped[str | None] = mapped_column(ForeignKey("pathologist.id"))
     points: Mapped[float]
     weights: Mapped[str] = mapped_column(String(64), default="weights/1", server_default="weights/1")
@@ -165,7 +167,7 @@ class Read(Base):
 
 
 class ReadSpecimen(Base):
-    """A specimen that a read of a part of its case covers."""
+    """A specimen that a read covers; one that names none covers all of its case."""
 
     __tablename__ = "read_specimen"
 

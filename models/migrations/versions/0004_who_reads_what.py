@@ -13,6 +13,15 @@ depends_on = None
 
 _JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 
+# What could be read before anybody noted since when: nobody is to be told of it as if it had just come.
+_READABLE_SINCE = (
+    """(SELECT max(scan.received_at) FROM scan WHERE scan.slide_id = slide.id AND scan.outcome = 'active'
+        AND scan.storage = 'proven' AND scan.quality <> 'rescan')""",
+    """CASE WHEN images_elsewhere AND NOT EXISTS (SELECT 1 FROM scan WHERE scan.slide_id = slide.id
+        AND scan.outcome = 'active') THEN elsewhere_at END""",
+    """(SELECT registered_at FROM "case" WHERE "case".id = slide.case_id AND slide.route = 'glass only')""",
+)
+
 
 def upgrade() -> None:
     """Apply this change."""
@@ -31,6 +40,8 @@ def _columns() -> None:
         ("assignment", "ended_because", sa.String(length=200), None),
         ("case", "due_kind", sa.String(length=64), None),
         ("case", "released_how", sa.String(length=32), None),
+        ("case", "stated_points", sa.Double(), None),
+        ("case", "round_opened_at", UtcDateTime(), None),
         # Whoever was competent so far was so whatever they looked at.
         ("competence", "glass", sa.Boolean(), sa.true()),
         ("leave", "kind", sa.String(length=16), "leave"),
@@ -41,7 +52,11 @@ def _columns() -> None:
         ("read", "weights", sa.String(length=64), "weights/1"),
         ("read", "asked_by", sa.String(length=200), None),
         ("read", "because", sa.Text(), None),
+        ("read", "subspecialty", sa.String(length=64), None),
         ("site", "calendar", sa.String(length=64), None),
+        ("specimen", "subspecialty", sa.String(length=64), None),
+        ("specimen", "reported", sa.Boolean(), sa.false()),
+        ("slide", "readable_at", UtcDateTime(), None),
     ):
         op.add_column(table, sa.Column(name, kind, nullable=before is None, server_default=before))
     # SQLite knows no constraint that comes later than its column.
@@ -50,6 +65,9 @@ def _columns() -> None:
             "ALTER TABLE site ADD COLUMN network_id VARCHAR(64) CONSTRAINT fk_site_network_id REFERENCES network (id)"
         )
     )
+    for since in _READABLE_SINCE:
+        op.execute(sa.text(f"UPDATE slide SET readable_at = {since} WHERE readable_at IS NULL"))  # noqa: S608 - our own words
+    op.execute(sa.text("UPDATE \"case\" SET released_how = 'a person' WHERE released"))
 
 
 def _people_and_policy() -> None:
