@@ -6,23 +6,18 @@ The caller holds the case's row in its write transaction.
 import hashlib
 from datetime import datetime
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from flows import ledger
 from flows.books import Cause, clear_alert
 from flows.case_assignment import giving
 from flows.case_assignment.points import points
-from models.base import table_of
+from flows.reads.owners import owner_of, primary_read
 from models.facets import Images, Reading, StepState
 from models.tables.case import Block, Case, Slide, Specimen
-from models.tables.reading import Assignment, Read
+from models.tables.reading import Read
 from models.uid import framed, uuid_of
-
-_ASSIGNMENT = table_of(Assignment)
-_OWNER = select(_ASSIGNMENT.c.pathologist_id).where(
-    _ASSIGNMENT.c.read_id == bindparam("read"), _ASSIGNMENT.c.ended_at.is_(None)
-)
 
 
 def have_it_read(session: Session, case: Case, now: datetime) -> None:
@@ -66,18 +61,6 @@ def follow_round(session: Session, case: Case, cause: Cause, now: datetime) -> N
     giving.say_reading(session, case, cause, now)
     if is_open and case.images == Images.READY:
         have_it_read(session, case, now)
-
-
-def primary_read(session: Session, case: Case) -> Read | None:
-    """Return the primary read of a case's present round."""
-    wanted = select(Read).where(Read.case_id == case.id, Read.round == case.round, Read.role == "primary")
-    return session.scalars(wanted).one_or_none()
-
-
-def owner_of(session: Session, read_id: str) -> str | None:
-    """Return who has a read."""
-    owner: str | None = session.scalar(_OWNER, {"read": read_id})
-    return owner
 
 
 def _close(session: Session, case: Case, read: Read, cause: Cause, now: datetime) -> None:

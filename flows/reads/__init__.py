@@ -1,0 +1,16 @@
+"""The reads of a case: what is assigned, and when each of them is there, open and closed."""
+
+from flows.reads.asked import add_mdt_read, ask_opinion, close_asked
+from flows.reads.following import follow_round, have_it_read, stop_assigning
+from flows.reads.owners import owner_of, primary_read
+
+__all__ = [
+    "add_mdt_read",
+    "ask_opinion",
+    "close_asked",
+    "follow_round",
+    "have_it_read",
+    "owner_of",
+    "primary_read",
+    "stop_assigning",
+]
