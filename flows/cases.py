@@ -3,7 +3,7 @@
 The caller holds the case's row (``lock_case``) in its write transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, get_args
@@ -13,12 +13,13 @@ from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
-from flows import aliases, allocation, case_rows, ledger, reads, work_orders
+from flows import aliases, allocation, case_rows, holding, late_slides, ledger, reads, work_orders
 from flows.books import Cause, Subject, clear_alert, note_changes, raise_alert
 from flows.case_rows import SlideChanges
 from flows.completeness import Completeness, ExpectedSlide, judge, standing_of
+from flows.deadlines import keep as deadlines
 from flows.expectations import close_set, expect_scans, settle_later
-from flows.expected import slides_of_cases
+from flows.expected import expected_slides, with_lane
 from flows.sending import announce, publish
 from models.alias_fold import moved
 from models.case_fold import CaseFact, CaseState, Told, fold
@@ -28,10 +29,8 @@ from models.opaque import OpaqueIds
 from models.tables.books import Fact
 from models.tables.case import Case, CasePatient, CaseSite, CaseVisit
 
-_LATE_SLIDE = (
-    "late slide",
-    "a slide was added, replaced or withdrawn after this case could be read: look at its slides again",
-)
+ITS_LANE = "lane"
+"""Who let a case be read whose images the archive has not proven yet."""
 _CANCELLED = ("case cancelled", "the LIMS cancelled this case after it could be read: tell whoever has it")
 
 _FACT_TYPES: dict[str, TypeAdapter[Any]] = {one.__name__: TypeAdapter(one) for one in get_args(CaseFact)}
@@ -46,9 +45,7 @@ _CASES_LOCKED = (
 )
 _FACTS = select(Fact).where(Fact.subject_id == bindparam("of_case"), Fact.kind.in_(_FACT_TYPES))
 
-_CASE_FIELDS = (
-    *("site_id", "patient_id", "subspecialty", "study_instance_uid", "lane", "due_at", "cancelled", "released"),
-)
+_CASE_FIELDS = (*("site_id", "patient_id", "subspecialty", "study_instance_uid", "lane", "cancelled", "released"),)
 
 
 @dataclass(frozen=True)
@@ -69,6 +66,7 @@ class Known:
             "named_patient_id": self.named_patient_id,
             "report": self.state.round.report,
             "round": self.state.round.number,
+            "round_opened_at": self.state.round.opened_at,
             "round_closed_at": self.state.round.closed_at,
             "reader_stated": self.state.reader.model_dump() if self.state.reader else None,
             "identity_digest": self.state.identity_digest,
@@ -140,11 +138,12 @@ def project(session: Session, settings: Settings, ids: OpaqueIds, case_id: str, 
     before = session.get(Case, case_id)
     was_round = (before.round, before.round_closed_at) if before else None
     was_named = before.identity_digest if before else None
-    case = _case_row(session, case_id, found, cause, now)
+    case = _case_row(session, settings, case_id, found, cause, now)
     changes = case_rows.bring_in_line(session, ids, case, found.state, cause, now)
     work_orders.bring_in_line(session, settings, ids, case, found.state, cause, now)
     session.flush()
     _keep_set(session, settings, case, found.state, changes, cause, now)
+    deadlines.follow_orders(session, settings, case, found.state, cause, now)
     if was_round not in (None, (case.round, case.round_closed_at)):
         reads.follow_round(session, case, cause, now)
     allocation.follow(session, settings, case, cause, now)
@@ -164,7 +163,8 @@ def _keep_set(  # noqa: PLR0913, PLR0917 - one change and all that it touches
     if changes.are_late:
         case.expected_closed_at = None
         # At once: an open set is not ready, not even for the rest of this transaction.
-        evaluate(session, settings, case.id, cause, late=True)
+        late = {slide.id for slide in (*changes.registered, *changes.reinstated)}
+        evaluate(session, settings, case.id, cause, late=late)
     if case.expected_closed_at is not None:
         return
     if state.set_closed and not case.cancelled:
@@ -173,23 +173,48 @@ def _keep_set(  # noqa: PLR0913, PLR0917 - one change and all that it touches
         settle_later(session, settings, case)
 
 
-def evaluate(session: Session, settings: Settings, case_id: str, cause: Cause, *, late: bool = False) -> Completeness:
-    """Judge a locked case's images anew and add what follows: a read to assign, waits for scans, messages out.
+def judged(session: Session, case: Case, now: datetime) -> tuple[list[ExpectedSlide], Completeness]:
+    """Return the slides that a locked case expects, and what they and the policy make of its images now."""
+    expected = with_lane(session, case, expected_slides(session, case), now)
+    return expected, judge(expected, closed=case.expected_closed_at is not None, released=case.released)
 
-    ``late`` says that a slide has just come to it: whoever reads the case hears of it, even if a person released it.
+
+def evaluate(
+    session: Session, settings: Settings, case_id: str, cause: Cause, *, late: Collection[str] = ()
+) -> Completeness:
+    """Judge a locked case's images anew and add what follows: a read to assign, waits, messages out.
+
+    ``late`` are slides that have just come to it: whoever reads the case hears of them, even if somebody released it.
     """
-    case = session.get_one(Case, case_id)
-    expected = expected_slides(session, case)
-    verdict = judge(expected, closed=case.expected_closed_at is not None, released=case.released)
-    now = database_now(session)
-    expect_scans(session, settings, case, {slide.slide_id: standing_of(slide) for slide in expected}, now)
+    case, now = session.get_one(Case, case_id), database_now(session)
+    expected, verdict = judged(session, case, now)
+    standings = {one.slide_id: standing_of(one) for one in expected if one.being_made is None}
+    expect_scans(session, settings, case, standings, now)
+    # A case that is cancelled keeps what could be read of it: ordered again, nothing of it is new.
+    news = late_slides.News() if case.cancelled else late_slides.note_readable(session, expected, now)
+    readers = late_slides.readers_of(session, case) if news or late else None
+    before, is_proven_now = case.images, case.released_how == ITS_LANE and not verdict.unproven
+    _say_how(session, case, verdict, cause, now)
     if case.images != verdict.images:
         _turn(session, settings, case, verdict, cause)
-    elif late and case.images == Images.READY:
+    elif case.images == Images.READY and (news or late or is_proven_now):
         case.completeness_version += 1
-        raise_alert(session, Subject("case", case_id), *_LATE_SLIDE, now)
+        _say_ready(session, settings, case, verdict)
+    if readers is not None and readers.listen:
+        late_slides.tell(session, case, readers, news, late, now)
+    if Images.INCOMPLETE in (before, verdict.images):
+        holding.keep(session, case, expected, verdict, now)
     session.flush()
     return verdict
+
+
+def _say_how(session: Session, case: Case, verdict: Completeness, cause: Cause, now: datetime) -> None:
+    """Keep that a case is read before the archive has proven its images, as long as that is so."""
+    if case.released:
+        return
+    how = ITS_LANE if verdict.images == Images.READY and verdict.unproven else None
+    note_changes(session, Subject("case", case.id), [("released_how", case.released_how, how)], cause, now)
+    case.released_how = how
 
 
 def _turn(session: Session, settings: Settings, case: Case, verdict: Completeness, cause: Cause) -> None:
@@ -199,22 +224,24 @@ def _turn(session: Session, settings: Settings, case: Case, verdict: Completenes
     case.completeness_version += 1
     note_changes(session, subject, [("images", before, verdict.images)], cause, now)
     if verdict.images == Images.READY:
-        for kind, _sentence in (_LATE_SLIDE, _CANCELLED):
-            clear_alert(session, case.id, kind, now)
+        clear_alert(session, case.id, _CANCELLED[0], now)
+        deadlines.keep(session, settings, case, cause, now)
         reads.have_it_read(session, case, now)
-        announce.case_released(session, settings, case, verdict)
-        publish.case_completed(session, settings, case, verdict)
+        _say_ready(session, settings, case, verdict)
     elif before == Images.READY:
         reads.stop_assigning(session, case, now)
-        raise_alert(session, subject, *(_CANCELLED if case.cancelled else _LATE_SLIDE), now)
+        if case.cancelled:
+            raise_alert(session, subject, *_CANCELLED, now)
 
 
-def expected_slides(session: Session, case: Case) -> list[ExpectedSlide]:
-    """Return the slides of a case that count, with their scans; none when the case is cancelled."""
-    return [] if case.cancelled else slides_of_cases(session, (case.id,))[case.id]
+def _say_ready(session: Session, settings: Settings, case: Case, verdict: Completeness) -> None:
+    announce.case_released(session, settings, case, verdict)
+    publish.case_completed(session, settings, case, verdict)
 
 
-def _case_row(session: Session, case_id: str, found: Known, cause: Cause, now: datetime) -> Case:
+def _case_row(  # noqa: PLR0913, PLR0917 - one row and all that it is made of
+    session: Session, settings: Settings, case_id: str, found: Known, cause: Cause, now: datetime
+) -> Case:
     state = found.state
     case = session.get(Case, case_id)
     if case is None:
@@ -239,8 +266,13 @@ def _case_row(session: Session, case_id: str, found: Known, cause: Cause, now: d
     untold = ("identity_digest", "named_patient_id", "reader_stated")
     changes = [(name, getattr(case, name), after) for name, after in stated.items() if name not in untold]
     changes.append(("reader stated", _reader_id(case.reader_stated), _reader_id(stated["reader_stated"])))
-    for name, after in stated.items():
+    how = state.released_how or (case.released_how if case.released_how == ITS_LANE else None)
+    changes.append(("released_how", case.released_how, how))
+    for name, after in (*stated.items(), ("released_how", how)):
         setattr(case, name, after)
+    if case.images == Images.READY and case.expected_closed_at is None and not case.released:
+        # An open set that nobody releases any more is not ready, from the first write on.
+        _turn(session, settings, case, Completeness(Images.INCOMPLETE, (), ()), cause)
     case.registered_at = state.registered_at or now
     if state.orders_changed_at:
         case.orders_changed_at = state.orders_changed_at

@@ -49,14 +49,18 @@ from models.work_fold import (
 )
 
 __all__ = [
+    "A_PERSON",
+    "THE_POLICY",
     "BlockState",
     "CaseReleased",
     "CaseState",
     "Container",
+    "Due",
     "ImagesFact",
     "ImagesSaid",
     "OrderFact",
     "PatientFact",
+    "ReleasedByPolicy",
     "ReportFact",
     "SlideState",
     "SpecimenState",
@@ -66,6 +70,9 @@ __all__ = [
 ]
 
 RANK_OF_CONTROL = {"register": 0, "change": 1, "replace": 1, "cancel": 2}
+A_PERSON = "a person"
+THE_POLICY = "policy"
+"""Who let a case be read before all of it was there."""
 # A slide that is ordered at the very moment of a report belongs to what was reported.
 _AFTER_ORDERS = 3
 # Of two words of one second, that a slide has images and that it has none, the latter holds: it only holds a case up.
@@ -89,6 +96,17 @@ class CaseReleased(Frozen):
     """A person lets the case be read although slides are missing."""
 
 
+class ReleasedByPolicy(Frozen):
+    """The policy lets the case be read although slides are missing: it has waited for them long enough.
+
+    ``version`` is the policy's, ``None`` the one that ships; ``slide_ids`` are those that were missing.
+    """
+
+    version: int | None
+    after_hours: float
+    slide_ids: tuple[str, ...]
+
+
 class ReportFact(Frozen):
     """What one message says about the case's report."""
 
@@ -107,7 +125,7 @@ class ImagesFact(Frozen):
     images: ImagesStated
 
 
-CaseFact = OrderFact | CaseReleased | ReportFact | UpdateFact | ImagesFact | WorkFact
+CaseFact = OrderFact | CaseReleased | ReleasedByPolicy | ReportFact | UpdateFact | ImagesFact | WorkFact
 
 
 @dataclass(frozen=True)
@@ -128,11 +146,24 @@ class Told:
 
 
 def _rank(fact: CaseFact) -> int:
-    if isinstance(fact, CaseReleased):
+    if isinstance(fact, (CaseReleased, ReleasedByPolicy)):
         return 0
     if isinstance(fact, OrderFact):
         return RANK_OF_CONTROL["cancel" if fact.order.cancelled else fact.order.control]
     return _AFTER_ALL if isinstance(fact, ImagesFact) and not fact.images.available else _AFTER_ORDERS
+
+
+@dataclass(frozen=True)
+class Due:
+    """By when orders want a case reported, as the last of them that stated a moment says.
+
+    ``round`` is the one in which this moment was first stated and ``digest`` names the fact that did so: an order that
+    states the same again wants nothing new.
+    """
+
+    at: datetime
+    round: int
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -161,9 +192,10 @@ class CaseState:
     subspecialty: str | None = None
     study_instance_uid: str | None = None
     lane: int = Lane.ROUTINE
-    due_at: datetime | None = None
+    due: Due | None = None
     cancelled: bool = False
     released: bool = False
+    released_how: str | None = None
     registered_at: datetime | None = None
     orders_changed_at: datetime | None = None
     set_closed: bool = False
@@ -204,10 +236,20 @@ def fold(told: Iterable[Told]) -> CaseState:
     """Return what these facts make of a case, in whatever order they are given."""
     state = CaseState()
     for one in _each_once(sorted(told, key=lambda one: one.place)):
-        state = _RULES[type(one.fact)](state, one)
+        state = _dated(state, _RULES[type(one.fact)](state, one), one)
         if state.is_ordered and state.round.may_end:
             state = replace(state, round=settled(state.round, to_be_covered(state.below), one.effective_at))
     return _finished(state)
+
+
+def _dated(before: CaseState, after: CaseState, told: Told) -> CaseState:
+    """Return a state with when its round began, by when we heard of it, and by when it is wanted."""
+    if after.round.number != before.round.number:
+        after = replace(after, round=replace(after.round, opened_at=told.received_at))
+    due = told.fact.order.due if isinstance(told.fact, OrderFact) else None
+    if due is None or (after.due is not None and after.due.at == due.at):
+        return after
+    return replace(after, due=Due(due.at, after.round.number, told.digest))
 
 
 def _each_once(told: Iterable[Told]) -> Iterator[Told]:
@@ -224,11 +266,17 @@ def _finished(state: CaseState) -> CaseState:
     below = with_stubs(state.below)
     images = {meant(below.slides, *key): said for key, said in state.images.items()}
     # Who released a case did not mean one that the LIMS cancels; ordered again, it is as they left it.
-    return replace(state, below=below, images=images, released=state.released and not state.cancelled)
+    stands = state.released and not state.cancelled
+    how = state.released_how if stands else None
+    return replace(state, below=below, images=images, released=stands, released_how=how)
 
 
 def _released(state: CaseState, _told: Told) -> CaseState:
-    return replace(state, released=True)
+    return replace(state, released=True, released_how=A_PERSON)
+
+
+def _released_by_policy(state: CaseState, _told: Told) -> CaseState:
+    return replace(state, released=True, released_how=state.released_how or THE_POLICY)
 
 
 def _ordered(state: CaseState, told: Told) -> CaseState:
@@ -247,7 +295,6 @@ def _ordered(state: CaseState, told: Told) -> CaseState:
         subspecialty=order.subspecialty or state.subspecialty,
         study_instance_uid=order.study_instance_uid or state.study_instance_uid,
         lane=LANE_OF_PRIORITY[order.priority] if order.priority else state.lane,
-        due_at=order.due.at if order.due else state.due_at,
         reader=ReaderStated(id=order.reader_stated) if order.reader_stated else state.reader,
     )
     if order.control == "cancel" and not order.cancelled:
@@ -256,6 +303,9 @@ def _ordered(state: CaseState, told: Told) -> CaseState:
     below = stated(state.below, order)
     if not has_come(state.below, below, order):
         return replace(state, cancelled=cancelled, below=below)
+    if state.round.is_closed:
+        # Who let it be read meant what there was then, and that was reported.
+        state = replace(state, released=False, released_how=None)
     return replace(state, cancelled=cancelled, below=below, set_closed=False, round=came_late(state.round))
 
 
@@ -305,6 +355,7 @@ def _worked(state: CaseState, told: Told) -> CaseState:
 _RULES: dict[type, Callable[[CaseState, Told], CaseState]] = {
     OrderFact: _ordered,
     CaseReleased: _released,
+    ReleasedByPolicy: _released_by_policy,
     ReportFact: _reported,
     UpdateFact: _updated,
     ImagesFact: _imaged,

@@ -20,14 +20,16 @@ _ORDER: Final = (Report.CANCELLED, Report.CORRECTED, Report.SUPPLEMENTARY, Repor
 
 @dataclass(frozen=True)
 class Round:
-    """The present round: its number, what the report says, and when it was closed.
+    """The present round: its number, what the report says, and when it was opened and closed.
 
+    The first is open from the first order on, and has no other moment of its own.
     ``covered`` are the specimens that a final result of this round covers; ``covers_all`` says that one covers the
     whole case, ``by`` whether that was a report or only the word that nobody works on the case any more.
     """
 
     number: int = 1
     report: str = Report.NONE
+    opened_at: datetime | None = None
     closed_at: datetime | None = None
     covered: frozenset[str] = frozenset()
     covers_all: bool = False

@@ -28,9 +28,10 @@ _TABLES: Final = {
     "patient": "SELECT id, family_name, given_name, birth_date, sex, nhs_number_status FROM patient",
     "identifier": "SELECT subject_kind, subject_id, kind, issuer, value FROM identifier",
     "case": (
-        "SELECT id, site_id, patient_id, subspecialty, lane, due_at, cancelled, released, images, reading, report,"
+        "SELECT id, site_id, patient_id, subspecialty, lane, due_kind, cancelled, released, images, reading, report,"
         ' round, completeness_version, identity_digest, expected_closed_at IS NULL FROM "case"'
     ),
+    "deadline": "SELECT id, case_id, round, kind, basis, ended_at IS NULL FROM deadline",
     "specimen": "SELECT id, case_id, issuer, container_identifier, cancelled FROM specimen",
     "block": "SELECT id, case_id, issuer, container_identifier, cancelled FROM block",
     "slide": "SELECT id, case_id, issuer, container_identifier, route, cancelled, preferred_scan_id FROM slide",

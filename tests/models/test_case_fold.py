@@ -209,7 +209,8 @@ def test_what_a_message_does_not_state_leaves_what_an_earlier_one_stated() -> No
 
     state = fold([told(full, patient_id="one"), told(bare, 1)])
 
-    assert (state.lane, state.due_at, state.subspecialty) == (Lane.URGENT, NOON, "breast")
+    assert state.due is not None
+    assert (state.lane, state.due.at, state.subspecialty) == (Lane.URGENT, NOON, "breast")
     assert (state.study_instance_uid, state.patient_id) == ("1.2.3", "one")
     assert state.placer_order_numbers == {"P1", "P2"}
     known = state.slides["NET", "A"]
