@@ -45,7 +45,9 @@ _CASES_LOCKED = (
 )
 _FACTS = select(Fact).where(Fact.subject_id == bindparam("of_case"), Fact.kind.in_(_FACT_TYPES))
 
-_CASE_FIELDS = (*("site_id", "patient_id", "subspecialty", "study_instance_uid", "lane", "cancelled", "released"),)
+_CASE_FIELDS = (
+    *("site_id", "patient_id", "subspecialty", "study_instance_uid", "lane", "cancelled", "released", "stated_points"),
+)
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ def evaluate(
     expect_scans(session, settings, case, standings, now)
     # A case that is cancelled keeps what could be read of it: ordered again, nothing of it is new.
     news = late_slides.News() if case.cancelled else late_slides.note_readable(session, expected, now)
-    readers = late_slides.readers_of(session, case) if news or late else None
+    readers = late_slides.readers_of(session, case, is_ordered=bool(late)) if news or late else None
     before, is_proven_now = case.images, case.released_how == ITS_LANE and not verdict.unproven
     _say_how(session, case, verdict, cause, now)
     if case.images != verdict.images:
@@ -239,9 +241,7 @@ def _say_ready(session: Session, settings: Settings, case: Case, verdict: Comple
     publish.case_completed(session, settings, case, verdict)
 
 
-def _case_row(  # noqa: PLR0913, PLR0917 - one row and all that it is made of
-    session: Session, settings: Settings, case_id: str, found: Known, cause: Cause, now: datetime
-) -> Case:
+def _case_row(session: Session, settings: Settings, case_id: str, found: Known, cause: Cause, now: datetime) -> Case:
     state = found.state
     case = session.get(Case, case_id)
     if case is None:

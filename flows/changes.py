@@ -168,6 +168,8 @@ def change_scan(session: Session, settings: Settings, scan: Scan, facts: Sequenc
     follow(session, scan)
     if _matters_to_others(before, after):
         _tell(session, settings, scan, before, after, cause)
+    elif after.case_id is not None and _may_be_read_now(session, after.case_id, before, after):
+        cases.evaluate(session, settings, after.case_id, cause)
     return after
 
 
@@ -307,6 +309,12 @@ def _matters_to_others(before: ScanState, after: ScanState) -> bool:
         or (before.quality == Quality.RESCAN) != (after.quality == Quality.RESCAN)
         or (before.storage == Storage.PROVEN) != (after.storage == Storage.PROVEN)
     )
+
+
+def _may_be_read_now(session: Session, case_id: str, before: ScanState, after: ScanState) -> bool:
+    """Whether the scan of a case that may be read before its proof has come into the archive, or must go there anew."""
+    has_turned = (before.storage == Storage.STORED) != (after.storage == Storage.STORED)
+    return has_turned and session.get_one(Case, case_id).lane != Lane.ROUTINE
 
 
 def _tell(session: Session, settings: Settings, scan: Scan, before: ScanState, after: ScanState, cause: Cause) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 THE_SCANNER = "the scanner"
 A_RESCAN = "a rescan"
 THE_ORDER_TO_SETTLE = "the order to settle"
+THE_WORK = "work that the LIMS has accepted"
 THE_IMAGES = "its images"
 NO_SCAN = "no scan"
 """The alert about a slide whose scan did not come in time."""

@@ -5,7 +5,7 @@ from flows.archive_upload.step import CONVERT, convert, prove, reject, store
 from flows.barcode_matching.step import READ_LABEL, barcode_matching
 from flows.case_assignment.step import case_assignment
 from flows.intake.apply import apply
-from flows.intake.waits import expect_scan_passed, expect_work_passed, settle
+from flows.intake.waits import expect_scan_passed, expect_work_passed, hold_passed, settle
 from flows.sending.forward import forward
 from flows.sending.step import send
 from flows.slide_qc.step import EXAMINE, slide_qc
@@ -14,6 +14,7 @@ from flows.step import StepFunction
 STEPS: dict[str, StepFunction] = {
     "apply": apply,
     "settle": settle,
+    "hold": hold_passed,
     "expect_scan": expect_scan_passed,
     "expect_work": expect_work_passed,
     "slide_qc": slide_qc,

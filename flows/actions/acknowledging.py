@@ -14,6 +14,7 @@ from flows.intake.parts import PARTS_MISSING, PARTS_UNFIT, give_up
 from flows.intake.positions import MADE_ANEW, RECORDS_LOST
 from flows.intake.scanned import SLIDE_FAILED
 from flows.intake.updates import OTHER_PATIENT
+from flows.late_slides import LATE_SLIDE, PROOF_FAILED
 from flows.work_orders import REFUSED
 from models.database import database_now
 from models.errors import RefusedError
@@ -22,7 +23,7 @@ from models.tables.books import Alert
 # The others stand for something that is still so, and go when it is over.
 _BY_A_PERSON: Final = (
     *(MADE_ANEW, RECORDS_LOST, PARTS_MISSING, PARTS_UNFIT, SLIDE_FAILED),
-    *(DOUBTFUL_READER, OTHER_PATIENT, REFUSED),
+    *(DOUBTFUL_READER, OTHER_PATIENT, REFUSED, LATE_SLIDE, PROOF_FAILED),
 )
 
 

@@ -5,16 +5,13 @@ from sqlalchemy.orm import Session
 from flows.actions.desk import Acted, Desk, Person, locked, settle_what_was_set_aside
 from flows.archive_upload.editions import reject_edition
 from flows.barcode_matching.step import ask_again
-from flows.books import Subject, clear_alert, raise_alert
+from flows.books import clear_alert
 from flows.changes import change_scan, latest_steps, rerun_scan
 from models.database import database_now
 from models.errors import RefusedError
-from models.facets import Images, Outcome, StepState, Storage
+from models.facets import Outcome, StepState, Storage
 from models.scan_fold import Ended, MatchWithdrawn, Resumed, ScanFact
-from models.tables.case import Case
 from models.tables.scan import Scan
-
-_LATE = "a slide was added, replaced or withdrawn after this case could be read: look at its slides again"
 
 
 def withdraw(desk: Desk, scan_id: str, person: Person, *, close: bool = False) -> Acted:
@@ -45,7 +42,8 @@ def withdraw(desk: Desk, scan_id: str, person: Person, *, close: bool = False) -
         cause = person.cause("withdraw and close" if close else "withdraw")
         change_scan(session, desk.settings, scan, _facts(scan, person, close=close), cause)
         settle_what_was_set_aside(session, scan.id)
-        _tell_people(session, scan, case_id, was_stored=was_stored)
+        for kind in ("set aside", "needs a person", "waits too long", "cancelled after archive"):
+            clear_alert(session, scan.id, kind, database_now(session))
     follows = (
         [f"its objects of edition {edition} are hidden in the archive, and the LIMS hears of it"] if was_stored else []
     )
@@ -75,13 +73,3 @@ def _ask_again(desk: Desk, session: Session, scan: Scan) -> None:
     if (quality := latest.get("slide_qc")) and quality.state == StepState.SET_ASIDE:
         rerun_scan(session, scan, "slide_qc")
     ask_again(session, desk.settings, scan, scan.edition + 1)
-
-
-def _tell_people(session: Session, scan: Scan, case_id: str | None, *, was_stored: bool) -> None:
-    """Alert the reader of a case that stays readable without the slide; of any other the case itself tells."""
-    now = database_now(session)
-    for kind in ("set aside", "needs a person", "waits too long", "cancelled after archive"):
-        clear_alert(session, scan.id, kind, now)
-    case = session.get(Case, case_id) if case_id else None
-    if case is not None and was_stored and case.images == Images.READY:
-        raise_alert(session, Subject("case", case.id), "late slide", _LATE, now)

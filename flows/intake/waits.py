@@ -5,13 +5,15 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from connectors.wiring import Lab
-from flows import cases, ledger, work_orders
-from flows.books import Subject, note_changes, raise_alert
+from flows import cases, holding, ledger, work_orders
+from flows.books import Subject, note_changes, raise_alert, record
 from flows.completeness import standing_of
-from flows.expectations import A_RESCAN, NO_SCAN, THE_IMAGES, THE_ORDER_TO_SETTLE, THE_SCANNER, wait_of
+from flows.expectations import A_RESCAN, NO_SCAN, THE_IMAGES, THE_ORDER_TO_SETTLE, THE_SCANNER, THE_WORK, wait_of
+from flows.expected import expected_slides
 from flows.ledger import Claim
 from flows.step import End, cause_of
 from models.base import table_of
+from models.case_fold import ReleasedByPolicy
 from models.database import database_now
 from models.tables.case import Case, Slide
 from models.tables.work import WorkOrder
@@ -28,14 +30,18 @@ _CASE_OF_SLIDE = select(_SLIDE.c.case_id).where(_SLIDE.c.id == bindparam("slide"
 
 
 def settle(lab: Lab, claimed: Claim) -> End:
-    """Close a case's expected set when no order changed it for the site's settling time and it names a slide."""
+    """Close a case's expected set when no order changed it for the site's settling time and it names a slide.
+
+    Work that the LIMS has accepted by then, and that will bring a slide, keeps the set open.
+    """
     return lambda session: _settle(lab, session, claimed)
 
 
 def _settle(lab: Lab, session: Session, claimed: Claim) -> None:
     case = cases.lock_case(session, claimed.subject_id)
     now = database_now(session)
-    if case is None or case.cancelled or not cases.expected_slides(session, case):
+    expected = expected_slides(session, case) if case else []
+    if case is None or not expected:
         # A case without slides stays open until a slide, the LIMS or a person says otherwise.
         ledger.finish(session, claimed)
         return
@@ -43,6 +49,10 @@ def _settle(lab: Lab, session: Session, claimed: Claim) -> None:
     if now < settled_at:
         wait = ledger.Wait(THE_ORDER_TO_SETTLE, case.id, settled_at, "the expected slides count as complete")
         ledger.wait(session, claimed, wait)
+        return
+    if any(one.being_made for one in expected):
+        until = now + lab.settings.site(case.site_id).work_wait
+        ledger.wait(session, claimed, ledger.Wait(THE_WORK, case.id, until, "looked at again"))
         return
     session.execute(_CLOSE, {"settled": case.id, "at": now})
     set_committed_value(case, "expected_closed_at", now)
@@ -59,7 +69,7 @@ def expect_scan_passed(lab: Lab, claimed: Claim) -> End:
 def _raise(lab: Lab, session: Session, claimed: Claim) -> None:
     slide_id = claimed.subject_id
     case = cases.lock_case(session, session.scalars(_CASE_OF_SLIDE, {"slide": slide_id}).one())
-    expected = cases.expected_slides(session, case) if case else []
+    expected = expected_slides(session, case) if case else []
     standing = next((standing_of(one) for one in expected if one.slide_id == slide_id), None)
     waiting_for = wait_of(standing)
     if case is None or waiting_for is None:
@@ -69,6 +79,36 @@ def _raise(lab: Lab, session: Session, claimed: Claim) -> None:
     raise_alert(session, Subject("slide", slide_id), NO_SCAN, _NOT_IN_TIME[waiting_for], now)
     until = now + lab.settings.site(case.site_id).scan_wait
     ledger.wait(session, claimed, ledger.Wait(waiting_for, slide_id, until, "raised again"))
+
+
+def hold_passed(lab: Lab, claimed: Claim) -> End:
+    """Let a case be read without what is missing, or tell people, when the policy's time for it has passed."""
+    return lambda session: _let_go(lab, session, claimed)
+
+
+def _let_go(lab: Lab, session: Session, claimed: Claim) -> None:
+    case = cases.lock_case(session, claimed.subject_id)
+    now, cause = database_now(session), cause_of(claimed)
+    expected, verdict = cases.judged(session, case, now) if case else ([], None)
+    held = holding.held(session, case, expected, verdict, now) if case and verdict else None
+    if case is None or verdict is None:
+        ledger.finish(session, claimed)
+    elif held is None:
+        ledger.finish(session, claimed)
+        cases.evaluate(session, lab.settings, case.id, cause)
+    elif now < held.until:
+        ledger.wait(session, claimed, held.wait(case.id))
+    elif held.release.hold == "whole case":
+        ledger.wait(session, claimed, holding.raise_held(session, case, held, now))
+    else:
+        ledger.finish(session, claimed)
+        missing = tuple(sorted(slide_id for slide_id, _ in verdict.missing))
+        released = ReleasedByPolicy(
+            version=held.policy.version, after_hours=held.release.after_hours, slide_ids=missing
+        )
+        record(session, Subject("case", case.id), released, cause, effective_at=now, received_at=now)
+        cases.project(session, lab.settings, lab.ids, case.id, cause)
+        cases.evaluate(session, lab.settings, case.id, cause)
 
 
 def expect_work_passed(lab: Lab, claimed: Claim) -> End:

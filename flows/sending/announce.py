@@ -78,10 +78,15 @@ def scan_changed(session: Session, settings: Settings, scan: Scan, before: ScanS
 
 
 def case_released(session: Session, settings: Settings, case: Case, verdict: Completeness) -> None:
-    """Tell the LIMS that a case can be read, and which slides it is read without."""
-    reasons = (f"{len(verdict.ready)} of {len(verdict.ready) + len(verdict.missing)} slides can be read",)
+    """Tell the LIMS that a case can be read, how many slides it is read without, and how many before their proof."""
+    reasons = [f"{len(verdict.ready)} of {len(verdict.ready) + len(verdict.missing)} slides can be read"]
+    if verdict.unproven:
+        reasons.append(f"{len(verdict.unproven)} of them before the archive has proven them")
     announced = CaseAnnounced(
-        state="released", reasons=reasons, case=_named(session, case), images_complete=not verdict.missing
+        state="released",
+        reasons=tuple(reasons),
+        case=_named(session, case),
+        images_complete=not verdict.missing and not verdict.unproven,
     )
     _announce(session, settings, case, announced, f"released:{case.id}:{case.completeness_version}", ("case", case.id))
 
