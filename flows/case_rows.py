@@ -12,6 +12,7 @@ from models.case_fold import CaseState, Container, ImagesSaid
 from models.database import insert_unless_there
 from models.opaque import OpaqueIds
 from models.tables.case import Block, Case, Derivation, Identifier, Slide, Specimen
+from models.tables.reading import ReadSpecimen
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def _specimens_and_blocks(session: Session, ids: OpaqueIds, case_id: str, state:
         row.anatomic_site = specimen.anatomic_site.model_dump() if specimen.anatomic_site else None
         row.laterality = specimen.laterality.model_dump() if specimen.laterality else None
         row.received_at, row.cancelled = specimen.received_at, specimen.cancelled
+        row.subspecialty, row.reported = specimen.subspecialty, identifier in state.round.covered
     for (issuer, identifier), block in state.blocks.items():
         cassette = session.get(Block, ids.of("block", issuer, identifier))
         if cassette is None:
@@ -77,7 +79,10 @@ def _forget_stubs(session: Session, ids: OpaqueIds, case_id: str, state: CaseSta
     blocks = {ids.of("block", *key) for key in state.blocks}
     slides = {ids.of("slide", *key) for key in state.slides}
     gone: list[Base] = []
-    gone += [row for row in session.scalars(select(Specimen).filter_by(case_id=case_id)) if row.id not in specimens]
+    stubs = [row for row in session.scalars(select(Specimen).filter_by(case_id=case_id)) if row.id not in specimens]
+    if stubs:
+        session.execute(delete(ReadSpecimen).where(ReadSpecimen.specimen_id.in_([row.id for row in stubs])))
+    gone += stubs
     gone += [row for row in session.scalars(select(Block).filter_by(case_id=case_id)) if row.id not in blocks]
     gone += [row for row in session.scalars(select(Slide).filter_by(case_id=case_id)) if row.id not in slides]
     for row in gone:

@@ -26,6 +26,7 @@ class SpecimenState:
     cancelled: bool = False
     ordered_by: frozenset[str] = frozenset()
     order_numbers: frozenset[str] = frozenset()
+    subspecialty: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,10 @@ def stated(known: Containers, order: OrderStated) -> Containers:
     return Containers(specimens, blocks, slides)
 
 
-def has_come(before: Containers, after: Containers, order: OrderStated) -> bool:
-    """Whether an order has brought something that a report is about: a specimen or slide that was not expected."""
-    specimens = _has_come(before.specimens, after.specimens, order.specimens)
-    return specimens or _has_come(before.slides, after.slides, order.slides)
+def what_came(before: Containers, after: Containers, order: OrderStated) -> frozenset[Container]:
+    """Return what an order has brought that a report is about: specimens and slides that were not expected."""
+    specimens = _what_came(before.specimens, after.specimens, order.specimens)
+    return specimens | _what_came(before.slides, after.slides, order.slides)
 
 
 def meant(known: Iterable[Container], issuer: str, identifier: str) -> Container:
@@ -116,16 +117,14 @@ def with_stubs(known: Containers) -> Containers:
     return Containers(specimens, blocks, known.slides)
 
 
-def _has_come(
+def _what_came(
     before: Mapping[Container, _State],
     after: Mapping[Container, _State],
     said: Iterable[SpecimenStated | SlideStated],
-) -> bool:
-    for key in ((one.issuer, one.container_identifier) for one in said):
-        was = before.get(key)
-        if (was is None or was.cancelled) and not after[key].cancelled:
-            return True
-    return False
+) -> frozenset[Container]:
+    named = {(one.issuer, one.container_identifier) for one in said}
+    unexpected = {key for key in named if key not in before or before[key].cancelled}
+    return frozenset(key for key in unexpected if not after[key].cancelled)
 
 
 def _replaced(known: Containers, order: OrderStated) -> Containers:
@@ -162,6 +161,7 @@ def _specimen(known: SpecimenState, said: SpecimenStated, order: OrderStated) ->
         cancelled=known.cancelled and not _is_ordered(order),
         ordered_by=known.ordered_by | _numbers(order),
         order_numbers=known.order_numbers.union(said.order_numbers),
+        subspecialty=said.subspecialty or known.subspecialty,
     )
 
 

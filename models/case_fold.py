@@ -17,12 +17,12 @@ from models.case_containers import (
     Containers,
     SlideState,
     SpecimenState,
-    has_come,
     meant,
     stated,
+    what_came,
     with_stubs,
 )
-from models.covering import to_be_covered, with_specimens
+from models.covering import concerned, to_be_covered, with_specimens
 from models.facets import LANE_OF_PRIORITY, Lane
 from models.round_fold import Round, came_late, ended, reported, settled
 from models.statements import (
@@ -200,6 +200,7 @@ class CaseState:
     orders_changed_at: datetime | None = None
     set_closed: bool = False
     reader: ReaderStated | None = None
+    stated_points: float | None = None
     round: Round = field(default_factory=Round)
     below: Containers = field(default_factory=Containers)
     images: dict[Container, ImagesSaid] = field(default_factory=dict)
@@ -296,17 +297,21 @@ def _ordered(state: CaseState, told: Told) -> CaseState:
         study_instance_uid=order.study_instance_uid or state.study_instance_uid,
         lane=LANE_OF_PRIORITY[order.priority] if order.priority else state.lane,
         reader=ReaderStated(id=order.reader_stated) if order.reader_stated else state.reader,
+        stated_points=state.stated_points if order.points is None else order.points,
     )
     if order.control == "cancel" and not order.cancelled:
         return replace(state, cancelled=True)
     cancelled = state.cancelled and order.control not in ("register", "replace")
     below = stated(state.below, order)
-    if not has_come(state.below, below, order):
+    came = what_came(state.below, below, order)
+    if not came:
         return replace(state, cancelled=cancelled, below=below)
     if state.round.is_closed:
         # Who let it be read meant what there was then, and that was reported.
         state = replace(state, released=False, released_how=None)
-    return replace(state, cancelled=cancelled, below=below, set_closed=False, round=came_late(state.round))
+    return replace(
+        state, cancelled=cancelled, below=below, set_closed=False, round=came_late(state.round, concerned(below, came))
+    )
 
 
 def _stamped(state: CaseState, told: Told) -> CaseState:
@@ -318,8 +323,10 @@ def _stamped(state: CaseState, told: Told) -> CaseState:
 
 def _reported(state: CaseState, told: Told) -> CaseState:
     assert isinstance(told.fact, ReportFact)  # noqa: S101 - as above
-    parts = [with_specimens(part, state.below, state.accession_number) for part in told.fact.report.parts]
-    return replace(state, round=reported(state.round, parts))
+    report = told.fact.report
+    parts = [with_specimens(part, state.below, state.accession_number) for part in report.parts]
+    points = state.stated_points if report.points is None else report.points
+    return replace(state, round=reported(state.round, parts), stated_points=points)
 
 
 def _updated(state: CaseState, told: Told) -> CaseState:

@@ -1,6 +1,6 @@
 """Which specimens a final report must cover, and which of them a part of one covers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from models.case_containers import BlockState, Container, Containers, SlideState, SpecimenState, with_stubs
@@ -31,6 +31,12 @@ def with_specimens(part: ReportPart, known: Containers, accession_number: str) -
     return part
 
 
+def concerned(known: Containers, came: Iterable[Container]) -> frozenset[str]:
+    """Return the specimens that containers are, or are of; none where that can't be told of all of them."""
+    roots = frozenset(name for _, name in _roots(known, came))
+    return roots if roots <= to_be_covered(known) else frozenset()
+
+
 def _specimens(known: Containers) -> Mapping[Container, SpecimenState | BlockState]:
     # What was only ever named by something cancelled can't be reported, and must not hold the case open.
     standing = replace(
@@ -47,14 +53,20 @@ def _of_order(known: Containers, number: str) -> Iterator[str]:
 
     A slide of which nobody says what it was cut from stands for itself: its result must not end what else there is.
     """
-    below: dict[Container, BlockState | SlideState] = {**known.slides, **known.blocks}
     numbered = (known.specimens, known.blocks, known.slides)
-    to_see = [key for each in numbered for key, one in each.items() if number in one.order_numbers]
+    theirs = [key for each in numbered for key, one in each.items() if number in one.order_numbers]
+    yield from (name for _, name in _roots(known, theirs))
+
+
+def _roots(known: Containers, keys: Iterable[Container]) -> Iterator[Container]:
+    """Yield what containers were cut from in the end, or they themselves; some more than once."""
+    below: dict[Container, BlockState | SlideState] = {**known.slides, **known.blocks}
+    to_see = list(keys)
     seen: set[Container] = set()
     while to_see:
         key = to_see.pop()
         above = below[key].parents if key in below and key not in known.specimens else ()
         if not above:
-            yield key[1]
+            yield key
         to_see += [(key[0], parent) for parent in above if (key[0], parent) not in seen]
         seen.add(key)

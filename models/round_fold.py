@@ -24,7 +24,8 @@ class Round:
 
     The first is open from the first order on, and has no other moment of its own.
     ``covered`` are the specimens that a final result of this round covers; ``covers_all`` says that one covers the
-    whole case, ``by`` whether that was a report or only the word that nobody works on the case any more.
+    whole case, ``by`` whether that was a report or only the word that nobody works on the case any more, and ``past``
+    the same of each round before. What a new round is not about stays covered.
     """
 
     number: int = 1
@@ -34,6 +35,7 @@ class Round:
     covered: frozenset[str] = frozenset()
     covers_all: bool = False
     by: str = ""
+    past: tuple[str, ...] = ()
 
     @property
     def is_closed(self) -> bool:
@@ -58,12 +60,16 @@ def ended(before: Round) -> Round:
     return before if before.is_closed else replace(before, covers_all=True, by=before.by or _ENDED)
 
 
-def came_late(before: Round) -> Round:
-    """Return the round after a slide or specimen was ordered that the case did not have."""
+def came_late(before: Round, concerned: frozenset[str] = frozenset()) -> Round:
+    """Return the round after a slide or specimen was ordered that the case did not have.
+
+    ``concerned`` are the specimens that it is, or is of; with none it may be of any.
+    """
     if before.is_closed:
-        return _next(before)
+        return _next(before, concerned)
     # A report that was there before its first order said nothing about what was ordered only now.
-    return replace(before, covers_all=False, by=Report.FINAL if before.covered else "")
+    covered = before.covered - concerned
+    return replace(before, covers_all=False, covered=covered, by=Report.FINAL if covered else "")
 
 
 def settled(before: Round, specimens: frozenset[str], at: datetime) -> Round:
@@ -75,7 +81,7 @@ def settled(before: Round, specimens: frozenset[str], at: datetime) -> Round:
     if not before.may_end or not (before.covers_all or covered):
         return before
     report = before.report if before.by == _ENDED else Report.FINAL
-    return replace(before, closed_at=at, report=report)
+    return replace(before, closed_at=at, report=report, covered=specimens)
 
 
 def _part(before: Round, part: ReportPart) -> Round:
@@ -102,13 +108,15 @@ def _so_far(before: Round, part: ReportPart) -> str:
 def _reopened(before: Round, status: Report, part: ReportPart) -> Round:
     """A correction or an addition after the final report is another round; before it, only a word about the report."""
     if before.is_closed:
-        return replace(_next(before), report=status)
-    if status != Report.CANCELLED:
+        return replace(_next(before, before.covered & frozenset(part.specimens)), report=status)
+    if status != Report.CANCELLED and not before.past:
         return replace(before, report=status)
     covered = before.covered - frozenset(part.specimens) if part.specimens else frozenset[str]()
-    report = before.report if part.specimens else status
+    report = before.report if part.specimens and status == Report.CANCELLED else status
     return replace(before, report=report, covered=covered, covers_all=False, by=Report.FINAL if covered else "")
 
 
-def _next(before: Round) -> Round:
-    return Round(number=before.number + 1, report=before.report)
+def _next(before: Round, concerned: frozenset[str]) -> Round:
+    """Return the round after a closed one; it is about what is concerned, else about all."""
+    covered = before.covered - concerned if concerned else frozenset[str]()
+    return Round(before.number + 1, before.report, covered=covered, past=(*before.past, before.by))

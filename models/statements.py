@@ -6,7 +6,7 @@ not show in a ``repr`` and never in a validation error.
 """
 
 from datetime import UTC, date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -48,6 +48,19 @@ def _is_empty(numbers: tuple[str, ...]) -> bool:
 # Not written down when there are none: a fact without any reads, and is the same, as before there was the field.
 OrderNumbers = Annotated[tuple[str, ...], Field(repr=False, exclude_if=_is_empty)]
 """The numbers of the orders that one thing has for itself: the placer's, then the filler's."""
+
+
+def _is_unsaid(said: object) -> bool:
+    return said is None
+
+
+Unsaid = Field(exclude_if=_is_unsaid)
+"""Not written down when it is not said, for the same reason."""
+
+MOST_POINTS: Final = 1_000
+"""What no case weighs: a larger number is a mistake."""
+StatedPoints = Annotated[float | None, Field(ge=0, le=MOST_POINTS, allow_inf_nan=False, exclude_if=_is_unsaid)]
+"""What a sender says that a case weighs, in points."""
 
 
 class Identifier(Frozen):
@@ -101,7 +114,7 @@ class PatientStated(Frozen):
 
 
 class SpecimenStated(Frozen):
-    """A specimen in its container (SPM-27 CONTAINER)."""
+    """A specimen in its container (SPM-27 CONTAINER); ``subspecialty`` is its own, by its own order or its site."""
 
     container_identifier: str = Field(repr=False)
     issuer: str
@@ -110,6 +123,7 @@ class SpecimenStated(Frozen):
     laterality: Coded | None = None
     received_at: Stamp | None = None
     order_numbers: OrderNumbers = ()
+    subspecialty: Annotated[str | None, Unsaid] = None
 
 
 class BlockStated(Frozen):
@@ -164,6 +178,7 @@ class OrderStated(Frozen):
     blocks: tuple[BlockStated, ...] = ()
     slides: tuple[SlideStated, ...] = ()
     cancelled: tuple[str, ...] = Field(default=(), repr=False)
+    points: StatedPoints = None
 
 
 class PatientMerged(Frozen):
@@ -212,6 +227,7 @@ class ReportStated(Frozen):
 
     case: CaseMeant
     parts: tuple[ReportPart, ...]
+    points: StatedPoints = None
 
 
 class ReaderStated(Frozen):

@@ -10,6 +10,7 @@ from connectors.lims.message import Field, Segment
 from connectors.lims.moments import read_stamp
 from connectors.lims.places import Place, first_said, said_in
 from connectors.lims.profile import ContainerKind, Profile
+from connectors.lims.weighed import subspecialty_in
 from models.statements import BlockStated, Coded, Route, SlideStated, SpecimenStated, Stamp
 
 Asset = SpecimenStated | BlockStated | SlideStated
@@ -88,6 +89,7 @@ def _specimen(container: Container, name: Named, profile: Profile, problems: lis
         laterality=_coded(container, profile.laterality_fields),
         received_at=_received_at(container, profile, problems),
         order_numbers=_order_numbers(container, profile),
+        subspecialty=subspecialty_in(container.everything(), profile),
     )
 
 

@@ -9,6 +9,7 @@ from connectors.lims.participants import reader_of
 from connectors.lims.patient import visits_of
 from connectors.lims.places import first_said, said_in
 from connectors.lims.profile import ContainerKind, Profile
+from connectors.lims.weighed import points_in, subspecialty_in
 from models.statements import BlockStated, OrderStated, Priority, SlideStated, SpecimenStated, Stamp
 
 _MOST_URGENT_FIRST: tuple[Priority, ...] = ("intra-operative", "urgent", "routine")
@@ -40,7 +41,7 @@ def read_order(
         priority=_priority(groups, profile, problems),
         due=_due(groups, profile, problems),
         site=site,
-        subspecialty=_subspecialty(groups, profile),
+        subspecialty=subspecialty_in(groups.segments(), profile),
         study_instance_uid=_study_instance_uid(groups, profile, problems),
         reader_stated=reader.id if (reader := reader_of(groups, profile)) else None,
         visit=next(iter(visits_of(groups.opening, profile.visit_fields, profile)), None),
@@ -48,6 +49,7 @@ def read_order(
         blocks=tuple(one for one in assets.ordered if isinstance(one, BlockStated)),
         slides=tuple(one for one in assets.ordered if isinstance(one, SlideStated)),
         cancelled=assets.cancelled,
+        points=points_in(groups.segments(), profile, problems),
     )
 
 
@@ -67,20 +69,6 @@ def _due(groups: Groups, profile: Profile, problems: list[str]) -> Stamp | None:
     if None in stamps:
         problems.append("OBR-36 or TQ1-8 (due) is not a time.")
     return min((stamp for stamp in stamps if stamp), key=lambda stamp: (stamp.at, stamp.raw), default=None)
-
-
-def _subspecialty(groups: Groups, profile: Profile) -> str | None:
-    """Return the subspecialty of the first code that has one, field by field of the profile."""
-    segments = groups.segments()
-    for place in profile.subspecialty_fields:
-        for segment in segments:
-            if segment.name != place.segment or not segment.raw(place.field):
-                continue
-            for component in (place.component, place.component + 3) if place.whole_field else (place.component,):
-                code = segment.stated(place.field, component, place.subcomponent).upper()
-                if code in profile.subspecialties:
-                    return profile.subspecialties[code]
-    return None
 
 
 def _study_instance_uid(groups: Groups, profile: Profile, problems: list[str]) -> str | None:

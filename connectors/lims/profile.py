@@ -185,6 +185,7 @@ class Profile(Frozen):
     controls: Annotated[Mapping[str, ControlMeant], BeforeValidator(_in_capitals)] = _as_plain("controls")
     priorities: Annotated[Mapping[str, Priority], BeforeValidator(_in_capitals)] = _as_plain("priorities")
 
+    points_observations: Codes = _as_plain("points_observations")
     report_specimen_fields: Places = _as_plain("report_specimen_fields")
     report_codes: Codes = _as_plain("report_codes")
     addendum_codes: Codes = _as_plain("addendum_codes")

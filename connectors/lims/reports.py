@@ -7,6 +7,7 @@ from connectors.lims.identifiers import checked
 from connectors.lims.message import Segment
 from connectors.lims.places import said_in
 from connectors.lims.profile import Profile
+from connectors.lims.weighed import points_in
 from models.statements import ReportPart, ReportStated, ReportStatus
 
 # What an observation of a result that is final for OBR-25 may make of it.
@@ -37,7 +38,8 @@ def read_report(groups: Groups, profile: Profile, site: str, problems: list[str]
             # The OBR's own number before its ORC's, where they differ.
             numbers = () if specimens else own_order_numbers((obr, *order.segments), profile)
             parts.append(ReportPart(status=status, specimens=specimens, order_numbers=numbers))
-    return ReportStated(case=case, parts=tuple(dict.fromkeys(parts)))
+    points = points_in(groups.segments(), profile, problems)
+    return ReportStated(case=case, parts=tuple(dict.fromkeys(parts)), points=points)
 
 
 def _is_report(obr: Segment, profile: Profile) -> bool:

@@ -31,6 +31,7 @@ _COLUMNS: Final[dict[str, tuple[Any, ...]]] = {
     "specimens": (
         *(Specimen.id, Specimen.issuer, Specimen.container_identifier, Specimen.specimen_type),
         *(Specimen.anatomic_site, Specimen.laterality, Specimen.received_at, Specimen.cancelled),
+        *(Specimen.subspecialty, Specimen.reported),
     ),
     "blocks": (Block.id, Block.issuer, Block.container_identifier, Block.cancelled),
     "slides": (
@@ -108,7 +109,7 @@ def _rows_of(ids: OpaqueIds, known: Known, case_id: str) -> _Rows:
             (
                 *_named(ids, "specimen", key),
                 *(_dumped(one.specimen_type), _dumped(one.anatomic_site), _dumped(one.laterality)),
-                *(one.received_at, one.cancelled),
+                *(one.received_at, one.cancelled, one.subspecialty, key[1] in told.round.covered),
             )
             for key, one in told.specimens.items()
         ],

@@ -2,7 +2,7 @@
 
 from flows.reads.asked import add_mdt_read, ask_opinion, close_asked
 from flows.reads.following import follow_round, have_it_read, stop_assigning
-from flows.reads.owners import owner_of, primary_read
+from flows.reads.owners import owner_of, primary_read, who_had_it
 
 __all__ = [
     "add_mdt_read",
@@ -13,4 +13,5 @@ __all__ = [
     "owner_of",
     "primary_read",
     "stop_assigning",
+    "who_had_it",
 ]

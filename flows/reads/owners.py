@@ -7,9 +7,16 @@ from models.base import table_of
 from models.tables.case import Case
 from models.tables.reading import Assignment, Read
 
-_ASSIGNMENT = table_of(Assignment)
+_ASSIGNMENT, _READ = table_of(Assignment), table_of(Read)
 _OWNER = select(_ASSIGNMENT.c.pathologist_id).where(
     _ASSIGNMENT.c.read_id == bindparam("read"), _ASSIGNMENT.c.ended_at.is_(None)
+)
+_WHO_HAD_IT = (
+    select(_ASSIGNMENT.c.pathologist_id)
+    .join(_READ, _READ.c.id == _ASSIGNMENT.c.read_id)
+    .where(_READ.c.case_id == bindparam("of_case"), _READ.c.role == "primary")
+    .order_by(_ASSIGNMENT.c.id.desc())
+    .limit(1)
 )
 
 
@@ -25,3 +32,9 @@ def owner_of(session: Session, read_id: str) -> str | None:
     """Return who has a read."""
     owner: str | None = session.scalar(_OWNER, {"read": read_id})
     return owner
+
+
+def who_had_it(session: Session, case_id: str) -> str | None:
+    """Return who had a primary read of a case last, in whichever round."""
+    reader: str | None = session.scalar(_WHO_HAD_IT, {"of_case": case_id})
+    return reader
