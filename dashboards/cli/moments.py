@@ -23,10 +23,21 @@ def place_said(said: str, option: str, settings: Settings, site: str | None) -> 
     """
     if said.isdecimal():
         return int(said)
+    return time_said(said, option, settings, site, "an offset, or ")
+
+
+def time_said(said: str, option: str, settings: Settings, site: str | None, or_else: str = "") -> datetime:
+    """Return a time as somebody typed it in ISO 8601; without offset it is one of the site, as in ``place_said``.
+
+    Raises
+    ------
+    RefusedError
+        It is none, or it is not clear which time it is.
+    """
     try:
         at = datetime.fromisoformat(said)
     except ValueError as error:
-        message = f"{option} takes an offset, or a time as in 2026-03-02T09:30+00:00"
+        message = f"{option} takes {or_else}a time as in 2026-03-02T09:30+00:00"
         raise RefusedError(message) from error
     if at.tzinfo is not None:
         return at

@@ -117,7 +117,7 @@ def _print_page(
         ("Site", line.site),
         ("Priority", line.lane),
     ]
-    head += [("Due", _at(line.due_at, zone) if line.due_at else None), ("Slides", line.completeness)]
+    head += [("Due", page.beside.due), ("Slides", line.completeness)]
     head += [("Stands at", line.standing.state), ("Waits for", line.standing.waiting_for), ("Reader", reader)]
     others = page.beside.reader_stated
     head += [("Others", f"{others} reads it" if others else None), ("Allocates", _WHO_ALLOCATES[authority])]
@@ -191,5 +191,6 @@ def page_as_json(page: CasePage, assets: Sequence[Asset], work: Sequence[Work]) 
         "changes": changes,
         "released": page.released,
         "report_in_words": page.beside.report,
+        "due_in_words": page.beside.due,
         "same_person_as": page.beside.same_person_as,
     }

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from flows import aliases
+from flows.standing.deadlines import due_in_words
 from models.facets import Report
 from models.tables.case import Case, Identifier
 
@@ -26,12 +27,13 @@ class Beside:
     """What is known of a case beside its slides.
 
     ``same_person_as`` are the numbers under which its patient was known before they were merged; ``reader_stated`` is
-    who reads it as others say.
+    who reads it as others say; ``due`` by when it is wanted, and by what.
     """
 
     report: str
     same_person_as: tuple[str, ...]
     reader_stated: str | None
+    due: str | None
 
 
 def beside(session: Session, case: Case) -> Beside:
@@ -40,6 +42,7 @@ def beside(session: Session, case: Case) -> Beside:
         report=report_in_words(case.report, case.round, is_closed=case.round_closed_at is not None),
         same_person_as=_same_person_as(session, case.patient_id) if case.patient_id else (),
         reader_stated=_reader(case),
+        due=due_in_words(session, case.id),
     )
 
 

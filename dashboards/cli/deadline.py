@@ -1,0 +1,119 @@
+"""The commands about deadlines: what is due, a clock that stands still, and meetings."""
+
+from dataclasses import asdict
+from typing import Annotated, Final
+
+import typer
+from sqlalchemy.orm import Session
+
+from dashboards.cli.acted import say_acted
+from dashboards.cli.desk import AsJson, By, console, opened, plain, plain_table, print_json, short
+from dashboards.cli.moments import time_said
+from dashboards.web.words import age
+from flows import actions
+from flows.actions import Desk, Person
+from flows.actions.deadlines import pause_deadlines, resume_deadlines, set_mdt
+from flows.standing.deadlines import DeadlineLine, at_in_words, called, list_deadlines
+from models.database import utc_now
+from models.tables.case import Case
+
+_Case = Annotated[str, typer.Argument(metavar="CASE", help="Its id or the beginning of it, or its accession number.")]
+_Because = Annotated[str, typer.Option("--because", "--reason", metavar="TEXT", help="Why; kept with it.")]
+_NOT_ANY_MORE: Final = "none"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group of commands."""
+    group = typer.Typer(help="By when cases are due: what is late, clocks that stand still, meetings.")
+    group.command(name="list")(list_command)
+    group.command()(pause)
+    group.command()(resume)
+    group.command()(mdt)
+    app.add_typer(group, name="deadline", no_args_is_help=True)
+
+
+def list_command(
+    context: typer.Context,
+    late: Annotated[bool, typer.Option("--late", help="Only what is late.")] = False,
+    soon: Annotated[bool, typer.Option("--soon", help="Only what is due soon, or foreseen to be late.")] = False,
+    site: Annotated[str | None, typer.Option(metavar="SITE", help="Only cases of this site.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List by when cases are due, the earliest first: the deadline that rules each."""
+    with opened(context) as desk, desk.database.read() as session:
+        if site is not None:
+            desk.settings.site(site)
+        found = list_deadlines(session, late=late, soon=soon, site=site)
+    if as_json:
+        print_json([asdict(one) for one in found])
+    elif not found:
+        print("Nothing is late." if late and not soon else "Nothing is due.")
+    else:
+        _print_lines(found)
+
+
+def pause(context: typer.Context, case: _Case, by: By, because: _Because, as_json: AsJson = False) -> None:
+    """Stop a case's clock: it waits for the clinic, or for decalcification."""
+    with opened(context) as desk:
+        acted = pause_deadlines(desk, _named(desk, case), Person(by, because))
+        say_acted(desk, acted, as_json=as_json)
+
+
+def resume(context: typer.Context, case: _Case, by: By, because: _Because, as_json: AsJson = False) -> None:
+    """Let a case's clock run again."""
+    with opened(context) as desk:
+        acted = resume_deadlines(desk, _named(desk, case), Person(by, because))
+        say_acted(desk, acted, as_json=as_json)
+
+
+def mdt(
+    context: typer.Context,
+    case: _Case,
+    when: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHEN", help="When the meeting begins, such as 2026-12-05T14:00 in the site's time; none: no more."
+        ),
+    ],
+    by: By,
+    because: _Because,
+    as_json: AsJson = False,
+) -> None:
+    """Say when a multidisciplinary meeting wants a case: it is due by then, and somebody prepares it."""
+    with opened(context) as desk:
+        person = Person(by, because)
+        case_id = _named(desk, case)
+        with desk.database.read() as session:
+            site = session.get_one(Case, case_id).site_id
+        at = None if when == _NOT_ANY_MORE else time_said(when, "WHEN", desk.settings, site)
+        say_acted(desk, set_mdt(desk, case_id, at, person), as_json=as_json)
+
+
+def _named(desk: Desk, name: str) -> str:
+    with desk.database.read() as session:
+        return _case_id(session, name)
+
+
+def _case_id(session: Session, name: str) -> str:
+    kind, found = actions.thing_named(session, name)
+    return found if kind == "case" else actions.case_named(session, name)
+
+
+def _print_lines(lines: list[DeadlineLine]) -> None:
+    now, table = utc_now(), plain_table("Case", "Accession", "Site", "Due", "By", "In", "Stands")
+    for line in lines:
+        left = line.due_at - now
+        spell = f"{age(-left)} late" if line.due_at <= now else age(left)
+        due = at_in_words(line.due_at, line.zone, now)
+        by = f"{called(line.kind)}, {line.source}"
+        cells = (short(line.case), line.accession_number, line.site, due, by, spell, _stands(line))
+        table.add_row(*map(plain, cells))
+    console().print(table)
+
+
+def _stands(line: DeadlineLine) -> str:
+    if line.paused_since is not None:
+        return "the clock stands still"
+    if line.breached_at is not None:
+        return "missed"
+    return "at risk" if line.predicted_at is not None else ""
