@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 from models.base import table_of
 from models.tables.reading import Notice
 
-NoticeKind = Literal["given", "taken", "late slide", "withdrawn", "proof failed", "incomplete", "absence", "asked", "deadline", "paused"]
+NoticeKind = Literal[
+    "given", "taken", "late slide", "withdrawn", "proof failed", "incomplete", "absence", "asked", "deadline", "paused"
+]
 
 _TELL = insert(table_of(Notice))
 

@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session
 
 from flows import cases
 from flows.audit.snapshots import Books, portions, snapshot
-from flows.cases import Known
-from flows.completeness import ExpectedSlide, judge
+from flows.cases import ITS_LANE, Known
+from flows.completeness import READABLE, Completeness, ExpectedSlide, judge, standing_of
 from flows.expected import slides_of_cases
 from flows.work_orders import columns_of
 from models.case_fold import CaseState, Container, ImagesFact, ImagesSaid, ReportFact, UpdateFact
-from models.facets import Outcome, Reading, Storage
+from models.facets import Images, Outcome, Reading, Storage
 from models.opaque import OpaqueIds
 from models.statements import Coded
 from models.tables.books import Fact
@@ -54,12 +54,15 @@ _Rows = dict[str, list[tuple[object, ...]]]
 
 @dataclass(frozen=True)
 class _Live:
-    """A case as the database has it, beside its state as its facts have it; no state when they can't be read."""
+    """A case as the database has it, beside its state as its facts have it; no state when they can't be read.
+
+    ``expected`` are the slides that count, with what was noted of each.
+    """
 
     case: Case
     told: Known | None
     below: _Rows
-    images: str
+    expected: Sequence[ExpectedSlide]
     reading: str
 
 
@@ -92,10 +95,23 @@ def _compare(ids: OpaqueIds, live: _Live) -> Iterator[str]:
     wrong += [what for what, rows in rebuilt.items() if _sorted(rows) != _sorted(live.below[what])]
     if wrong:
         yield f"case {case.id} is not what its facts say: {', '.join(wrong)}"
-    if case.images != live.images:
-        yield f"case {case.id} has images {case.images}, and its slides say {live.images}"
+    verdict = judge(live.expected, closed=case.expected_closed_at is not None, released=case.released)
+    if case.images != verdict.images:
+        yield f"case {case.id} has images {case.images}, and its slides say {verdict.images}"
+    how = _how_released(case, state, verdict)
+    if case.released_how != how:
+        yield f"case {case.id} is read early by {case.released_how}, and its facts and slides say {how}"
+    for slide in live.expected:
+        if slide.being_made is None and (slide.readable_at is not None) != (standing_of(slide) in READABLE):
+            yield f"slide {slide.slide_id} is {standing_of(slide)}, and whether it can be read is noted otherwise"
     if case.reading != live.reading:
         yield f"case {case.id} has reading {case.reading}, and its reads say {live.reading}"
+
+
+def _how_released(case: Case, state: CaseState, verdict: Completeness) -> str | None:
+    if state.released:
+        return state.released_how
+    return ITS_LANE if case.images == Images.READY and verdict.unproven else None
 
 
 def _rows_of(ids: OpaqueIds, known: Known, case_id: str) -> _Rows:
@@ -185,7 +201,7 @@ def _load(session: Session, books: Books, ids: Sequence[str]) -> list[_Live]:
             case=case,
             told=_told(session, books, case.id),
             below={what: rows.get(case.id, []) for what, rows in below.items()},
-            images=_images(case, slides.get(case.id, ())),
+            expected=() if case.cancelled else slides.get(case.id, ()),
             reading=reading.get(case.id, Reading.NONE),
         )
         for case in session.scalars(select(Case).where(Case.id.in_(ids)).order_by(Case.id))
@@ -202,11 +218,6 @@ def _told(session: Session, books: Books, case_id: str) -> Known | None:
         return cases.known(session, books.ids, case_id)
     except ValidationError:
         return None
-
-
-def _images(case: Case, slides: Sequence[ExpectedSlide]) -> str:
-    expected = () if case.cancelled else slides
-    return judge(expected, closed=case.expected_closed_at is not None, released=case.released).images
 
 
 def _reads_of_closed_rounds() -> Select[str]:

@@ -112,6 +112,14 @@ def _cases_that_never_close() -> Select[str]:
     return select(Case.id).where(still_open, ~_open_step(Case.id, "settle")).order_by(Case.id)
 
 
+def _cases_held_back_for_ever() -> Select[str]:
+    """A case of which some slides can be read and others can't waits for those until the policy's time has passed."""
+    missing = exists().where(Slide.case_id == Case.id, Slide.cancelled.is_(False), Slide.readable_at.is_(None))
+    held = and_(Case.images == Images.INCOMPLETE, Case.released.is_(False), Case.cancelled.is_(False))
+    is_open = Case.round_closed_at.is_(None)
+    return select(Case.id).where(held, is_open, missing, ~_open_step(Case.id, "hold")).order_by(Case.id)
+
+
 def _cases_without_a_read() -> Select[str]:
     read = exists().where(Read.case_id == Case.id, Read.round == Case.round, Read.role == "primary")
     ready = and_(Case.images == Images.READY, Case.cancelled.is_(False), Case.round_closed_at.is_(None))
@@ -158,6 +166,7 @@ _FORGOTTEN: Final[tuple[tuple[str, Callable[[], Select[str]]], ...]] = (
     ),
     ("slide {} is expected, and has neither a scan nor a wait for one", _slides_that_nobody_expects),
     ("case {} has an open set of slides, and nothing waits to close it", _cases_that_never_close),
+    ("case {} is held back for missing slides, and nothing waits to end that", _cases_held_back_for_ever),
     ("case {} can be read, and has no read", _cases_without_a_read),
     ("read {} has no owner, and no step looks for one", _reads_without_an_owner),
     ("work order {} is under way, and nothing waits for it", _work_that_nobody_waits_for),

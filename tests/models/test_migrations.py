@@ -159,6 +159,40 @@ def test_messages_that_came_before_there_were_events_stay_as_they_were(empty: Da
     assert [tuple(row) for row in found] == [("applied", None, None, None)]
 
 
+def test_what_could_be_read_before_that_was_noted_is_not_taken_for_new(empty: Database) -> None:
+    config = _config()
+    with empty.write("third") as session:
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, "0003")
+        for statement in _A_CASE_OF_0003:
+            session.execute(text(statement))
+    migrate(empty)
+    with empty.read() as session:
+        readable = session.execute(text("SELECT id FROM slide WHERE readable_at IS NOT NULL ORDER BY id"))
+        assert readable.scalars().all() == ["archived", "elsewhere", "glass"]
+        held = session.execute(text("SELECT kind, subject_id, state FROM step")).all()
+        assert [tuple(row) for row in held] == [("hold", "c", "ready")]
+
+
+_A_CASE_OF_0003 = (
+    "INSERT INTO site (id, name, zone) VALUES ('s', 'S', 'UTC')",
+    """INSERT INTO "case" (id, site_id, lane, cancelled, released, images, reading, report, round, completeness_version,
+        identity_digest, registered_at, orders_changed_at)
+    VALUES ('c', 's', 2, false, false, 'incomplete', 'none', 'none', 1, 1, '', '2026-03-02 12:00:00.000000',
+        '2026-03-02 12:00:00.000000')""",
+    """INSERT INTO slide (id, case_id, container_identifier, issuer, stains, route, cancelled, images_elsewhere,
+        elsewhere_at)
+    VALUES ('archived', 'c', 'archived', 'NET', '[]', 'scan', false, NULL, NULL),
+        ('awaited', 'c', 'awaited', 'NET', '[]', 'scan', false, false, '2026-03-02 12:00:00.000000'),
+        ('elsewhere', 'c', 'elsewhere', 'NET', '[]', 'scan', false, true, '2026-03-02 12:00:00.000000'),
+        ('glass', 'c', 'glass', 'NET', '[]', 'glass only', false, NULL, NULL)""",
+    """INSERT INTO scan (id, site_id, scanner, slide_id, case_id, purpose, edition, quality, quality_by_person, identity,
+        storage, outcome, received_at, traceparent)
+    VALUES ('a', 's', 'x', 'archived', 'c', 'primary', 1, 'pass', false, 'matched', 'proven', 'active',
+        '2026-03-02 12:00:00.000000', '')""",
+)
+
+
 @pytest.fixture
 def books(migrated: Database) -> Database:
     """Books with one line of history and one fact."""

@@ -68,6 +68,16 @@ def _columns() -> None:
     for since in _READABLE_SINCE:
         op.execute(sa.text(f"UPDATE slide SET readable_at = {since} WHERE readable_at IS NULL"))  # noqa: S608 - our own words
     op.execute(sa.text("UPDATE \"case\" SET released_how = 'a person' WHERE released"))
+    # Each case that is held back by now gets its wait from the step that it will find ready.
+    op.execute(
+        sa.text(
+            """INSERT INTO step (kind, stage, subject_kind, subject_id, generation, edition, state, lane, rank_at,
+                place, slot, attempt, lost, expired, alerted, tries, input_version, code_version, created_at)
+            SELECT 'hold', 'intake', 'case', id, 1, 1, 'ready', lane, registered_at, '', '', 0, 0, false, false, 0, '',
+                '', registered_at FROM "case"
+            WHERE images = 'incomplete' AND NOT released AND NOT cancelled AND round_closed_at IS NULL"""
+        )
+    )
 
 
 def _people_and_policy() -> None:
@@ -140,7 +150,8 @@ def _deadlines() -> None:
         sa.UniqueConstraint("case_id", "round", "kind", name=op.f("uq_deadline_case_id_round_kind")),
     )
     op.create_index(op.f("ix_deadline_case_id"), "deadline", ["case_id"], unique=False)
-    op.create_index("ix_deadline_due", "deadline", ["due_at", "ended_at"], unique=False)
+    live = {"sqlite_where": sa.text("ended_at IS NULL"), "postgresql_where": sa.text("ended_at IS NULL")}
+    op.create_index("ix_deadline_live", "deadline", ["due_at", "id"], unique=False, **live)
     op.create_table(
         "deadline_pause",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -153,6 +164,7 @@ def _deadlines() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deadline_pause")),
     )
     op.create_index("ix_deadline_pause_case", "deadline_pause", ["case_id", "began_at"], unique=False)
+    op.create_index("uq_deadline_pause_open", "deadline_pause", ["case_id"], unique=True, **live)
 
 
 def _reads() -> None:
