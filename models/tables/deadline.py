@@ -2,10 +2,12 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, OpaqueId
+
+_OPEN = text("ended_at IS NULL")
 
 
 class Holiday(Base):
@@ -30,7 +32,7 @@ class Deadline(Base):
     __table_args__ = (
         UniqueConstraint("case_id", "round", "kind"),
         CheckConstraint("basis IN ('calendar', 'working', 'moment')", name="basis"),
-        Index("ix_deadline_due", "due_at", "ended_at"),
+        Index("ix_deadline_live", "due_at", "id", sqlite_where=_OPEN, postgresql_where=_OPEN),
     )
 
     id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
@@ -50,7 +52,10 @@ class DeadlinePause(Base):
     """A time in which a case's clock stood still, open while ``ended_at`` is missing."""
 
     __tablename__ = "deadline_pause"
-    __table_args__ = (Index("ix_deadline_pause_case", "case_id", "began_at"),)
+    __table_args__ = (
+        Index("ix_deadline_pause_case", "case_id", "began_at"),
+        Index("uq_deadline_pause_open", "case_id", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     case_id: Mapped[str] = mapped_column(ForeignKey("case.id"))
