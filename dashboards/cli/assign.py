@@ -8,6 +8,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from dashboards.cli.assign_actions import register_actions
+from dashboards.cli.assign_lists import register_lists
 from models.errors import RefusedError, RejectedError
 
 _Instance: TypeAlias = Annotated[
@@ -30,6 +32,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Who reads which case: problems stated as files.", no_args_is_help=True)
     group.callback()(_group)
     group.command(name="solve")(solve_command)
+    register_actions(group)
+    register_lists(group)
     app.add_typer(group, name="assign")
 
 

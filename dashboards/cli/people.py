@@ -2,23 +2,22 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, TypeAlias
 
 import typer
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from dashboards.cli.desk import AsJson, By, Reason, console, opened, plain, plain_table, print_json, short
+from dashboards.cli.acted import say_acted
+from dashboards.cli.desk import AsJson, By, Reason, console, opened, plain, plain_table, print_json
 from dashboards.cli.messages import print_unanswered
 from dashboards.cli.rows import print_rows, row_as_json
 from flows import actions
-from flows.actions import RESEND, Acted, Desk, Person, Rerun, case_named, scan_named, slide_named, thing_named
+from flows.actions import RESEND, Desk, Person, Rerun, case_named, scan_named, slide_named, thing_named
 from flows.standing import list_rows
 from flows.standing.messages import unanswered
 from models.errors import RefusedError
-from models.tables.case import Identifier, Slide
 
 ScanName: TypeAlias = Annotated[
     str, typer.Argument(metavar="SCAN", help="A scan's id, or at least its first six characters.")
@@ -97,7 +96,7 @@ def match(
     """Say which slide a scan shows."""
     with opened(context) as desk:
         scan_id, slide_id = _named(desk, scan_named, scan), _named(desk, slide_named, slide)
-        _say(desk, actions.match(desk, scan_id, slide_id, Person(by, reason)), as_json=as_json)
+        say_acted(desk, actions.match(desk, scan_id, slide_id, Person(by, reason)), as_json=as_json)
 
 
 def review(
@@ -111,14 +110,14 @@ def review(
     """Say whether a scan's picture is good enough, or is to be made again."""
     with opened(context) as desk:
         scan_id = _named(desk, scan_named, scan)
-        _say(desk, actions.review(desk, scan_id, verdict.value, Person(by, reason)), as_json=as_json)
+        say_acted(desk, actions.review(desk, scan_id, verdict.value, Person(by, reason)), as_json=as_json)
 
 
 def release(context: typer.Context, case: CaseName, by: By, reason: Reason, as_json: AsJson = False) -> None:
     """Let a case be read although slides are missing."""
     with opened(context) as desk:
         case_id = _named(desk, case_named, case)
-        _say(desk, actions.release(desk, case_id, Person(by, reason)), as_json=as_json)
+        say_acted(desk, actions.release(desk, case_id, Person(by, reason)), as_json=as_json)
 
 
 def rerun(
@@ -144,7 +143,7 @@ def rerun(
         if asks:
             _expect_consent()
         acted = actions.rerun(desk, plan.scan, person, seen=plan)
-        _say(desk, acted if as_json else replace(acted, follows=()), as_json=as_json)
+        say_acted(desk, acted if as_json else replace(acted, follows=()), as_json=as_json)
 
 
 def _case_meant(desk: Desk, name: str) -> str | None:
@@ -159,7 +158,7 @@ def _send_again(desk: Desk, case_id: str, person: Person, *, asks: bool, as_json
         for sentence in seen:
             console().print(plain(sentence), soft_wrap=True)
         _expect_consent()
-    _say(desk, actions.resend_of_case(desk, case_id, person), as_json=as_json)
+    say_acted(desk, actions.resend_of_case(desk, case_id, person), as_json=as_json)
 
 
 def _expect_consent() -> None:
@@ -180,7 +179,7 @@ def withdraw(
     """Take a scan's match back: its images are hidden, reader and LIMS are told, and a person says what it shows."""
     with opened(context) as desk:
         scan_id = _named(desk, scan_named, scan)
-        _say(desk, actions.withdraw(desk, scan_id, Person(by, reason), close=close), as_json=as_json)
+        say_acted(desk, actions.withdraw(desk, scan_id, Person(by, reason), close=close), as_json=as_json)
 
 
 def _named(desk: Desk, how: Callable[[Session, str], str], name: str) -> str:
@@ -202,25 +201,3 @@ def _show(plan: Rerun) -> None:
     for sentence in plan.outside:
         table.add_row("Outside", plain(sentence))
     console().print(table)
-
-
-def _say(desk: Desk, acted: Acted, *, as_json: bool) -> None:
-    if as_json:
-        print_json(asdict(acted))
-        return
-    subject = f"Scan {short(acted.scan)}" if acted.scan else f"Case {short(acted.case)}"
-    with desk.database.read() as session:
-        called = _called(session, acted)
-    said = "; ".join((acted.what, *acted.follows))
-    console().print(plain(f"{subject}{called}: {said}."), soft_wrap=True)
-
-
-def _called(session: Session, acted: Acted) -> str:
-    """Return how people know the slide and the case, so that they see a slip at once."""
-    slide = session.get(Slide, acted.slide) if acted.slide else None
-    accession = session.scalar(
-        select(Identifier.value).where(Identifier.subject_id == acted.case, Identifier.kind == "accession").limit(1)
-    )
-    parts = [f"slide {slide.container_identifier}@{slide.issuer}"] if slide else []
-    parts += [f"accession {accession}"] if accession else []
-    return f" ({', '.join(parts)})" if parts else ""

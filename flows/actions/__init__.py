@@ -4,11 +4,16 @@ An action that the present state forbids raises ``RefusedError`` with a sentence
 nothing.
 """
 
+from flows.actions.absence import Away, LeftOpen, absent_now, back_early, left_open
 from flows.actions.acknowledging import Acknowledgeable, acknowledge, acknowledgeable_alerts
 from flows.actions.desk import Acted, Desk, Person
 from flows.actions.matching import match
 from flows.actions.naming import case_named, message_named, scan_named, slide_named, thing_named
+from flows.actions.noticing import see
 from flows.actions.ordering import cancel_work, order_work
+from flows.actions.reading import accept, decline, open_read
+from flows.actions.reads_given import hand_over, let_move, override
+from flows.actions.reads_named import Seen, pathologist_named, read_named
 from flows.actions.releasing import release
 from flows.actions.replaying import quarantined_messages, replay, set_aside_messages
 from flows.actions.rereading import KINDS, Passed, Reread, Stretch, preview_reread, reread
@@ -22,23 +27,37 @@ __all__ = [
     "RESEND",
     "Acknowledgeable",
     "Acted",
+    "Away",
     "Desk",
+    "LeftOpen",
     "Passed",
     "Person",
     "Reread",
     "Rerun",
+    "Seen",
     "Stretch",
+    "absent_now",
+    "accept",
     "acknowledge",
     "acknowledgeable_alerts",
+    "back_early",
     "cancel_work",
     "case_named",
+    "decline",
+    "hand_over",
+    "left_open",
+    "let_move",
     "match",
     "message_named",
+    "open_read",
     "order_work",
+    "override",
+    "pathologist_named",
     "preview_reread",
     "preview_rerun",
     "preview_resend",
     "quarantined_messages",
+    "read_named",
     "release",
     "replay",
     "reread",
@@ -46,6 +65,7 @@ __all__ = [
     "resend_of_case",
     "review",
     "scan_named",
+    "see",
     "set_aside_messages",
     "slide_named",
     "thing_named",

@@ -1,0 +1,150 @@
+"""The commands by which pathologists see what they have to read, and what they were told of it."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from dashboards.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flows.actions import Desk
+    from flows.standing.worklist import Told, ToRead
+
+_Whose: TypeAlias = Annotated[
+    str, typer.Argument(metavar="PERSON", help="A pathologist: the id, or a part of the name that only one has.")
+]
+
+
+def register_lists(group: typer.Typer) -> None:
+    """Add these commands to those of assignment."""
+    group.command(name="reads")(reads_command)
+    group.command(name="notices")(notices_command)
+
+
+def reads_command(context: typer.Context, name: _Whose, as_json: AsJson = False) -> None:
+    """Show what somebody has to read, the most urgent first."""
+    from dashboards.cli.desk import opened, print_json
+    from flows.actions import pathologist_named
+    from flows.standing.worklist import worklist
+
+    with opened(context) as desk:
+        with desk.database.read() as session:
+            person = pathologist_named(session, name)
+            found = worklist(session, person.id)
+        if as_json:
+            print_json([asdict(one) for one in found])
+        elif found:
+            _print_reads(desk, found)
+        else:
+            print(f"{person.name} has nothing to read.")
+
+
+def notices_command(
+    context: typer.Context,
+    name: _Whose,
+    seen: Annotated[
+        bool, typer.Option("--seen", help="Say that these have been seen: they are not shown again.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that were seen before.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what somebody was told of their reads and has not said to have seen."""
+    from dashboards.cli.desk import opened, print_json
+    from flows.actions import pathologist_named, see
+    from flows.standing.worklist import told_to
+
+    with opened(context) as desk:
+        with desk.database.read() as session:
+            person = pathologist_named(session, name)
+            found = told_to(session, person.id, also_seen=everything)
+        if as_json:
+            print_json([asdict(one) for one in found])
+        elif found:
+            _print_notices(desk, person.site_id, found)
+        else:
+            print(f"{person.name} was told nothing{'' if everything else ' new'}.")
+        if seen:
+            see(desk, person.id, [one.number for one in found])
+
+
+def print_left_open(desk: "Desk", *, as_json: bool) -> None:
+    """Print the reads that somebody had opened who is away now."""
+    from dashboards.cli.desk import console, plain, plain_table, print_json, short
+    from dashboards.web.words import moment
+    from flows.actions import left_open
+    from models.database import database_now
+
+    with desk.database.read() as session:
+        now = database_now(session)
+        found = left_open(session, now)
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    if not found:
+        print("Nobody who is away has a case open.")
+        return
+    table = plain_table("Case", "Role", "Reader", "Away until", "Opened", "Due")
+    for one in found:
+        due = moment(one.due_at, one.zone, now) if one.due_at else ""
+        cells = (
+            short(one.case_id),
+            one.role,
+            one.name,
+            f"{one.away_until:%d %b %Y}",
+            moment(one.opened_at, one.zone, now),
+        )
+        table.add_row(*map(plain, (*cells, due)))
+    console().print(table)
+    print("Give each to somebody else: coverslip assign override CASE PERSON --by NAME --reason TEXT")
+
+
+def _print_reads(desk: "Desk", found: "Sequence[ToRead]") -> None:
+    from dashboards.cli.desk import console, plain, plain_table, short
+    from dashboards.web.words import age, moment
+    from models.database import utc_now
+
+    now = utc_now()
+    table = plain_table("Case", "Accession", "Read", "Points", "Priority", "Due", "Stands at", "For")
+    for one in found:
+        zone = desk.settings.site(one.site).zone
+        late = " (late)" if one.due_at and one.due_at < now else ""
+        due = f"{moment(one.due_at, zone, now)}{late}" if one.due_at else ""
+        table.add_row(
+            *map(
+                plain,
+                (
+                    short(one.case),
+                    one.accession_number,
+                    one.role if one.scope == "whole" else f"{one.role}, {one.scope}",
+                    f"{one.points:g}",
+                    one.lane,
+                    due,
+                    _stands_at(one),
+                    age(now - one.since),
+                ),
+            )
+        )
+    console().print(table)
+
+
+def _stands_at(one: "ToRead") -> str:
+    if one.opened_at is not None:
+        return "opened"
+    said = "accepted" if one.accepted_at is not None else "new"
+    said = f"{said}, by hand" if one.by_hand else said
+    return said if one.images == "ready" else f"{said}; images {one.images}"
+
+
+def _print_notices(desk: "Desk", site_id: str, found: "Sequence[Told]") -> None:
+    from dashboards.cli.desk import console, plain, plain_table, short
+    from dashboards.web.words import moment
+    from models.database import utc_now
+
+    now, zone = utc_now(), desk.settings.site(site_id).zone
+    table = plain_table("At", "Case", "What")
+    for one in found:
+        table.add_row(*map(plain, (moment(one.made_at, zone, now), short(one.case), one.sentence)))
+    console().print(table)

@@ -1,0 +1,171 @@
+"""Somebody is away from now on: what they have not opened is read by others."""
+
+from datetime import date, timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from connectors.wiring import Lab
+from flows.actions import Desk, absent_now, accept, back_early, left_open, open_read, override
+from models.database import database_now, utc_now
+from models.errors import RefusedError
+from models.tables.reading import Leave, Pathologist
+from tests.flows.actions.life import ON_BOTH, told
+from tests.flows.actions.reads_life import (
+    MANAGER,
+    OTHER,
+    PERSONS,
+    cases_assigned,
+    done_by,
+    notices,
+    owners,
+    raised,
+    the_read,
+)
+from tests.flows.test_allocation import allocated_by
+from tests.small_lab import run_until_calm
+
+TODAY = utc_now().date()
+FRIDAY = TODAY + timedelta(days=4)
+
+
+def leaves(lab: Lab) -> list[tuple[str, date, date, str]]:
+    with lab.database.read() as session:
+        rows = session.scalars(select(Leave).order_by(Leave.id))
+        return [(row.pathologist_id, row.first_day, row.last_day, row.kind) for row in rows]
+
+
+def theirs(lab: Lab, who: str) -> int:
+    return sum(one[0] == who and one[3] for one in owners(lab))
+
+
+@ON_BOTH
+def test_what_is_unopened_moves_at_once_and_what_is_open_goes_to_a_list(lab: Lab, desk: Desk) -> None:
+    seen = cases_assigned(lab, 4)
+    mine = [one for one in seen if one.pathologist_id == "rosa"]
+    assert len(mine) == 2
+    open_read(desk, mine[0], "rosa", PERSONS["rosa"])
+    away = absent_now(desk, "rosa", FRIDAY, MANAGER)
+    assert (away.moved, away.waiting, away.left_open, away.elsewhere) == (1, 0, 1, 0)
+    assert theirs(lab, "rosa") == 1
+    assert theirs(lab, "tom") == 3
+    assert leaves(lab) == [("rosa", TODAY, FRIDAY, "sick")]
+    assert raised(lab) == ["reader absent"]
+    with lab.database.read() as session:
+        (listed,) = left_open(session, database_now(session))
+    assert (listed.case_id, listed.pathologist, listed.away_until) == (mine[0].case_id, "rosa", FRIDAY)
+    assert notices(lab, "rosa")[-1] == "taken"
+    assert told(lab).count("assigned") == 5
+    run_until_calm(lab)
+    assert raised(lab) == ["reader absent"]
+
+
+def test_the_absence_and_every_move_have_the_name_of_who_said_so(lab: Lab, desk: Desk) -> None:
+    (seen,) = cases_assigned(lab, 1)
+    absent_now(desk, str(seen.pathologist_id), FRIDAY, MANAGER)
+    changes = done_by(lab, "Ann Manager")
+    assert ("away until", None, FRIDAY.isoformat()) in changes
+    assert ("reader", seen.pathologist_id, None) in changes
+    assert ("reader", None, OTHER[str(seen.pathologist_id)]) in changes
+
+
+def test_the_most_urgent_moves_first(lab: Lab, desk: Desk) -> None:
+    routine = cases_assigned(lab, 2)
+    with lab.database.write("test") as session:
+        session.execute(update(Pathologist).where(Pathologist.id == "tom").values(active=False))
+    urgent = cases_assigned(lab, 4, priority="S")[2:]
+    assert {one.pathologist_id for one in urgent} == {"rosa"}
+    with lab.database.write("test") as session:
+        session.execute(update(Pathologist).where(Pathologist.id == "tom").values(active=True))
+    absent_now(desk, "rosa", FRIDAY, MANAGER)
+    moved = [one for one in owners(lab) if one[0] == "tom"]
+    assert len(moved) >= len(urgent)
+    assert routine
+
+
+def test_what_nobody_else_may_have_waits_and_is_raised_until_they_are_back(lab: Lab, desk: Desk) -> None:
+    (seen,) = cases_assigned(lab, 1)
+    owner, other = str(seen.pathologist_id), OTHER[str(seen.pathologist_id)]
+    absent_now(desk, other, FRIDAY, MANAGER)
+    away = absent_now(desk, owner, FRIDAY, MANAGER)
+    assert (away.moved, away.waiting) == (0, 1)
+    run_until_calm(lab)
+    assert raised(lab) == ["nobody eligible"]
+    assert back_early(desk, other, MANAGER) == PERSONS[other].name
+    run_until_calm(lab)
+    assert raised(lab) == []
+    assert owners(lab)[-1] == (other, "coverslip", False, True)
+
+
+def test_what_was_accepted_or_given_by_hand_moves_too(lab: Lab, desk: Desk) -> None:
+    (seen,) = cases_assigned(lab, 1)
+    owner, other = str(seen.pathologist_id), OTHER[str(seen.pathologist_id)]
+    override(desk, seen, owner, MANAGER)
+    accept(desk, the_read(lab, seen.case_id), owner, PERSONS[owner])
+    assert absent_now(desk, owner, FRIDAY, MANAGER).moved == 1
+    assert owners(lab)[-1] == (other, "coverslip", False, True)
+
+
+def test_said_again_it_changes_until_when_and_moves_nothing_twice(lab: Lab, desk: Desk) -> None:
+    (seen,) = cases_assigned(lab, 1)
+    owner = str(seen.pathologist_id)
+    absent_now(desk, owner, FRIDAY, MANAGER)
+    away = absent_now(desk, owner, TODAY, MANAGER)
+    assert (away.moved, away.waiting, away.left_open) == (0, 0, 0)
+    assert leaves(lab) == [(owner, TODAY, TODAY, "sick")]
+    assert len(owners(lab)) == 2
+
+
+def test_a_planned_leave_that_begins_today_becomes_an_absence(lab: Lab, desk: Desk) -> None:
+    with lab.database.write("test") as session:
+        session.add(Leave(pathologist_id="rosa", first_day=TODAY, last_day=TODAY, kind="leave"))
+    absent_now(desk, "rosa", FRIDAY, MANAGER)
+    assert leaves(lab) == [("rosa", TODAY, FRIDAY, "sick")]
+
+
+def test_who_is_back_early_reads_again_and_keeps_what_was_open(lab: Lab, desk: Desk) -> None:
+    (seen,) = cases_assigned(lab, 1)
+    owner = str(seen.pathologist_id)
+    open_read(desk, seen, owner, PERSONS[owner])
+    absent_now(desk, owner, FRIDAY, MANAGER)
+    assert raised(lab) == ["reader absent"]
+    with lab.database.write("test") as session:
+        session.execute(update(Leave).values(first_day=TODAY - timedelta(days=1)))
+    back_early(desk, owner, MANAGER)
+    assert raised(lab) == []
+    yesterday = TODAY - timedelta(days=1)
+    assert leaves(lab) == [(owner, yesterday, yesterday, "sick")]
+    with lab.database.read() as session:
+        assert left_open(session, database_now(session)) == []
+    with pytest.raises(RefusedError, match="is not away: 'coverslip assign absent' lists who is"):
+        back_early(desk, owner, MANAGER)
+    assert theirs(lab, owner) == 1
+
+
+def test_what_was_left_open_is_given_to_somebody_else_by_a_person(lab: Lab, desk: Desk) -> None:
+    (seen,) = cases_assigned(lab, 1)
+    owner, other = str(seen.pathologist_id), OTHER[str(seen.pathologist_id)]
+    open_read(desk, seen, owner, PERSONS[owner])
+    absent_now(desk, owner, FRIDAY, MANAGER)
+    override(desk, the_read(lab, seen.case_id), other, MANAGER)
+    assert raised(lab) == []
+    with lab.database.read() as session:
+        assert left_open(session, database_now(session)) == []
+
+
+def test_an_absence_that_is_over_or_longer_than_a_year_is_refused(lab: Lab, desk: Desk) -> None:
+    for until, words in ((TODAY - timedelta(days=1), "is over"), (TODAY + timedelta(days=400), "more than a year")):
+        with pytest.raises(RefusedError, match=words):
+            absent_now(desk, "rosa", until, MANAGER)
+    with pytest.raises(RefusedError, match="there is no such pathologist"):
+        absent_now(desk, "nobody", FRIDAY, MANAGER)
+    assert leaves(lab) == []
+
+
+def test_what_the_lims_gave_stays_and_is_counted(lab: Lab) -> None:
+    (seen,) = cases_assigned(lab, 1)
+    owner = str(seen.pathologist_id)
+    theirs_is = Desk(lab.database, allocated_by(lab, "lims").settings, lab.ids)
+    away = absent_now(theirs_is, owner, FRIDAY, MANAGER)
+    assert (away.moved, away.elsewhere) == (0, 1)
+    assert theirs(lab, owner) == 1
