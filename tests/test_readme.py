@@ -81,7 +81,7 @@ def test_every_link_leads_somewhere() -> None:
 @pytest.mark.parametrize(
     ("file", "names"),
     [
-        ("flows/case_assignment/choice.py", ("SmallestRelativeLoad", "costs")),
+        ("flows/case_assignment/choice.py", ("SmallestMarginalCost", "costs")),
         ("flows/case_assignment/cost.py", ("def costs",)),
         ("flows/slide_qc/rules.py", ("def judge", "def _focus", "blurred_above")),
         ("flows/slide_qc/focus.py", ("def reblur_ratio",)),

@@ -1,10 +1,16 @@
 """What the rules of assignment look at: a read, and the people who may get it, as frozen values."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from typing import Final
 
+from models.errors import RejectedError
 from models.policy import Scope
+
+GENERAL: Final = "general"
+"""What a case is whose order names no subspecialty."""
 
 
 @dataclass(frozen=True)
@@ -15,13 +21,13 @@ class ReadToAssign:
     whose people may read for that network too. People by id: ``conflicts`` may not have it, ``declined`` gave it back,
     ``reads_otherwise`` have another read of the case that one and the same person may not have, ``before`` had this one
     last (or its like in an earlier round), ``patients_reader`` had the patient's last other case. ``counterpart`` is
-    the role that a case which is read twice has still to give to somebody else.
+    the other read of a case that is read twice, as long as it needs somebody too. ``weight_model`` made the points.
     """
 
     read_id: str
     case_id: str
     site_id: str
-    subspecialty: str | None
+    subspecialty: str
     points: float
     lane: int
     due_at: datetime | None
@@ -35,7 +41,13 @@ class ReadToAssign:
     reads_otherwise: frozenset[str] = frozenset()
     before: str | None = None
     patients_reader: str | None = None
-    counterpart: str | None = None
+    counterpart: "ReadToAssign | None" = None
+    weight_model: str = "weights/1"
+
+    def __post_init__(self) -> None:
+        """Refuse points that nobody can weigh: ``RejectedError``."""
+        if not 0 <= self.points < math.inf:
+            raise RejectedError(f"read {self.read_id} weighs {self.points} points: have its weight worked out again")
 
 
 @dataclass(frozen=True)
@@ -63,9 +75,10 @@ class Absence:
 class Candidate:
     """A pathologist as they are now.
 
-    ``levels`` holds only competences to read digitally that are valid today, by subspecialty: 1 leads, 2 may read.
-    ``zone`` is the IANA zone of their site, in which sessions and absences are meant. ``open_points`` is what
-    they have on their desk now, before this read.
+    ``levels`` holds only competences to read digitally that are valid today, by subspecialty: 1 leads, 2 may read, 3
+    reads ahead of a supervisor. ``zone`` is the IANA zone of their site, in which sessions and absences are meant.
+    ``open_points`` is what they have on their desk now, before this read, ``due`` how much of it by when; ``carry`` is
+    what they have reported since the fairness window began, ``since`` the first day on which they could read at all.
     """
 
     pathologist_id: str
@@ -78,3 +91,10 @@ class Candidate:
     absences: tuple[Absence, ...] = ()
     open_points: float = 0.0
     active: bool = True
+    network_id: str | None = None
+    region: str | None = None
+    fte: float = 1.0
+    max_points: float | None = None
+    due: tuple[tuple[datetime, float], ...] = ()
+    carry: float = 0.0
+    since: date | None = None

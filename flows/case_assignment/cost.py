@@ -1,56 +1,76 @@
-"""What a read costs each of those who may get it: their load before it, and what the laboratory weighs against load."""
+"""What a read costs each of those who may get it: by how much the objective rises, their load taken before the read."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
+from models.policy import Weights
 from models.statements import Frozen, Moment
 
-SMALLEST_RELATIVE_LOAD: Final = "smallest relative load/1"
+MARGINAL_COST: Final = "marginal cost/1"
 """The formula of ``costs``; one that decides otherwise gets another name."""
 
-TERMS: Final = ("load", "other site", "second level", "wait")
+TERMS: Final = ("late", "load", "other site", "other network", "second level", "continuity", "wait")
 """The parts of a cost, in the order in which ``costs`` returns them."""
 
-_SECOND: Final = timedelta(seconds=1)
-_SECONDS_A_DAY: Final = 86_400
+MILLIONTHS: Final = 1_000_000
+"""Costs are whole millionths of a point: sums of them are the same on every machine."""
+
+_SECONDS_A_DAY: Final = 86_400.0
 _LEAD: Final = 1
+# Somebody whose window holds no session at all is still compared with others by what lies on their desk.
+_LEAST_CAPACITY: Final = 1.0
 
 
-class Policy(Frozen):
-    """What a laboratory weighs against load, in thousandths of a hundredth of the reader's own week.
+class Weighed(Frozen):
+    """All of a read that its cost depends on; ``continued_by`` had the patient's last other case and may have this."""
 
-    So 5,000 counts like five more points on the desk of somebody who reads a hundred a week, and like two and a
-    half for somebody who reads fifty. ``wait_a_day`` is by lane, the most urgent first: each day until somebody's
-    next session, so that balance alone does not park a read with whoever is rarely there.
-    """
-
-    version: str = SMALLEST_RELATIVE_LOAD
-    other_site: int = 5_000
-    second_level: int = 10_000
-    wait_a_day: tuple[int, int, int] = (240_000, 24_000, 2_400)
+    site_id: str
+    network_id: str | None
+    points: float
+    lane: int
+    continued_by: str | None
 
 
 class Reader(Frozen):
-    """Somebody who may get a read, with all that their cost depends on."""
+    """Somebody who may get a read, with all that their cost depends on.
+
+    ``carry`` is what they have reported in the fairness window, ``capacity`` what they can in it; ``room`` is what they
+    can still report before the end of each deadline class from the read's own on, beyond what falls due by then.
+    """
 
     pathologist_id: str
     site_id: str
+    network_id: str | None
     level: int
-    points_a_week: float
+    capacity: float
+    carry: float
     open_points: float
+    room: tuple[float, ...]
     reads_from: Moment
 
 
-def costs(policy: Policy, site_id: str, lane: int, at: datetime, reader: Reader) -> tuple[int, int, int, int]:
-    """Return what a read of this site and lane, decided at this moment, costs a reader: whole numbers, by ``TERMS``.
+def costs(weights: Weights, read: Weighed, at: datetime, reader: Reader) -> tuple[int, ...]:
+    """Return what a read, decided at this moment, costs a reader: whole millionths of a point, by ``TERMS``.
 
-    The load is taken before the read is added: afterwards, a large case would look heavier on a part-timer's desk
-    and never go there.
+    With w points more, the balance rises by ``balance * w * 2 * r`` for the relative load r before the read, but for
+    what is the same for all. With the load after it, a large case would look heavier on a part-timer's desk and never
+    go there.
     """
-    waits_s = max(timedelta(0), reader.reads_from - at) // _SECOND
-    return (
-        round(100_000 * reader.open_points / reader.points_a_week),
-        policy.other_site if reader.site_id != site_id else 0,
-        policy.second_level if reader.level > _LEAD else 0,
-        policy.wait_a_day[lane] * waits_s // _SECONDS_A_DAY,
+    w = read.points
+    relative_load = (reader.carry + reader.open_points) / max(_LEAST_CAPACITY, reader.capacity)
+    other_network = reader.network_id != read.network_id
+    other_site = reader.site_id != read.site_id and not other_network
+    missed = read.continued_by is not None and reader.pathologist_id != read.continued_by
+    waits_days = max(0.0, (reader.reads_from - at).total_seconds()) / _SECONDS_A_DAY
+    return tuple(
+        round(MILLIONTHS * cost)
+        for cost in (
+            weights.late * sum(max(0.0, w - room) for room in reader.room),
+            weights.balance * w * 2.0 * relative_load,
+            weights.other_site * w if other_site else 0.0,
+            weights.other_network * w if other_network else 0.0,
+            weights.second_level * w if reader.level > _LEAD else 0.0,
+            weights.continuity if missed else 0.0,
+            weights.wait_a_day[read.lane] * w * waits_days,
+        )
     )

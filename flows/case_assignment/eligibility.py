@@ -8,13 +8,14 @@ from typing import Final
 from flows.case_assignment.candidate import Candidate, ReadToAssign
 from flows.case_assignment.hours import absence_at, first_reading
 
-GENERAL: Final = "general"
-"""What a case is whose order names no subspecialty."""
-
 # Somebody who reads nothing for so long can't be waited for by a read without a deadline.
 _WITHOUT_DEADLINE: Final = timedelta(days=7)
 # No roster is worth searching further ahead.
 _FURTHEST: Final = timedelta(days=92)
+_LEAD: Final = 1
+_TRAINEE: Final = 3
+
+_Rule = Callable[[ReadToAssign, Candidate], str | None]
 
 
 @dataclass(frozen=True)
@@ -38,20 +39,29 @@ def eligible(read: ReadToAssign, candidate: Candidate, now: datetime) -> Eligibl
 
     A deadline that has passed excludes nobody: such a read is looked at like one without.
     """
-    for rule, objection in _RULES:
-        sentence = objection(read, candidate, now)
-        if sentence is not None:
-            return Excluded(rule, sentence)
+    excluded = ruled_out_at_once(read, candidate)
+    if excluded is not None:
+        return excluded
+    absence = absence_at(candidate, now)
+    if absence is not None:
+        return Excluded("leave", f"is on leave up to and including {absence.last_day.isoformat()}")
     before, deadline = _horizon(read, now)
     reads_from = first_reading(candidate, now, before)
     if reads_from is None:
         return Excluded("sessions", f"has no reading session {deadline}")
-    return Eligible(candidate.levels[subspecialty_of(read)], reads_from)
+    if candidate.max_points is not None and candidate.open_points + read.points > candidate.max_points:
+        has = f"has {candidate.open_points:g} of at most {candidate.max_points:g} points open"
+        return Excluded("maximum", f"{has}: {read.points:g} more would be too many")
+    return Eligible(candidate.levels[read.subspecialty], reads_from)
 
 
-def subspecialty_of(read: ReadToAssign) -> str:
-    """Return the subspecialty that a reader of this read needs."""
-    return read.subspecialty or GENERAL
+def ruled_out_at_once(read: ReadToAssign, candidate: Candidate) -> Excluded | None:
+    """Return what keeps a candidate from a read whatever the hour is and lies on their desk."""
+    for rule, objection in _RULES:
+        sentence = objection(read, candidate)
+        if sentence is not None:
+            return Excluded(rule, sentence)
+    return None
 
 
 def _horizon(read: ReadToAssign, now: datetime) -> tuple[datetime, str]:
@@ -60,28 +70,53 @@ def _horizon(read: ReadToAssign, now: datetime) -> tuple[datetime, str]:
     return min(read.due_at, now + _FURTHEST), "before the deadline"
 
 
-def _inactive(_read: ReadToAssign, candidate: Candidate, _now: datetime) -> str | None:
+def _inactive(_read: ReadToAssign, candidate: Candidate) -> str | None:
     return None if candidate.active else "reads no longer for this laboratory"
 
 
-def _not_competent(read: ReadToAssign, candidate: Candidate, _now: datetime) -> str | None:
-    wanted = subspecialty_of(read)
-    return None if wanted in candidate.levels else f"has no valid competence to read {wanted} digitally"
+def _not_competent(read: ReadToAssign, candidate: Candidate) -> str | None:
+    level = candidate.levels.get(read.subspecialty)
+    if level is None:
+        return f"has no valid competence to read {read.subspecialty} digitally"
+    if read.role == "trainee":
+        return None if level == _TRAINEE else f"is no trainee in {read.subspecialty}"
+    if level == _TRAINEE:
+        return f"is a trainee in {read.subspecialty}: reads it ahead of a supervisor only"
+    if read.role == "second" and level != _LEAD:
+        return f"does not lead in {read.subspecialty}: only who does reads it second"
+    return None
 
 
-def _in_conflict(read: ReadToAssign, candidate: Candidate, _now: datetime) -> str | None:
+def _out_of_scope(read: ReadToAssign, candidate: Candidate) -> str | None:
+    if read.role == "trainee":
+        return None if candidate.site_id == read.site_id else "works at another site: a trainee reads at their own"
+    if read.scope == "national" or candidate.network_id == read.network_id or candidate.network_id in read.aided_by:
+        return None
+    if read.scope == "network":
+        return f"works for another network: {read.subspecialty} is read within the network and by those who aid it"
+    if read.region is not None and candidate.region == read.region:
+        return None
+    return f"works in another region: {read.subspecialty} is read within the region and by those who aid the network"
+
+
+def _reads_it_otherwise(read: ReadToAssign, candidate: Candidate) -> str | None:
+    return "has another read of this case" if candidate.pathologist_id in read.reads_otherwise else None
+
+
+def _in_conflict(read: ReadToAssign, candidate: Candidate) -> str | None:
     return "may not have this read: a conflict is recorded" if candidate.pathologist_id in read.conflicts else None
 
 
-def _on_leave(_read: ReadToAssign, candidate: Candidate, now: datetime) -> str | None:
-    absence = absence_at(candidate, now)
-    return None if absence is None else f"is on leave up to and including {absence.last_day.isoformat()}"
+def _declined(read: ReadToAssign, candidate: Candidate) -> str | None:
+    return "gave this read back" if candidate.pathologist_id in read.declined else None
 
 
 # The first rule that speaks is the one that people are told.
-_RULES: Final[tuple[tuple[str, Callable[[ReadToAssign, Candidate, datetime], str | None]], ...]] = (
+_RULES: Final[tuple[tuple[str, _Rule], ...]] = (
     ("active", _inactive),
     ("competence", _not_competent),
+    ("scope", _out_of_scope),
+    ("other read", _reads_it_otherwise),
     ("conflict", _in_conflict),
-    ("leave", _on_leave),
+    ("declined", _declined),
 )

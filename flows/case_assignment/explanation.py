@@ -2,18 +2,32 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from typing import Final
 
 from flows.case_assignment.candidate import ReadToAssign
-from flows.case_assignment.cost import SMALLEST_RELATIVE_LOAD, Policy, Reader, costs
-from flows.case_assignment.eligibility import subspecialty_of
-from flows.case_assignment.points import WEIGHTS_VERSION
-from models.errors import RejectedError
+from flows.case_assignment.cost import MARGINAL_COST, MILLIONTHS, Reader, Weighed
+from models.policy import Weights
 from models.statements import Frozen, Moment
+
+_WHAT_HELPS: Final = {
+    "active": "have somebody read for the laboratory again",
+    "competence": "give somebody else the competence",
+    "scope": "widen the subspecialty's scope in the policy, or agree mutual aid with another network",
+    "other read": "have somebody else for the other read of the case",
+    "conflict": "look again at the conflict that is recorded",
+    "declined": "ask whoever gave it back once more",
+    "leave": "wait for the end of a leave, or end it",
+    "sessions": "add a reading session before the deadline",
+    "maximum": "have open reads reported, or raise somebody's maximum",
+    "reserved": "have somebody more who may do the other read of the case",
+}
+"""What would make a rule speak no more, from those that stay as they are to those that pass by themselves."""
+
+_HELPS_TOLD: Final = 2
 
 
 class Term(Frozen):
-    """One part of a cost, in the policy's unit."""
+    """One part of a cost, in millionths of a point."""
 
     name: str
     cost: int
@@ -31,18 +45,18 @@ class Considered(Reader):
 
 
 class RuledOut(Frozen):
-    """Somebody who was not eligible: the first rule against it, and its sentence."""
+    """People who were not eligible: the first rule against them, its sentence, and who they are."""
 
-    pathologist_id: str
     rule: str
     sentence: str
+    people: tuple[str, ...]
 
 
 class RunnerUp(Frozen):
     """Who would have got the read otherwise.
 
-    ``deciding_term`` is the part of the cost by which they lost most, or ``id`` when both were even;
-    ``would_flip`` says for people what would have given them the read.
+    ``deciding_term`` is the part of the cost by which they lost most, ``id`` when both were even, ``same reader`` when
+    the winner had it before; ``would_flip`` says for people what would have given them the read.
     """
 
     pathologist_id: str
@@ -54,94 +68,120 @@ class Explanation(Frozen):
     """One decision about one read; without a winner when nobody was eligible.
 
     ``best`` holds the few with the smallest cost, the winner first, out of ``eligible`` people; ``ruled_out``
-    everybody else.
+    everybody else. ``same_reader`` says that the winner had the read before, which goes before any cost.
     """
 
+    formula: str = MARGINAL_COST
     read_id: str
     case_id: str
-    site_id: str
+    role: str
     subspecialty: str
-    points: float
-    lane: int
     due_at: Moment | None
+    read: Weighed
     decided_at: Moment
     decided_by: str = "coverslip"
-    policy: Policy
-    weights: str = WEIGHTS_VERSION
+    policy_version: int | None
+    weights: Weights
+    weight_model: str
+    window_days: int
     eligible: int
     best: tuple[Considered, ...]
     ruled_out: tuple[RuledOut, ...]
     winner: str | None
+    same_reader: bool
     runner_up: RunnerUp | None
     sentence: str
 
 
+class Ground(Frozen):
+    """What a decision rests on beside the people: by which policy it was made, and what of the read was weighed."""
+
+    policy_version: int | None
+    weights: Weights
+    window_days: int
+    read: Weighed
+    at: Moment
+
+
 def explain(
-    read: ReadToAssign,
-    now: datetime,
-    policy: Policy,
+    want: ReadToAssign,
+    ground: Ground,
     best: Sequence[Considered],
     ruled_out: Sequence[RuledOut],
     *,
     eligible: int,
+    same_reader: bool,
 ) -> Explanation:
     """Return the record of a decision: the first of ``best`` got the read, out of so many who were eligible."""
+    runner_up = _runner_up(ground, *best[:2], same_reader=same_reader) if len(best) > 1 else None
     return Explanation(
-        read_id=read.read_id,
-        case_id=read.case_id,
-        site_id=read.site_id,
-        subspecialty=subspecialty_of(read),
-        points=read.points,
-        lane=read.lane,
-        due_at=read.due_at,
-        decided_at=now,
-        policy=policy,
+        read_id=want.read_id,
+        case_id=want.case_id,
+        role=want.role,
+        subspecialty=want.subspecialty,
+        due_at=want.due_at,
+        read=ground.read,
+        decided_at=ground.at,
+        policy_version=ground.policy_version,
+        weights=ground.weights,
+        weight_model=want.weight_model,
+        window_days=ground.window_days,
         eligible=eligible,
         best=tuple(best),
         ruled_out=tuple(ruled_out),
         winner=best[0].pathologist_id if best else None,
-        runner_up=_runner_up(*best[:2]) if len(best) > 1 else None,
-        sentence=_sentence(subspecialty_of(read), best, ruled_out, eligible),
+        same_reader=same_reader,
+        runner_up=runner_up,
+        sentence=_sentence(want, best, ruled_out, runner_up, eligible),
     )
 
 
-def replay(explanation: Explanation) -> str | None:
-    """Decide again from what the record holds, not from the costs that it states, and return the winner.
-
-    Raises
-    ------
-    RejectedError
-        The record was made by a formula that this version does not know.
-    """
-    policy = explanation.policy
-    if policy.version != SMALLEST_RELATIVE_LOAD:
-        raise RejectedError(f"this decision was made by {policy.version!r}, which this version can't replay")
-    again = [
-        (sum(costs(policy, explanation.site_id, explanation.lane, explanation.decided_at, one)), one.pathologist_id)
-        for one in explanation.best
-    ]
-    return min(again)[1] if again else None
-
-
-def _runner_up(winner: Considered, other: Considered) -> RunnerUp:
+def _runner_up(ground: Ground, winner: Considered, other: Considered, *, same_reader: bool) -> RunnerUp:
+    if same_reader:
+        flips = "they would have got it, had whoever had it before not been able to have it again"
+        return RunnerUp(pathologist_id=other.pathologist_id, deciding_term="same reader", would_flip=flips)
     lost_by = [theirs.cost - ours.cost for ours, theirs in zip(winner.terms, other.terms, strict=True)]
     deciding = "id" if winner.cost == other.cost else winner.terms[lost_by.index(max(lost_by))].name
-    further = (other.cost - winner.cost) * winner.points_a_week / 100_000
-    flips = f"they would have got it, had the winner had more than {further:.1f} points more on their desk"
-    return RunnerUp(pathologist_id=other.pathologist_id, deciding_term=deciding, would_flip=flips)
+    return RunnerUp(
+        pathologist_id=other.pathologist_id,
+        deciding_term=deciding,
+        would_flip=_flips(ground, winner, other.cost - winner.cost),
+    )
 
 
-def _sentence(subspecialty: str, best: Sequence[Considered], ruled_out: Sequence[RuledOut], eligible: int) -> str:
+def _flips(ground: Ground, winner: Considered, lost_by: int) -> str:
+    """Say how much more on the winner's desk would have been too much, or what else would have had to differ."""
+    a_point_more = ground.weights.balance * ground.read.points * 2.0 / max(1.0, winner.capacity)
+    if not a_point_more:
+        return f"they would have got it for {lost_by / MILLIONTHS:.2f} points of cost less"
+    further = lost_by / MILLIONTHS / a_point_more
+    return f"they would have got it, had the winner had more than {further:.1f} points more on their desk"
+
+
+def _sentence(
+    want: ReadToAssign,
+    best: Sequence[Considered],
+    ruled_out: Sequence[RuledOut],
+    runner_up: RunnerUp | None,
+    eligible: int,
+) -> str:
+    what = f"this {want.role} read of {want.subspecialty}"
     if not best:
-        counted = Counter(one.rule for one in ruled_out).most_common()
-        why = ", ".join(f"{rule} {number}" for rule, number in counted) or "nobody is known"
-        return (
-            f"nobody may get this read of {subspecialty} now ({why}): "
-            "change who may read it or when they read, or assign it by hand"
-        )
-    if len(best) == 1:
-        return f"the only one who may get this read of {subspecialty} now"
+        return _nobody(what, ruled_out)
+    if runner_up is None:
+        return f"the only one who may have {what} now"
+    if runner_up.deciding_term == "same reader":
+        return "read this case before, and may still read it"
     winner, other = best[:2]
-    costs_told = f"{winner.cost / 1000:.1f} against {other.cost / 1000:.1f}"
-    deciding = _runner_up(winner, other).deciding_term
-    return f"the smallest cost of {eligible} who may get this read of {subspecialty} now: {costs_told}, by {deciding}"
+    told = f"{winner.cost / MILLIONTHS:.2f} against {other.cost / MILLIONTHS:.2f}"
+    return f"the smallest cost of {eligible} who may have {what} now: {told}, by {runner_up.deciding_term}"
+
+
+def _nobody(what: str, ruled_out: Sequence[RuledOut]) -> str:
+    counted: Counter[str] = Counter()
+    for one in ruled_out:
+        counted[one.rule] += len(one.people)
+    why = ", ".join(f"{rule} {number}" for rule, number in counted.most_common()) or "nobody is known"
+    # The last rules are those that somebody came closest to passing.
+    helps = [told for rule, told in reversed(_WHAT_HELPS.items()) if rule in counted][:_HELPS_TOLD]
+    return f"nobody may have {what} now ({why}): {'; '.join([*helps, 'or give it to somebody by hand'])}"

@@ -13,9 +13,10 @@ from sqlalchemy.orm.attributes import set_committed_value
 from connectors.settings import Settings
 from flows import notices
 from flows.books import Cause, Subject, clear_alert, note_changes
-from flows.case_assignment.choice import Assigner, Choice, Escalated, SmallestRelativeLoad
+from flows.case_assignment.choice import Choice, Escalated, SmallestMarginalCost
+from flows.case_assignment.eligibility import ruled_out_at_once
 from flows.case_assignment.wanted import wanted
-from flows.people.candidates import load_candidates
+from flows.people.candidates import load_candidates, pools_of
 from flows.people.policies import policy_in_force
 from flows.sending import announce, publish
 from models.base import table_of
@@ -25,9 +26,6 @@ from models.tables.reading import Assignment, Read
 
 NOBODY_ELIGIBLE: Final = "nobody eligible"
 """The alert about a case of which a read is escalated."""
-
-_ASSIGNER: Assigner = SmallestRelativeLoad()
-_READ_IT_BEFORE: Final = "read this case in its round before, and may still read it"
 
 _CASE, _READ, _ASSIGNMENT = table_of(Case), table_of(Read), table_of(Assignment)
 _OWNER = select(_ASSIGNMENT.c.pathologist_id).where(
@@ -49,19 +47,24 @@ _OPEN_PRIMARIES = (
 )
 
 
-def decide(session: Session, _settings: Settings, case: Case, read: Read, now: datetime) -> Choice | Escalated:
+def decide(session: Session, case: Case, read: Read, now: datetime) -> Choice | Escalated:
     """Return who should have a read, or that nobody may; nothing is written.
 
     The pools of all who may be thought of stay locked until the caller's transaction ends, and the loads are read after
     that: whoever decides next sees what this one gives.
     """
-    want = wanted(session, case, read, policy_in_force(session, now).policy)
-    candidates = load_candidates(session, now)
-    if want.before is not None:
-        same = _ASSIGNER.choose(want, [one for one in candidates if one.pathologist_id == want.before], now)
-        if isinstance(same, Choice):
-            return Choice(same.pathologist_id, same.explanation.model_copy(update={"sentence": _READ_IT_BEFORE}))
-    return _ASSIGNER.choose(want, candidates, now)
+    in_force = policy_in_force(session, now)
+    want = wanted(session, case, read, in_force.policy)
+    asked = [one for one in (want, want.counterpart) if one is not None]
+    candidates = load_candidates(
+        session,
+        now,
+        pools=pools_of(session, want),
+        subspecialty=want.subspecialty,
+        among=lambda person: any(ruled_out_at_once(one, person) is None for one in asked),
+        window_days=in_force.policy.fairness.window_days,
+    )
+    return SmallestMarginalCost(in_force.policy, in_force.version).choose(want, candidates, now)
 
 
 def give(  # noqa: PLR0913 - an assignment's own columns

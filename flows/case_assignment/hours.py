@@ -1,16 +1,54 @@
 """When somebody reads: civil sessions and whole days of leave, as instants in UTC."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from itertools import accumulate
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from flows.case_assignment.candidate import Absence, Candidate, WeeklySession
 
-_DAY = timedelta(days=1)
+_DAY: Final = timedelta(days=1)
+_AHEAD: Final = 15
+"""So many days ahead times are worked out beforehand: no deadline class ends later."""
+_ROSTERS_KEPT: Final = 2_048
+_ANY_ZONE: Final = ZoneInfo("UTC")
+
+
+@dataclass(frozen=True)
+class Roster:
+    """When somebody reads, in seconds since 1970: stretches in order that never touch.
+
+    ``read_before`` is how many seconds they read before each stretch begins.
+    """
+
+    begins: tuple[float, ...]
+    ends: tuple[float, ...]
+    read_before: tuple[float, ...]
+
+    def seconds_until(self, at: float) -> float:
+        """Return how long they read before a moment, since the roster begins."""
+        last = bisect_right(self.begins, at) - 1
+        return 0.0 if last < 0 else self.read_before[last] + min(at, self.ends[last]) - self.begins[last]
+
+    def next_reading(self, at: float) -> float | None:
+        """Return when they read next; a stretch that is running counts from now."""
+        following = bisect_right(self.ends, at)
+        return max(at, self.begins[following]) if following < len(self.ends) else None
+
+
+def roster_of(candidate: Candidate, now: datetime, days_back: int) -> Roster:
+    """Return when a candidate read so many days back, and reads within the next two weeks."""
+    return _roster(candidate.sessions, candidate.absences, candidate.zone, now.astimezone(UTC).date(), days_back)
 
 
 def absence_at(candidate: Candidate, at: datetime) -> Absence | None:
     """Return the leave that covers the civil day of ``at`` at the candidate's site; of several, the longest."""
+    if not candidate.absences:
+        return None
     day = at.astimezone(ZoneInfo(candidate.zone)).date()
     covering = [absence for absence in candidate.absences if absence.first_day <= day <= absence.last_day]
     return max(covering, key=lambda absence: absence.last_day, default=None)
@@ -27,23 +65,21 @@ def first_reading(candidate: Candidate, now: datetime, before: datetime) -> date
     datetime
         In UTC.
     """
-    if not candidate.sessions:
+    if not candidate.sessions or before <= now:
         return None
+    soon = roster_of(candidate, now, 0).next_reading(now.timestamp())
+    if soon is not None:
+        return datetime.fromtimestamp(soon, UTC) if soon < before.timestamp() else None
     zone = ZoneInfo(candidate.zone)
-    # Yesterday's session may still be running after midnight.
     for day in _days(now.astimezone(zone).date() - _DAY, before.astimezone(zone).date()):
-        if any(absence.first_day <= day <= absence.last_day for absence in candidate.absences):
-            continue
-        held = (session_instants(session, day, zone) for session in candidate.sessions if session.weekday == day.weekday())
-        begins = [max(starts, now) for starts, ends in held if now < ends and starts < min(ends, before)]
+        begins = [
+            max(starts, now)
+            for starts, ends in _held_on(day, candidate.sessions, candidate.absences, zone)
+            if now < ends and starts < min(ends, before)
+        ]
         if begins:
             return min(begins).astimezone(UTC)
     return None
-
-
-def _days(first: date, last: date) -> Iterator[date]:
-    for ordinal in range(first.toordinal(), last.toordinal() + 1):
-        yield date.fromordinal(ordinal)
 
 
 def session_instants(session: WeeklySession, day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
@@ -55,3 +91,54 @@ def session_instants(session: WeeklySession, day: date, zone: ZoneInfo) -> tuple
     ends_on = day if session.starts < session.ends else day + _DAY
     starts = datetime.combine(day, session.starts, tzinfo=zone).astimezone(UTC)
     return starts, datetime.combine(ends_on, session.ends, tzinfo=zone).astimezone(UTC)
+
+
+@lru_cache(_ROSTERS_KEPT)
+def seconds_a_week(sessions: tuple[WeeklySession, ...]) -> float:
+    """Return how long somebody reads in a week without leave or a change of the clock."""
+    anywhere = date(2024, 1, 1)  # A Monday.
+    days = (anywhere + timedelta(days=number) for number in range(7))
+    held = [one for day in days for one in _held_on(day, sessions, (), _ANY_ZONE)]
+    return sum(end - begin for begin, end in _merged(held))
+
+
+@lru_cache(_ROSTERS_KEPT)
+def _roster(
+    sessions: tuple[WeeklySession, ...], absences: tuple[Absence, ...], zone_name: str, today: date, days_back: int
+) -> Roster:
+    """Work a roster out: the same for everybody who asks on a day."""
+    zone = ZoneInfo(zone_name)
+    # Yesterday's session may still be running after midnight, and today is tomorrow in some zones.
+    days = _days(today - (days_back + 2) * _DAY, today + (_AHEAD + 1) * _DAY)
+    stretches = _merged([one for day in days for one in _held_on(day, sessions, absences, zone)])
+    begins, ends = tuple(begin for begin, _ in stretches), tuple(end for _, end in stretches)
+    lengths = (end - begin for begin, end in stretches)
+    return Roster(begins, ends, tuple(accumulate(lengths, initial=0.0))[: len(begins)])
+
+
+def _held_on(
+    day: date, sessions: tuple[WeeklySession, ...], absences: tuple[Absence, ...], zone: ZoneInfo
+) -> Iterator[tuple[datetime, datetime]]:
+    if any(absence.first_day <= day <= absence.last_day for absence in absences):
+        return
+    weekday = day.weekday()
+    for session in sessions:
+        if session.weekday == weekday:
+            yield session_instants(session, day, zone)
+
+
+def _merged(held: list[tuple[datetime, datetime]]) -> list[tuple[float, float]]:
+    """Return stretches in order, those that overlap or touch as one, those that the clock leaves nothing of dropped."""
+    stretches: list[tuple[float, float]] = []
+    for starts, ends in sorted((starts.timestamp(), ends.timestamp()) for starts, ends in held if starts < ends):
+        if stretches and starts <= stretches[-1][1]:
+            begun, over = stretches[-1]
+            stretches[-1] = (begun, max(over, ends))
+        else:
+            stretches.append((starts, ends))
+    return stretches
+
+
+def _days(first: date, last: date) -> Iterator[date]:
+    for ordinal in range(first.toordinal(), last.toordinal() + 1):
+        yield date.fromordinal(ordinal)

@@ -43,7 +43,7 @@ def _assign(lab: Lab, session: Session, claimed: Claim) -> None:
     if allocation.authority_of(lab.settings, case) != "coverslip":
         _follow_others(lab, session, claimed, case, read, now)
         return
-    choice = decide(session, lab.settings, case, read, now)
+    choice = decide(session, case, read, now)
     if isinstance(choice, Choice):
         _give(lab, session, claimed, case, read, choice, now)
     else:

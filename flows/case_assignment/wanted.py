@@ -1,11 +1,14 @@
 """What a read wants of whoever gets it, as the books have it now."""
 
-from typing import Final
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
 
-from sqlalchemy import and_, bindparam, or_, select
+from sqlalchemy import Row, and_, bindparam, or_, select
 from sqlalchemy.orm import Session
 
-from flows.case_assignment.candidate import ReadToAssign
+from flows.case_assignment.candidate import GENERAL, ReadToAssign
 from models.base import table_of
 from models.policy import Policy
 from models.tables.case import Case
@@ -17,6 +20,7 @@ _CONFLICT, _DECLINED, _NETWORK, _AID = (table_of(entity) for entity in (ReadingC
 
 # Whoever looks at a case for another of these would not look at it afresh.
 _APART: Final = ("primary", "second", "trainee", "opinion")
+_READ_TWICE: Final = {"primary": "second", "second": "primary"}
 
 _CONFLICTS = select(_CONFLICT.c.pathologist_id).where(
     or_(
@@ -24,12 +28,16 @@ _CONFLICTS = select(_CONFLICT.c.pathologist_id).where(
         and_(_CONFLICT.c.subject_kind == "patient", _CONFLICT.c.subject_id == bindparam("patient")),
     )
 )
-_WHO_DECLINED = select(_DECLINED.c.pathologist_id).where(_DECLINED.c.read_id == bindparam("read"))
 _READS_OF_ROUND = (
-    select(_READ.c.id, _READ.c.role, _READ.c.points, _ASSIGNMENT.c.pathologist_id)
+    select(_READ.c.id, _READ.c.role, _READ.c.points, _READ.c.closed_at, _ASSIGNMENT.c.pathologist_id)
     .outerjoin(_ASSIGNMENT, and_(_ASSIGNMENT.c.read_id == _READ.c.id, _ASSIGNMENT.c.ended_at.is_(None)))
     .where(_READ.c.case_id == bindparam("of_case"), _READ.c.round == bindparam("of_round"))
     .order_by(_READ.c.id)
+)
+_WHO_DECLINED = (
+    select(_DECLINED.c.read_id, _DECLINED.c.pathologist_id)
+    .join(_READ, _READ.c.id == _DECLINED.c.read_id)
+    .where(_READ.c.case_id == bindparam("of_case"))
 )
 _WHO_HAD_IT = (
     select(_ASSIGNMENT.c.pathologist_id)
@@ -54,19 +62,28 @@ _PLACE = (
 )
 _AIDING = select(_AID.c.aiding_id).where(_AID.c.network_id == bindparam("network"))
 
+_ReadRow = Row[str, str, float, Any, str | None]
+
 
 def wanted(session: Session, case: Case, read: Read, policy: Policy) -> ReadToAssign:
-    """Return a read as the rules of assignment look at it; the caller holds the case's row."""
+    """Return a read as the rules of assignment look at it; the caller holds the case's row.
+
+    Raises
+    ------
+    RejectedError
+        The read's points are no number, or less than nothing.
+    """
     rules = policy.of(case.subspecialty)
-    of_case = {"of_case": case.id, "patient": case.patient_id}
-    others = session.execute(_READS_OF_ROUND, {"of_case": case.id, "of_round": read.round}).all()
     place = session.execute(_PLACE, {"site": case.site_id}).one()
-    had = {"of_case": case.id, "of_role": read.role, "of_scope": read.scope}
-    return ReadToAssign(
+    aiding = session.scalars(_AIDING, {"network": place.network_id}) if place.network_id else ()
+    of_case = {"of_case": case.id, "patient": case.patient_id}
+    reads = session.execute(_READS_OF_ROUND, {"of_case": case.id, "of_round": read.round}).all()
+    declined = session.execute(_WHO_DECLINED, {"of_case": case.id}).all()
+    want = ReadToAssign(
         read_id=read.id,
         case_id=case.id,
         site_id=case.site_id,
-        subspecialty=case.subspecialty,
+        subspecialty=case.subspecialty or GENERAL,
         points=read.points,
         lane=case.lane,
         due_at=case.due_at,
@@ -75,25 +92,49 @@ def wanted(session: Session, case: Case, read: Read, policy: Policy) -> ReadToAs
         scope=rules.scope,
         network_id=place.network_id,
         region=place.region,
-        aided_by=frozenset(session.scalars(_AIDING, {"network": place.network_id}))
-        if place.network_id
-        else frozenset(),
-        declined=frozenset(session.scalars(_WHO_DECLINED, {"read": read.id})),
-        reads_otherwise=frozenset(
-            one.pathologist_id for one in others if one.pathologist_id and one.id != read.id and _apart(read, one.role)
-        ),
-        before=session.scalar(_WHO_HAD_IT, had),
+        aided_by=frozenset(aiding),
+        declined=frozenset(one.pathologist_id for one in declined if one.read_id == read.id),
+        reads_otherwise=_readers_apart(read.id, read.role, reads),
+        before=session.scalar(_WHO_HAD_IT, {"of_case": case.id, "of_role": read.role, "of_scope": read.scope}),
         patients_reader=session.scalar(_PATIENTS_LAST_READER, of_case) if case.patient_id else None,
-        counterpart=_counterpart(read, [one.role for one in others if one.pathologist_id], double=rules.double),
+        weight_model=read.weights,
+    )
+    role = _READ_TWICE.get(read.role) if rules.double else None
+    return replace(want, counterpart=_counterpart(want, role, reads, declined)) if role else want
+
+
+def _counterpart(
+    want: ReadToAssign, role: str, reads: Sequence[_ReadRow], declined: Sequence[Row[str, str]]
+) -> ReadToAssign | None:
+    """Return the other read of a case that is read twice, if it still needs somebody or is still to come."""
+    known = [one for one in reads if one.role == role]
+    other = next((one for one in known if one.closed_at is None and one.pathologist_id is None), None)
+    if known and other is None:
+        return None
+    other_id = other.id if other else ""
+    return replace(
+        want,
+        read_id=other_id,
+        points=other.points if other and 0 <= other.points < math.inf else want.points,
+        role=role,
+        declined=frozenset(one.pathologist_id for one in declined if one.read_id == other_id),
+        reads_otherwise=_readers_apart(other_id, role, reads),
+        before=None,
+        patients_reader=None,
     )
 
 
-def _apart(read: Read, role: str) -> bool:
-    """Whether nobody may have both: two parts of a case may go to one reader, two opinions may not."""
-    return read.role in _APART and role in _APART and (role != read.role or role == "opinion")
+def _readers_apart(read_id: str, role: str, reads: Sequence[_ReadRow]) -> frozenset[str]:
+    """Return who has a read of the round that one and the same person may not have.
 
-
-def _counterpart(read: Read, given: list[str], *, double: bool) -> str | None:
-    """Return which read of a case that is read twice still needs somebody other than the reader of this one."""
-    other = {"primary": "second", "second": "primary"}.get(read.role)
-    return other if double and other not in given else None
+    Two parts of a case may go to one reader, two opinions may not.
+    """
+    return frozenset(
+        one.pathologist_id
+        for one in reads
+        if one.pathologist_id is not None
+        and one.id != read_id
+        and role in _APART
+        and one.role in _APART
+        and (one.role != role or role == "opinion")
+    )

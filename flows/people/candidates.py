@@ -1,91 +1,171 @@
 """The people who may be thought of for a read, as the database has them now."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from flows.case_assignment.candidate import Absence, Candidate, WeeklySession
-from flows.people.pools import THE_POOL
+from flows.case_assignment.candidate import Absence, Candidate, ReadToAssign, WeeklySession
+from flows.people.pools import pool_of
 from models.base import table_of
 from models.errors import TransientError
+from models.tables.case import Case
 from models.tables.place import Site
-from models.tables.reading import Assignment, Competence, Leave, Pathologist, Pool, Read, ReadingSession
-
-_SITE, _PERSON, _COMPETENCE, _LEAVE, _HOURS, _ASSIGNMENT, _READ = (
-    table_of(entity) for entity in (Site, Pathologist, Competence, Leave, ReadingSession, Assignment, Read)
+from models.tables.reading import (
+    Assignment,
+    Competence,
+    Credit,
+    Leave,
+    Network,
+    Pathologist,
+    Pool,
+    Read,
+    ReadingSession,
 )
-_THE_POOL = select(Pool.id).where(Pool.id == THE_POOL)
-_THE_POOL_LOCKED = _THE_POOL.with_for_update()
+
+# What no case weighs: points beyond it, or none at all, are a fault of the books, and count as nothing on a desk.
+_MOST_POINTS: Final = 1e6
+
+_SITE, _NETWORK, _PERSON, _COMPETENCE, _LEAVE = (
+    table_of(one) for one in (Site, Network, Pathologist, Competence, Leave)
+)
+_HOURS, _ASSIGNMENT, _READ, _CASE, _CREDIT = (table_of(one) for one in (ReadingSession, Assignment, Read, Case, Credit))
+_POOLS = select(Pool.id).order_by(Pool.id)
+_THESE_POOLS = _POOLS.where(Pool.id.in_(bindparam("pools", expanding=True)))
+_POOLS_LOCKED, _THESE_POOLS_LOCKED = _POOLS.with_for_update(), _THESE_POOLS.with_for_update()
+_NETWORKS_OF_REGION = select(_NETWORK.c.id).where(_NETWORK.c.region == bindparam("region"))
 _PEOPLE = (
     select(
-        *(_PERSON.c.id, _PERSON.c.name, _PERSON.c.site_id, _PERSON.c.points_a_week, _PERSON.c.active, _SITE.c.zone),
+        *(_PERSON.c.id, _PERSON.c.name, _PERSON.c.site_id, _PERSON.c.points_a_week, _PERSON.c.active, _PERSON.c.fte),
+        *(_PERSON.c.max_points, _SITE.c.zone, _SITE.c.network_id, _NETWORK.c.region),
     )
-    .select_from(_PERSON.join(_SITE, _SITE.c.id == _PERSON.c.site_id))
-    .where(_PERSON.c.pool_id == THE_POOL)
+    .select_from(
+        _PERSON.join(_SITE, _SITE.c.id == _PERSON.c.site_id).outerjoin(_NETWORK, _NETWORK.c.id == _SITE.c.network_id)
+    )
     .order_by(_PERSON.c.id)
 )
-_DIGITAL_COMPETENCES = select(
+_COMPETENCES = select(
     *(_COMPETENCE.c.pathologist_id, _COMPETENCE.c.subspecialty, _COMPETENCE.c.level),
     *(_COMPETENCE.c.valid_from, _COMPETENCE.c.valid_to),
 ).where(_COMPETENCE.c.digital.is_(True))
+_COMPETENCES_IN_ONE = _COMPETENCES.where(_COMPETENCE.c.subspecialty == bindparam("subspecialty"))
+_SINCE = (
+    select(_COMPETENCE.c.pathologist_id, func.min(_COMPETENCE.c.valid_from))
+    .where(_COMPETENCE.c.pathologist_id.in_(bindparam("people", expanding=True)))
+    .group_by(_COMPETENCE.c.pathologist_id)
+)
 _LEAVE_SINCE = (
     select(_LEAVE.c.pathologist_id, _LEAVE.c.first_day, _LEAVE.c.last_day)
+    .where(_LEAVE.c.pathologist_id.in_(bindparam("people", expanding=True)))
     .where(_LEAVE.c.last_day >= bindparam("since"))
     .order_by(_LEAVE.c.first_day)
 )
-_READING_HOURS = select(_HOURS.c.pathologist_id, _HOURS.c.weekday, _HOURS.c.starts, _HOURS.c.ends).order_by(
-    _HOURS.c.weekday, _HOURS.c.starts
+_READING_HOURS = (
+    select(_HOURS.c.pathologist_id, _HOURS.c.weekday, _HOURS.c.starts, _HOURS.c.ends)
+    .where(_HOURS.c.pathologist_id.in_(bindparam("people", expanding=True)))
+    .order_by(_HOURS.c.weekday, _HOURS.c.starts)
 )
-_OPEN_POINTS = (
-    select(_ASSIGNMENT.c.pathologist_id, func.sum(_READ.c.points))
+_OPEN_READS = (
+    select(_ASSIGNMENT.c.pathologist_id, _READ.c.points, _CASE.c.due_at)
     .join(_READ, _READ.c.id == _ASSIGNMENT.c.read_id)
+    .join(_CASE, _CASE.c.id == _READ.c.case_id)
+    .where(_ASSIGNMENT.c.pathologist_id.in_(bindparam("people", expanding=True)))
     .where(_ASSIGNMENT.c.ended_at.is_(None), _READ.c.closed_at.is_(None))
-    .group_by(_ASSIGNMENT.c.pathologist_id)
+    .where(_READ.c.points > 0, _READ.c.points < _MOST_POINTS)
+)
+_REPORTED = (
+    select(_CREDIT.c.pathologist_id, func.sum(_CREDIT.c.points))
+    .where(_CREDIT.c.pathologist_id.in_(bindparam("people", expanding=True)))
+    .where(_CREDIT.c.credited_at >= bindparam("since"))
+    .where(_CREDIT.c.points > 0, _CREDIT.c.points < _MOST_POINTS)
+    .group_by(_CREDIT.c.pathologist_id)
 )
 
 
-def load_candidates(session: Session, now: datetime, *, lock_pool: bool = True) -> tuple[Candidate, ...]:
+def pools_of(session: Session, read: ReadToAssign) -> tuple[str, ...] | None:
+    """Return the pools whose people may be thought of for a read; ``None`` stands for all."""
+    if read.scope == "national":
+        return None
+    near = {pool_of(read.network_id), *read.aided_by}
+    if read.scope == "region" and read.region is not None:
+        near |= set(session.scalars(_NETWORKS_OF_REGION, {"region": read.region}))
+    return tuple(sorted(near))
+
+
+def load_candidates(  # noqa: PLR0913 - what a caller may leave out
+    session: Session,
+    now: datetime,
+    *,
+    pools: Collection[str] | None = None,
+    subspecialty: str | None = None,
+    among: Callable[[Candidate], bool] | None = None,
+    window_days: int = 28,
+    lock_pool: bool = True,
+) -> tuple[Candidate, ...]:
     """Return everybody who may be thought of for a read, with what is on their desk now, by id.
 
-    The pool's row is locked before the loads are read, and until the caller's transaction ends: so whoever decides
-    next sees this decision. A preview, which decides nothing, needs no lock.
+    The rows of these pools, of all without any, are locked in the order of their ids before the loads are read, and
+    until the caller's transaction ends: so whoever decides next sees this decision. A preview, which decides nothing,
+    needs no lock. Whom ``among`` does not want is returned without hours, leave and load; with a ``subspecialty``
+    nobody's levels in others are there.
 
     Raises
     ------
     TransientError
         The settings were never brought into this database.
     """
-    if session.scalar(_THE_POOL_LOCKED if lock_pool else _THE_POOL) is None:
+    _hold(session, pools, lock=lock_pool)
+    rows = session.execute(_PEOPLE).all()
+    today = {zone: now.astimezone(ZoneInfo(zone)).date() for zone in {row.zone for row in rows}}
+    levels = _levels(session, {row.id: today[row.zone] for row in rows}, subspecialty)
+    everybody = [_plain(row, levels[row.id]) for row in rows]
+    wanted = [one.pathologist_id for one in everybody if among is None or among(one)]
+    if not wanted:
+        return tuple(everybody)
+    desks = _Desks(session, wanted, now, window_days)
+    chosen = frozenset(wanted)
+    return tuple(desks.with_desk(one) if one.pathologist_id in chosen else one for one in everybody)
+
+
+def _hold(session: Session, pools: Collection[str] | None, *, lock: bool) -> None:
+    """Lock pools, or at least see that there are any."""
+    everywhere, here = (_POOLS_LOCKED, _THESE_POOLS_LOCKED) if lock else (_POOLS, _THESE_POOLS)
+    held = session.scalars(everywhere) if pools is None else session.scalars(here, {"pools": sorted(pools)})
+    if not held.all():
         raise TransientError("the laboratory's people are not in the database yet: tried again once they are")
-    people = session.execute(_PEOPLE).all()
-    today = {person.id: now.astimezone(ZoneInfo(person.zone)).date() for person in people}
-    levels, absences = _levels(session, today), _absences(session, now)
-    sessions, loads = _weekly_sessions(session), _open_points(session)
-    return tuple(
-        Candidate(
-            pathologist_id=person.id,
-            name=person.name,
-            site_id=person.site_id,
-            zone=person.zone,
-            points_a_week=person.points_a_week,
-            levels=levels[person.id],
-            sessions=tuple(sessions[person.id]),
-            absences=tuple(absences[person.id]),
-            open_points=loads.get(person.id, 0.0),
-            active=person.active,
-        )
-        for person in people
+
+
+def _plain(row: Row[*tuple[Any, ...]], levels: Mapping[str, int]) -> Candidate:
+    return Candidate(
+        pathologist_id=row.id,
+        name=row.name,
+        site_id=row.site_id,
+        zone=row.zone,
+        points_a_week=row.points_a_week,
+        levels=levels,
+        sessions=(),
+        active=row.active,
+        network_id=row.network_id,
+        region=row.region,
+        fte=row.fte,
+        max_points=row.max_points,
     )
 
 
-def _levels(session: Session, today: Mapping[str, date]) -> dict[str, dict[str, int]]:
+def _levels(session: Session, today: Mapping[str, date], subspecialty: str | None) -> Mapping[str, dict[str, int]]:
     """Return each one's competences that are valid on the civil day of their site."""
     levels: dict[str, dict[str, int]] = defaultdict(dict)
-    for row in session.execute(_DIGITAL_COMPETENCES):
+    rows = (
+        session.execute(_COMPETENCES)
+        if subspecialty is None
+        else session.execute(_COMPETENCES_IN_ONE, {"subspecialty": subspecialty})
+    )
+    for row in rows:
         day = today.get(row.pathologist_id)
         if day and row.valid_from <= day and (row.valid_to is None or day < row.valid_to):
             mine = levels[row.pathologist_id]
@@ -93,21 +173,37 @@ def _levels(session: Session, today: Mapping[str, date]) -> dict[str, dict[str, 
     return levels
 
 
-def _absences(session: Session, now: datetime) -> dict[str, list[Absence]]:
-    """Return each one's leave that may still matter: in no zone is it earlier than the day before yesterday."""
-    absences: dict[str, list[Absence]] = defaultdict(list)
-    for row in session.execute(_LEAVE_SINCE, {"since": now.date() - timedelta(days=2)}):
-        absences[row.pathologist_id].append(Absence(row.first_day, row.last_day))
-    return absences
+class _Desks:
+    """When some people read, and what lies on their desks."""
 
+    def __init__(self, session: Session, people: Sequence[str], now: datetime, window_days: int) -> None:
+        these = {"people": people}
+        since = now - timedelta(days=window_days)
+        self._since = {person: day for person, day in session.execute(_SINCE, these)}  # noqa: C416 - rows, not pairs
+        rows = session.execute(_REPORTED, these | {"since": since})
+        self._reported = {person: float(points) for person, points in rows}
+        self._sessions: dict[str, list[WeeklySession]] = defaultdict(list)
+        for pathologist_id, weekday, starts, ends in session.execute(_READING_HOURS, these):
+            self._sessions[pathologist_id].append(WeeklySession(weekday, starts, ends))
+        self._absences: dict[str, list[Absence]] = defaultdict(list)
+        # In no zone is it earlier than the day before.
+        for row in session.execute(_LEAVE_SINCE, these | {"since": since.date() - timedelta(days=2)}):
+            self._absences[row.pathologist_id].append(Absence(row.first_day, row.last_day))
+        self._open: dict[str, float] = defaultdict(float)
+        self._due: dict[str, list[tuple[datetime, float]]] = defaultdict(list)
+        for pathologist_id, points, due_at in session.execute(_OPEN_READS, these):
+            self._open[pathologist_id] += points
+            if due_at is not None:
+                self._due[pathologist_id].append((due_at, points))
 
-def _weekly_sessions(session: Session) -> dict[str, list[WeeklySession]]:
-    sessions: dict[str, list[WeeklySession]] = defaultdict(list)
-    for pathologist_id, weekday, starts, ends in session.execute(_READING_HOURS):
-        sessions[pathologist_id].append(WeeklySession(weekday, starts, ends))
-    return sessions
-
-
-def _open_points(session: Session) -> dict[str, float]:
-    rows = session.execute(_OPEN_POINTS)
-    return {pathologist_id: float(open_points) for pathologist_id, open_points in rows}
+    def with_desk(self, one: Candidate) -> Candidate:
+        person = one.pathologist_id
+        return replace(
+            one,
+            sessions=tuple(self._sessions[person]),
+            absences=tuple(self._absences[person]),
+            open_points=self._open[person],
+            due=tuple(sorted(self._due[person])),
+            carry=self._reported.get(person, 0.0),
+            since=self._since.get(person),
+        )

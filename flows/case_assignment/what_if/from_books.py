@@ -4,16 +4,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from flows.case_assignment.candidate import Absence, WeeklySession
-from flows.case_assignment.eligibility import GENERAL
+from flows.case_assignment.candidate import GENERAL, Absence, WeeklySession
 from flows.case_assignment.what_if.history import History, Region, Staff, Work, today_at
+from flows.deadlines.calendar import Calendar, Span
+from flows.deadlines.targets import A_MOMENT, Round
 from models.database import database_now
 from models.errors import RefusedError
-from models.tables.case import Case
+from models.tables.case import Case, Specimen
+from models.tables.deadline import Deadline, DeadlinePause, Holiday
 from models.tables.place import Site
 from models.tables.reading import (
     Assignment,
@@ -54,7 +57,7 @@ def own_history(session: Session, days: int) -> History:
             f"the books hold {len(work)} reads of the last {days} days, too few to learn from: "
             "try --generated, which replays a made-up network"
         )
-    return History(begins, ends, sites, _networks(session), _staff(session, begins, zones), work)
+    return History(begins, ends, sites, _networks(session), _staff(session, begins, zones), work, _calendars(session))
 
 
 def _networks(session: Session) -> dict[str, Region]:
@@ -114,7 +117,9 @@ def _work(session: Session, begins: datetime, ends: datetime) -> Iterable[Work]:
     readers = dict(
         session.execute(select(Assignment.read_id, Assignment.pathologist_id).where(Assignment.id.in_(latest))).all()
     )
-    conflicts = _conflicts(session)
+    conflicts, stated, pauses = _conflicts(session), _stated(session), _pauses(session, ends)
+    first = select(Specimen.case_id, func.min(Specimen.received_at)).group_by(Specimen.case_id)
+    received = {case_id: at for case_id, at in session.execute(first)}  # noqa: C416 - rows are no pairs to mypy
     rows = session.execute(
         select(Read, Case)
         .join(Case, Case.id == Read.case_id)
@@ -122,11 +127,11 @@ def _work(session: Session, begins: datetime, ends: datetime) -> Iterable[Work]:
         .where(or_(Read.closed_at.is_(None), Read.closed_at >= begins))
         .order_by(Read.role, Read.created_at, Read.id)
     ).all()
-    first: dict[tuple[str, int], str] = {}
+    primary: dict[tuple[str, int], str] = {}
     for read, case in rows:
         key = (read.case_id, read.round)
         if read.role == _ROLES[0]:
-            first.setdefault(key, read.id)
+            primary.setdefault(key, read.id)
         yield Work(
             read_id=read.id,
             site_id=case.site_id,
@@ -134,13 +139,48 @@ def _work(session: Session, begins: datetime, ends: datetime) -> Iterable[Work]:
             points=read.points,
             lane=case.lane,
             ready_at=max(read.created_at, begins),
-            due_at=case.due_at,
-            after=first.get(key) if read.role == _ROLES[1] else None,
+            stated_due_at=stated.get((case.id, read.round)),
+            clocks=Round(
+                case.lane,
+                case.subspecialty,
+                registered_at=case.registered_at if read.round == 1 else read.created_at,
+                received_at=received.get(case.id),
+                ready_at=read.created_at,
+            ),
+            pauses=tuple(pauses[case.id]),
+            after=primary.get(key) if read.role == _ROLES[1] else None,
             patient=case.patient_id,
             conflicts=frozenset(conflicts[case.id] | conflicts[case.patient_id or ""]),
             reported_at=read.closed_at,
             reader=readers.get(read.id),
         )
+
+
+def _stated(session: Session) -> dict[tuple[str, int], datetime]:
+    """Return the earliest moment that somebody asked for, of each round of each case."""
+    rows = session.execute(
+        select(Deadline.case_id, Deadline.round, func.min(Deadline.due_at))
+        .where(Deadline.basis == A_MOMENT)
+        .group_by(Deadline.case_id, Deadline.round)
+    )
+    return {(case_id, number): due_at for case_id, number, due_at in rows}
+
+
+def _pauses(session: Session, now: datetime) -> defaultdict[str, list[Span]]:
+    found: defaultdict[str, list[Span]] = defaultdict(list)
+    for row in session.scalars(select(DeadlinePause).order_by(DeadlinePause.began_at)):
+        found[row.case_id].append(Span(row.began_at, row.ended_at or max(now, row.began_at)))
+    return found
+
+
+def _calendars(session: Session) -> dict[str, Calendar]:
+    holidays = defaultdict(set)
+    for row in session.scalars(select(Holiday)):
+        holidays[row.calendar].add(row.day)
+    return {
+        row.id: Calendar(ZoneInfo(row.zone), frozenset(holidays[row.calendar or ""]))
+        for row in session.scalars(select(Site))
+    }
 
 
 def _conflicts(session: Session) -> defaultdict[str, set[str]]:

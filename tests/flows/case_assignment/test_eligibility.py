@@ -47,12 +47,75 @@ def test_the_first_rule_that_speaks_is_the_one_told() -> None:
     assert told == ["active", "competence", "conflict", "leave"]
 
 
-@pytest.mark.parametrize("unnamed", [None, ""])
-def test_a_case_without_a_subspecialty_is_general(unnamed: str | None) -> None:
-    read = a_read(subspecialty=unnamed)
-    assert eligible(read, somebody(levels={"general": 2}), MONDAY) == Eligible(2, MONDAY)
-    assert eligible(read, somebody(), MONDAY) == Excluded(
-        "competence", "has no valid competence to read general digitally"
+LEVELS = {1: "leads", 2: "may read", 3: "trains"}
+
+
+@pytest.mark.parametrize(
+    ("role", "who"),
+    [
+        ("primary", {"leads", "may read"}),
+        ("second", {"leads"}),
+        ("trainee", {"trains"}),
+        ("opinion", {"leads", "may read"}),
+        ("intra-operative", {"leads", "may read"}),
+        ("mdt", {"leads", "may read"}),
+    ],
+)
+def test_each_role_wants_its_own_levels(role: str, who: set[str]) -> None:
+    verdicts = {
+        name: eligible(a_read(role=role), somebody(levels={"breast": one}), MONDAY) for one, name in LEVELS.items()
+    }
+    assert {name for name, verdict in verdicts.items() if isinstance(verdict, Eligible)} == who
+    assert all(verdict.rule == "competence" for verdict in verdicts.values() if isinstance(verdict, Excluded))
+
+
+@pytest.mark.parametrize(
+    ("scope", "who"),
+    [
+        ("network", {"own", "aids"}),
+        ("region", {"own", "aids", "region"}),
+        ("national", {"own", "aids", "region", "far", "alone"}),
+    ],
+)
+def test_a_scope_reaches_as_far_as_it_says_and_mutual_aid_adds(scope: str, who: set[str]) -> None:
+    read = a_read(scope=scope, network_id="north", region="here", aided_by=frozenset({"aiding"}))
+    people = {
+        "own": somebody(network_id="north", region="here"),
+        "aids": somebody(network_id="aiding", region="there"),
+        "region": somebody(network_id="near", region="here"),
+        "far": somebody(network_id="south", region="there"),
+        "alone": somebody(),
+    }
+    verdicts = {name: eligible(read, one, MONDAY) for name, one in people.items()}
+    assert {name for name, verdict in verdicts.items() if isinstance(verdict, Eligible)} == who
+    assert all(verdict.rule == "scope" for verdict in verdicts.values() if isinstance(verdict, Excluded))
+
+
+def test_sites_without_a_network_read_for_each_other() -> None:
+    for scope in ("network", "region"):
+        assert isinstance(eligible(a_read(scope=scope), somebody(site_id="site-b"), MONDAY), Eligible)
+        assert isinstance(eligible(a_read(scope=scope), somebody(network_id="north"), MONDAY), Excluded)
+
+
+def test_a_trainee_reads_at_their_own_site() -> None:
+    trains = somebody(levels={"breast": 3}, site_id="site-b")
+    verdict = eligible(a_read(role="trainee"), trains, MONDAY)
+    assert verdict == Excluded("scope", "works at another site: a trainee reads at their own")
+
+
+@pytest.mark.parametrize("rule", ["declined", "other read"])
+def test_who_gave_it_back_or_has_another_read_of_the_case_does_not_get_it(rule: str) -> None:
+    field = {"declined": "declined", "other read": "reads_otherwise"}[rule]
+    verdict = eligible(a_read(**{field: frozenset("a")}), somebody(), MONDAY)
+    assert isinstance(verdict, Excluded)
+    assert verdict.rule == rule
+
+
+def test_a_maximum_may_be_reached_and_not_passed() -> None:
+    reader = somebody(max_points=10.0, open_points=6.0)
+    assert isinstance(eligible(a_read(points=4.0), reader, MONDAY), Eligible)
+    assert eligible(a_read(points=4.5), reader, MONDAY) == Excluded(
+        "maximum", "has 6 of at most 10 points open: 4.5 more would be too many"
     )
 
 

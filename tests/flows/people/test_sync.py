@@ -12,7 +12,7 @@ from connectors.first_lab import write_first_lab
 from connectors.lims.profile import Profile
 from connectors.settings import Hours, LimsPeer, Reader, Settings, SiteRules, Work, load
 from flows.case_assignment.candidate import Absence, Candidate, ReadToAssign, WeeklySession
-from flows.case_assignment.choice import Choice, SmallestRelativeLoad
+from flows.case_assignment.choice import Choice, SmallestMarginalCost
 from flows.people.candidates import load_candidates
 from flows.people.sync import sync_people
 from models.base import Base
@@ -99,6 +99,7 @@ def test_the_people_of_the_settings_become_candidates(database: Database) -> Non
         points_a_week=100.0,
         levels={"breast": 1, "skin": 2},
         sessions=tuple(WeeklySession(weekday, time(9), time(17)) for weekday in range(5)),
+        since=people["one"].since,
     )
     two = people["two"]
     assert (two.zone, two.points_a_week, two.levels, two.sessions) == ("Pacific/Auckland", 50.0, {"skin": 1}, ())
@@ -208,8 +209,12 @@ def test_competences_count_on_days_of_the_readers_own_site_and_only_digital_ones
 def test_leave_that_may_still_matter_is_known(database: Database) -> None:
     sync(database, laboratory())
     with database.write("test") as session:
-        for first, last in ((1, 20), (22, 23), (30, 30)):
-            days = {"first_day": date(2026, 11, first), "last_day": date(2026, 11, last)}
+        for first, last in (
+            (date(2026, 10, 1), date(2026, 10, 20)),
+            (date(2026, 11, 22), date(2026, 11, 23)),
+            (date(2026, 11, 30), date(2026, 11, 30)),
+        ):
+            days = {"first_day": first, "last_day": last}
             session.execute(insert(Leave).values(pathologist_id="one", **days))
     sync(database, laboratory())
     assert candidates(database, NOW)["one"].absences == (
@@ -330,8 +335,8 @@ def test_in_a_first_laboratory_any_case_finds_a_reader_even_on_a_sunday_night(
     sunday = datetime.now(UTC).replace(hour=3) + timedelta(days=1)
     sunday += timedelta(days=6 - sunday.weekday())
     people = tuple(candidates(database, sunday).values())
-    for subspecialty in {*Profile().subspecialties.values(), None}:
+    for subspecialty in {*Profile().subspecialties.values(), "general"}:
         read = ReadToAssign("read", "case", "site-a", subspecialty, 1.0, 0, sunday + timedelta(minutes=20))
-        chosen = SmallestRelativeLoad().choose(read, people, sunday)
+        chosen = SmallestMarginalCost().choose(read, people, sunday)
         assert isinstance(chosen, Choice), subspecialty
         assert chosen.explanation.best[0].reads_from == sunday
