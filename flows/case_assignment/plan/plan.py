@@ -70,7 +70,12 @@ class Plan:
         self.gained -= float(self.cost_of_adding(read, person)[0])
 
     def cost_of_adding(self, read: int, people: Ints) -> Floats:
-        """Return by how much J rises when a read that nobody has goes to each of these people.
+        """Return by how much J rises when a read that nobody has goes to each of these people."""
+        preference, balance, late = self.terms_of_adding(read, people)
+        return preference + balance + late
+
+    def terms_of_adding(self, read: int, people: Ints) -> tuple[Floats, Floats, Floats]:
+        """Return by how much the terms of J rise, as ``cost_of_adding``: preference, balance and late points.
 
         With w points more, the balance of p changes by ``w_balance * w * (2 * (r_p - mean) + w / capacity_p)``.
         """
@@ -80,8 +85,7 @@ class Plan:
         over = self.over[:, people]
         late = np.maximum(0.0, over + self.model.dues[:, read, None]) - np.maximum(0.0, over)
         balance = policy.w_balance * w * (slope + w * inverse)
-        cost: Floats = self.preference[people, read] + balance + policy.w_late * late.sum(axis=0)
-        return cost
+        return self.preference[people, read], balance, policy.w_late * late.sum(axis=0)
 
     def slopes(self) -> tuple[Floats, Floats]:
         """Return the first and second order of the balance term per person, weighed: its change is s*w + c*w^2."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Final
 
 import numpy as np
 
-from flows.case_assignment.plan.model import NOBODY, Floats, Ints
+from flows.case_assignment.plan.model import NOBODY, Flags, Floats, Ints
 from flows.case_assignment.plan.plan import SMALLEST_GAIN, Plan
 
 _NEVER: Final = 1e18
@@ -38,8 +39,43 @@ def improve(plan: Plan, people: Iterable[int], most_moved: int | None = None) ->
                     return
 
 
+def improve_largest_first(plan: Plan, people: Iterable[int], counted: Flags, most: int) -> None:
+    """Make moves and swaps that lower J, those that lower it most first, until there is none.
+
+    Parameters
+    ----------
+    counted
+        Shape (T,): of these reads at most ``most`` are moved, the others as many as is worth it.
+    """
+    waiting = [(-np.inf, person) for person in people]
+    left = most
+    while waiting:
+        _, person = heappop(waiting)
+        change = _best(plan, person)
+        if change is None:
+            continue
+        if waiting and change.by > waiting[0][0]:
+            heappush(waiting, (change.by, person))
+            continue
+        costs = int(counted[change.read]) + int(change.back != NOBODY and counted[change.back])
+        if costs > left:
+            plan.free = plan.free & ~counted
+            waiting = [(-np.inf, one) for one in range(plan.model.people)]
+            continue
+        left -= costs
+        # Whoever is looked at first is looked at anew: these two, as soon as anybody.
+        for one in (person, _make(plan, person, change)):
+            heappush(waiting, (-np.inf, one))
+
+
 def _improve_one(plan: Plan, person: int) -> int:
     """Make the best change with this person; return with whom it was, ``NOBODY`` when there is none."""
+    change = _best(plan, person)
+    return NOBODY if change is None else _make(plan, person, change)
+
+
+def _best(plan: Plan, person: int) -> _Change | None:
+    """Return the change with this person that lowers J most, if any does."""
     mine = np.flatnonzero(plan.free & (plan.owner == person))
     theirs = np.flatnonzero(plan.near[person] & plan.may[person] & plan.free & (plan.owner != person))
     theirs = theirs[plan.owner[theirs] != NOBODY]
@@ -51,13 +87,16 @@ def _improve_one(plan: Plan, person: int) -> int:
     if len(theirs):
         changes.append(_best_towards(plan, person, (mine, theirs), leave, late))
     best = min(changes, key=lambda one: one.by, default=None)
-    if best is None or best.by > -SMALLEST_GAIN:
-        return NOBODY
-    other = int(plan.owner[best.read]) if best.to == person else best.to
-    if best.back != NOBODY:
-        plan.give(best.back, other)
-    plan.give(best.read, best.to)
-    plan.gained += best.by
+    return None if best is None or best.by > -SMALLEST_GAIN else best
+
+
+def _make(plan: Plan, person: int, change: _Change) -> int:
+    """Make a change with this person; return with whom it was."""
+    other = int(plan.owner[change.read]) if change.to == person else change.to
+    if change.back != NOBODY:
+        plan.give(change.back, other)
+    plan.give(change.read, change.to)
+    plan.gained += change.by
     return other
 
 
