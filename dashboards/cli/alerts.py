@@ -43,7 +43,8 @@ def _list_acknowledgeable(desk: Desk, *, as_json: bool) -> None:
     if not found:
         print("No alert waits to be ticked off: those that are open end by themselves.")
         return
-    table = plain_table("Alert", "Since", "What")
+    table = plain_table("Alert", "Since", "Slide", "What")
     for one in found:
-        table.add_row(str(one.number), f"{one.raised_at:%d %b %Y %H:%M} UTC", plain(one.sentence))
+        since = f"{one.raised_at:%d %b %Y %H:%M} UTC"
+        table.add_row(str(one.number), since, plain(one.slide), plain(one.sentence))
     console().print(table)

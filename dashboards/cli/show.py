@@ -13,6 +13,7 @@ from connectors.settings import Authority
 from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json
 from dashboards.cli.rows import print_rows, row_as_json
 from dashboards.cli.show_message import message_as_json, print_message
+from dashboards.cli.show_slides import named_facts, print_slides, slides_as_json
 from dashboards.web.words import took, zone_name
 from flows.actions import Desk, thing_named
 from flows.standing import case_page, timeline
@@ -20,6 +21,7 @@ from flows.standing.assets import Asset, Work, assets_of_case, work_of_case
 from flows.standing.cases import CasePage
 from flows.standing.received import received
 from flows.standing.timeline import Timeline
+from flows.standing.whereabouts import CaseSlides, slides_of_case
 from models.tables.books import History
 
 _OF_A_FILE: Final = ("id", "state", "bytes", "sha256", "place", "first_seen_at", "taken_at")
@@ -61,6 +63,7 @@ def show(
             page = case_page(session, subject_id) if kind == "case" else None
             assets = assets_of_case(session, subject_id) if kind == "case" else ()
             work = work_of_case(session, subject_id) if kind == "case" else ()
+            slides = slides_of_case(session, desk.settings, subject_id) if kind == "case" else None
         if message is not None and as_json:
             print_json(message_as_json(message))
         elif message is not None:
@@ -69,11 +72,11 @@ def show(
             print_json(_story_as_json(story))
         elif story is not None:
             _print_story(story, _zone(desk, story.row.site))
-        elif page is not None and as_json:
-            print_json(page_as_json(page, assets, work))
-        elif page is not None:
+        elif page is not None and slides is not None and as_json:
+            print_json(page_as_json(page, assets, work) | slides_as_json(slides))
+        elif page is not None and slides is not None:
             authority = desk.settings.site(page.line.site).who_allocates(page.line.subspecialty)
-            _print_page(page, assets, work, authority, _zone(desk, page.line.site))
+            _print_page(page, slides, assets, work, authority, _zone(desk, page.line.site))
 
 
 def _zone(desk: Desk, site_id: str) -> ZoneInfo:
@@ -107,7 +110,12 @@ def _print_story(story: Timeline, zone: ZoneInfo) -> None:
 
 
 def _print_page(
-    page: CasePage, assets: Sequence[Asset], work: Sequence[Work], authority: Authority, zone: ZoneInfo
+    page: CasePage,
+    slides: CaseSlides,
+    assets: Sequence[Asset],
+    work: Sequence[Work],
+    authority: Authority,
+    zone: ZoneInfo,
 ) -> None:
     line, out = page.line, console()
     reader = f"{line.reader.name}, since {_at(line.reader.since, zone)}: {line.reader.why}" if line.reader else "nobody"
@@ -118,6 +126,7 @@ def _print_page(
         ("Priority", line.lane),
     ]
     head += [("Due", page.beside.due), ("Slides", line.completeness)]
+    head += named_facts(slides, lambda at: _at(at, zone))
     head += [("Stands at", line.standing.state), ("Waits for", line.standing.waiting_for), ("Reader", reader)]
     others = page.beside.reader_stated
     head += [("Others", f"{others} reads it" if others else None), ("Allocates", _WHO_ALLOCATES[authority])]
@@ -126,6 +135,7 @@ def _print_page(
     head += [("Elsewhere", _elsewhere(one)) for one in assets if one.images_elsewhere is not None]
     head += [("Work", one.sentence) for one in work]
     out.print(_facts(head))
+    print_slides(slides, lambda at: _at(at, zone))
     out.print()
     print_rows(page.rows)
     _print_events([(change.at, _change(change)) for change in page.changes], zone)

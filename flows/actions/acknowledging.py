@@ -19,6 +19,7 @@ from flows.work_orders import REFUSED
 from models.database import database_now
 from models.errors import RefusedError
 from models.tables.books import Alert
+from models.tables.case import Slide
 
 # The others stand for something that is still so, and go when it is over.
 _BY_A_PERSON: Final = (
@@ -29,19 +30,26 @@ _BY_A_PERSON: Final = (
 
 @dataclass(frozen=True)
 class Acknowledgeable:
-    """An open alert that a person may tick off, and the number that it is called by."""
+    """An open alert that a person may tick off, the number that it is called by, and the slide that it is about."""
 
     number: int
     kind: str
     sentence: str
     raised_at: datetime
+    slide: str | None = None
 
 
 def acknowledgeable_alerts(session: Session) -> list[Acknowledgeable]:
     """Return the open alerts that only a person ends, the oldest first."""
-    found = select(Alert).where(Alert.cleared_at.is_(None), Alert.kind.in_(_BY_A_PERSON))
-    ordered = session.scalars(found.order_by(Alert.raised_at, Alert.id))
-    return [Acknowledgeable(one.id, one.kind, one.sentence, one.raised_at) for one in ordered]
+    found = (
+        select(Alert, Slide.container_identifier)
+        .outerjoin(Slide, Slide.id == Alert.subject_id)
+        .where(Alert.cleared_at.is_(None), Alert.kind.in_(_BY_A_PERSON))
+        .order_by(Alert.raised_at, Alert.id)
+    )
+    return [
+        Acknowledgeable(one.id, one.kind, one.sentence, one.raised_at, slide) for one, slide in session.execute(found)
+    ]
 
 
 def acknowledge(desk: Desk, number: int, person: Person) -> Acted:

@@ -19,6 +19,7 @@ from connectors.telemetry import traceparent_of
 from connectors.wiring import Lab
 from flows.books import Cause, Subject, clear_alert, raise_alert
 from flows.changes import change_scan
+from flows.intake.sightings import note_sighting
 from models.base import table_of
 from models.database import database_now, insert_unless_there
 from models.errors import RejectedError
@@ -139,7 +140,7 @@ def scanner_tells(lab: Lab, session: Session, event: Event, received_at: datetim
         case SlideScanned() as scanned:
             _scanned(lab, session, event, scanned, received_at, cause)
         case SlideFailed() as failed:
-            _failed(lab, session, event, failed)
+            _failed(lab, session, event, failed, cause)
         case ScannerStatus() as status:
             _stands(lab, session, (str(site), str(name)), status, received_at)
         case _:
@@ -229,7 +230,7 @@ def _expect_file(lab: Lab, session: Session, folder: ScannerFolder, path: str, e
         session.execute(_EXPECT_AGAIN, {**named, "at": now})
 
 
-def _failed(lab: Lab, session: Session, event: Event, failed: SlideFailed) -> None:
+def _failed(lab: Lab, session: Session, event: Event, failed: SlideFailed, cause: Cause) -> None:
     """Raise a slide that could not be scanned, unless it was scanned since: this may have been long on its way."""
     if _was_scanned_since(lab, session, event, failed):
         return
@@ -239,7 +240,12 @@ def _failed(lab: Lab, session: Session, event: Event, failed: SlideFailed) -> No
         f"scanner {event.origin.name} of {event.origin.site} could not scan the slide in "
         f"{where or 'a slot that it does not name'} at {failed.failed_at:%d %b %Y %H:%M} UTC: {failed.reason}"
     )
-    raise_alert(session, subject, SLIDE_FAILED, sentence, database_now(session))
+    now = database_now(session)
+    raise_alert(session, subject, SLIDE_FAILED, sentence, now)
+    if failed.path is not None:
+        pattern = lab.settings.site(str(event.origin.site)).identifier_pattern
+        seen = f"{event.origin.name} of {event.origin.site}, {where or 'in no slot that it names'}: not scanned"
+        note_sighting(session, pattern, failed.path, seen, cause, now)
 
 
 def _was_scanned_since(lab: Lab, session: Session, event: Event, failed: SlideFailed) -> bool:

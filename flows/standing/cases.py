@@ -14,6 +14,8 @@ from flows.expected import slides_of_cases
 from flows.standing.beside import Beside, beside
 from flows.standing.rows import Row, is_open, open_step, rows_of_case, step_columns
 from flows.standing.rule import OpenStep, Standing, standing_of_case
+from flows.standing.whereabouts import holds_of
+from models.case_fold import A_PERSON, THE_POLICY
 from models.facets import Lane, Reading
 from models.tables.books import History
 from models.tables.case import Case, Identifier
@@ -28,7 +30,9 @@ _MISSING_WORDS: Final = {
     "set aside": "set aside",
     "waiting for a scan": "awaited",
     "images gone": "whose images are gone",
+    "being made": "being made",
 }
+_RELEASED_WORDS: Final = {A_PERSON: "released by a person", THE_POLICY: "released by the policy"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class CasePage:
     changes: tuple[History, ...]
     closed_at: datetime | None
     released: bool
+    released_how: str | None
     beside: Beside
 
 
@@ -128,20 +133,23 @@ def case_page(session: Session, case_id: str) -> CasePage | None:
         changes=tuple(changes),
         closed_at=case.expected_closed_at,
         released=case.released,
+        released_how=case.released_how,
         beside=beside(session, case),
     )
 
 
-def completeness_in_words(expected: Sequence[ExpectedSlide], *, closed: bool, released: bool) -> str:
+def completeness_in_words(expected: Sequence[ExpectedSlide], *, closed: bool, released_how: str | None) -> str:
     """Say what of a case can be read and what is missing; an open set says that more may come."""
     where = Counter(standing_of(slide) for slide in expected)
     readable = sum(where[one] for one in READABLE)
     slides = "slide" if len(expected) == 1 else "slides"
     parts = [f"{readable} of {len(expected)} {slides} can be read" if expected else "no slides are ordered yet"]
+    if where["not proven yet"]:
+        parts.append(f"{where['not proven yet']} of them before the archive has proven them")
     parts += [f"{where[one]} {word}" for one, word in _MISSING_WORDS.items() if where[one]]  # type: ignore[index] # its keys are the words of SlideStanding
     said = ", ".join(parts)
-    if released:
-        return f"{said}; released by a person"
+    if released_how in _RELEASED_WORDS:
+        return f"{said}; {_RELEASED_WORDS[released_how]}"
     return said if closed else f"{said}; more may be ordered"
 
 
@@ -149,7 +157,7 @@ def _lines(session: Session, cases: Sequence[Case]) -> list[CaseLine]:
     ids = [case.id for case in cases]
     expected, accessions = slides_of_cases(session, ids), _accessions(session, ids)
     readers, assigning = dict(_readers(session, ids, ended=False)), _assigning(session, ids)
-    changed = _last_changes(session, ids)
+    changed, held = _last_changes(session, ids), holds_of(session, ids)
     return [
         CaseLine(
             id=case.id,
@@ -167,9 +175,10 @@ def _lines(session: Session, cases: Sequence[Case]) -> list[CaseLine]:
                 cancelled=case.cancelled,
                 reported=case.round_closed_at is not None,
                 assigning=assigning.get(case.id),
+                held=held.get(case.id),
             ),
             completeness=completeness_in_words(
-                expected[case.id], closed=case.expected_closed_at is not None, released=case.released
+                expected[case.id], closed=case.expected_closed_at is not None, released_how=case.released_how
             ),
             is_closed=case.expected_closed_at is not None,
             reader=readers.get(case.id),

@@ -165,8 +165,9 @@ def standing_of_case(  # noqa: PLR0913 - the facets of a case
     cancelled: bool = False,
     reported: bool = False,
     assigning: OpenStep | None = None,
+    held: OpenStep | None = None,
 ) -> Standing:
-    """Return where a case stands; ``assigning`` is the open step that looks for its reader.
+    """Return where a case stands; ``assigning`` is the open step that looks for its reader, ``held`` its hold.
 
     ``reported`` says that its round of reading is closed, whatever becomes of its slides.
     """
@@ -182,7 +183,9 @@ def standing_of_case(  # noqa: PLR0913 - the facets of a case
             return Standing("being assigned", None, assigning.created_at if assigning else changed_at)
         return _waiting("being assigned", assigning, changed_at, assigning.reason)
     waiting_for = "slides" if closed else "slides, and for its orders to settle"
-    return Standing("incomplete" if images == Images.INCOMPLETE else "awaiting slides", waiting_for, changed_at)
+    until, then = (held.until, held.then) if held else (None, None)
+    state = "incomplete" if images == Images.INCOMPLETE else "awaiting slides"
+    return Standing(state, waiting_for, changed_at, until, then)
 
 
 def _waiting(state: str, step: OpenStep, changed_at: datetime, reason: str | None) -> Standing:

@@ -186,8 +186,8 @@ _A_CASE_OF_0003 = (
         ('awaited', 'c', 'awaited', 'NET', '[]', 'scan', false, false, '2026-03-02 12:00:00.000000'),
         ('elsewhere', 'c', 'elsewhere', 'NET', '[]', 'scan', false, true, '2026-03-02 12:00:00.000000'),
         ('glass', 'c', 'glass', 'NET', '[]', 'glass only', false, NULL, NULL)""",
-    """INSERT INTO scan (id, site_id, scanner, slide_id, case_id, purpose, edition, quality, quality_by_person, identity,
-        storage, outcome, received_at, traceparent)
+    """INSERT INTO scan (id, site_id, scanner, slide_id, case_id, purpose, edition, quality, quality_by_person,
+        identity, storage, outcome, received_at, traceparent)
     VALUES ('a', 's', 'x', 'archived', 'c', 'primary', 1, 'pass', false, 'matched', 'proven', 'active',
         '2026-03-02 12:00:00.000000', '')""",
 )

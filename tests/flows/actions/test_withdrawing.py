@@ -44,7 +44,11 @@ def test_a_withdrawn_match_is_hidden_told_and_waits_for_a_person(lab: Lab, desk:
     assert standing(lab, wrong) == ("pass", "unmatched", "received", "active", 2)
     assert offered(lab, wrong) == {1: 0}
     assert offered(lab, right) == {1: 2}
-    assert waits(lab) == {("barcode_matching", "a person"), ("expect_scan", "the scanner")}
+    assert waits(lab) == {
+        ("barcode_matching", "a person"),
+        ("expect_scan", "the scanner"),
+        ("hold", "its missing slides"),
+    }
     assert case_of(lab).images == "incomplete"
     assert open_alerts(lab) == ["late slide"]
     assert told(lab)[-1] == "withdrawn"
@@ -190,4 +194,4 @@ def test_only_one_assignment_was_made_of_a_case_whose_slide_was_withdrawn_and_ma
     with lab.database.read() as session:
         assert len(session.scalars(select(Assignment.id)).all()) == 1
     assert (case_of(lab).images, case_of(lab).reading) == ("ready", "assigned")
-    assert open_alerts(lab) == []
+    assert open_alerts(lab) == ["late slide"]
