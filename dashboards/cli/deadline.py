@@ -13,7 +13,8 @@ from dashboards.web.words import age
 from flows import actions
 from flows.actions import Desk, Person
 from flows.actions.deadlines import pause_deadlines, resume_deadlines, set_mdt
-from flows.standing.deadlines import DeadlineLine, at_in_words, called, list_deadlines
+from flows.deadlines.telling import at_in_words, called
+from flows.standing.deadlines import DeadlineLine, list_deadlines
 from models.database import utc_now
 from models.tables.case import Case
 

@@ -114,8 +114,11 @@ def _bring_in_line(session: Session, settings: Settings, case: Case, cause: Caus
     for row in (*present.values(), *(row for row in rows if row.round != case.round)):
         _end(case, row, now)
     live = [row for row in present.values() if row.ended_at is None]
-    running = [row for row in live if not (is_paused and is_pausable(policy, row.kind))]
-    _rule(session, case, running or live, cause, now)
+    stand = [row for row in live if is_paused and is_pausable(policy, row.kind)]
+    for row in stand:
+        row.predicted_at = None
+    # A clock that stands still rules where no other one runs.
+    _rule(session, case, [row for row in live if row not in stand] or live, cause, now)
     if is_paused and case.round_closed_at is not None:
         session.execute(_RUN_AGAIN, {"of_case": case.id, "at": now})
     if had_alert:
@@ -133,7 +136,7 @@ def _rule(session: Session, case: Case, live: Sequence[Deadline], cause: Cause, 
 
 
 def _settle_alerts(session: Session, case: Case, live: Sequence[Deadline], now: datetime) -> None:
-    over = [] if any(row.predicted_at for row in live) else [AT_RISK]
+    over = [] if any(row.predicted_at and not row.breached_at for row in live) else [AT_RISK]
     over += [] if any(row.breached_at for row in live) else [MISSED]
     clear_alerts(session, case.id, over, now)
 
