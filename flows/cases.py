@@ -138,16 +138,16 @@ def project(session: Session, settings: Settings, ids: OpaqueIds, case_id: str, 
     if not found.state.is_ordered:
         return None
     before = session.get(Case, case_id)
-    was_round = (before.round, before.round_closed_at) if before else None
+    was_round = reads.Was.of(before)
     was_named = before.identity_digest if before else None
     case = _case_row(session, settings, case_id, found, cause, now)
     changes = case_rows.bring_in_line(session, ids, case, found.state, cause, now)
     work_orders.bring_in_line(session, settings, ids, case, found.state, cause, now)
     session.flush()
+    reads.follow_rounds(session, case, found.state.round, was_round, cause, now)
     _keep_set(session, settings, case, found.state, changes, cause, now)
     deadlines.follow_orders(session, settings, case, found.state, cause, now)
-    if was_round not in (None, (case.round, case.round_closed_at)):
-        reads.follow_round(session, case, cause, now)
+    reads.keep(session, settings, case, cause, now, more_came=changes.are_late)
     allocation.follow(session, settings, case, cause, now)
     return Projected(case, found.state, changes, was_named not in (None, case.identity_digest))
 
@@ -228,7 +228,7 @@ def _turn(session: Session, settings: Settings, case: Case, verdict: Completenes
     if verdict.images == Images.READY:
         clear_alert(session, case.id, _CANCELLED[0], now)
         deadlines.keep(session, settings, case, cause, now)
-        reads.have_it_read(session, case, now)
+        reads.keep(session, settings, case, cause, now)
         _say_ready(session, settings, case, verdict)
     elif before == Images.READY:
         reads.stop_assigning(session, case, now)

@@ -115,6 +115,8 @@ class Policy(Frozen):
     """Everything that a laboratory may decide about reading."""
 
     weight_model: Annotated[str, Field(max_length=64)] = "weights/1"
+    specimen_points: dict[Annotated[str, Field(min_length=1, max_length=200)], _Points] = Field(default_factory=dict)
+    """What specimens weigh by the code of their type (SPM-4), where that is not as "specimen table/1" has it."""
     weights: Weights = Weights()
     batch: Batch = Batch()
     release: Release = Release()

@@ -1,15 +1,18 @@
 """The reads of a case: what is assigned, and when each of them is there, open and closed."""
 
 from flows.reads.asked import add_mdt_read, ask_opinion, close_asked
-from flows.reads.following import follow_round, have_it_read, stop_assigning
+from flows.reads.closing import Was, follow_rounds
+from flows.reads.following import have_it_read, keep, stop_assigning
 from flows.reads.owners import owner_of, primary_read, who_had_it
 
 __all__ = [
+    "Was",
     "add_mdt_read",
     "ask_opinion",
     "close_asked",
-    "follow_round",
+    "follow_rounds",
     "have_it_read",
+    "keep",
     "owner_of",
     "primary_read",
     "stop_assigning",

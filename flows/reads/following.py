@@ -1,101 +1,190 @@
-"""The reads of a case: one primary for each round, open as long as that is, and assigned as soon as it can be read.
+"""Which reads a case has: brought in line with its rounds, its specimens, its lane and the policy in force.
 
-The caller holds the case's row in its write transaction.
+A primary one for each part; a second one and a trainee's beside it where the policy says so; one for a frozen section
+first. The caller holds the case's row in its write transaction.
 """
 
-import hashlib
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from flows import ledger
+from connectors.settings import Settings
 from flows.books import Cause, clear_alert
 from flows.case_assignment import giving
-from flows.case_assignment.points import points
-from flows.reads.owners import owner_of, primary_read
-from models.facets import Images, Reading, StepState
-from models.tables.case import Block, Case, Slide, Specimen
+from flows.case_assignment.candidate import GENERAL
+from flows.people.policies import policy_in_force
+from flows.reads import crediting, rows
+from flows.reads.parts import WHOLE, Part, Tissue, parts_of
+from flows.reads.rows import ANSWERED, Row
+from flows.reads.weight import weigh_anew
+from models.facets import Images, Lane, Report
+from models.policy import Policy
+from models.tables.case import Case, Specimen
 from models.tables.reading import Read
-from models.uid import framed, uuid_of
+
+NOTHING_LEFT: Final = "nothing of it is left to read"
+_SECOND, _TRAINEE, _INTRA_OPERATIVE = "second", "trainee", "intra-operative"
+_BESIDE: Final = (_SECOND, _TRAINEE)
+# In which order readers are looked for: whoever looks second has to know who is first.
+_ORDER: Final = (_INTRA_OPERATIVE, "primary", _SECOND, _TRAINEE)
+
+
+@dataclass(frozen=True)
+class _At:
+    """A case at work: its rules, whether it is ours to say who reads it, and why and when it is looked at."""
+
+    session: Session
+    case: Case
+    policy: Policy
+    ours: bool
+    cause: Cause
+    now: datetime
+
+    @property
+    def own(self) -> str:
+        """The case's own subspecialty."""
+        return self.case.subspecialty or GENERAL
+
+    @property
+    def split(self) -> bool:
+        """Whether specimens of other subspecialties have readers of their own."""
+        return self.ours and self.policy.of(self.case.subspecialty).split
+
+    def beside(self, subspecialty: str) -> tuple[str, ...]:
+        """The roles that go with a primary read of a subspecialty."""
+        rules = self.policy.of(subspecialty)
+        wanted = {_SECOND: rules.double, _TRAINEE: rules.trainees}
+        return tuple(role for role in _BESIDE if self.ours and wanted[role])
+
+
+def keep(
+    session: Session, settings: Settings, case: Case, cause: Cause, now: datetime, *, more_came: bool = False
+) -> None:
+    """Bring the reads of an open round in line; the first come when the case can be read, and are assigned as long.
+
+    ``more_came`` says that slides were ordered that the case did not have: after a frozen section, its paraffin.
+    """
+    if case.cancelled or case.round_closed_at is not None:
+        return
+    there = rows.rows_of_round(session, case)
+    if not there and case.images != Images.READY:
+        return
+    ours = settings.site(case.site_id).who_allocates(case.subspecialty) == "coverslip"
+    at = _At(session, case, policy_in_force(session, now).policy, ours, cause, now)
+    if _after_the_frozen_section(at, there, more_came=more_came):
+        _divide(at, there)
+    for row in there:
+        if row.is_open and row.owner is None and row.read.role in _ORDER:
+            weigh_anew(session, case, row, at.policy, now)
+    session.flush()
+    if case.images == Images.READY:
+        _look_for_readers(session, case, there, now)
+    giving.say_reading(session, case, cause, now)
 
 
 def have_it_read(session: Session, case: Case, now: datetime) -> None:
-    """See that an open round's primary read is there, and that it is being assigned unless somebody has it."""
-    if case.round_closed_at is not None:
-        return
-    read = primary_read(session, case) or _new_primary_read(session, case, now)
-    if owner_of(session, read.id) is not None:
-        return
-    read.points = _points_of(session, case)
-    step = ledger.NewStep(
-        kind="case_assignment",
-        stage="case_assignment",
-        subject_kind="read",
-        subject_id=read.id,
-        rank_at=ledger.rank_at(now, case.due_at),
-        lane=case.lane,
-    )
-    ledger.rerun(session, step)
+    """See that every read of a case is being assigned that nobody has."""
+    _look_for_readers(session, case, rows.rows_of_round(session, case), now)
 
 
 def stop_assigning(session: Session, case: Case, now: datetime) -> None:
     """Give the reads of a case that is no longer ready to nobody; who has one keeps it."""
-    for read_id in session.scalars(select(Read.id).where(Read.case_id == case.id)).all():
-        ledger.end_open(session, read_id, ("case_assignment",), StepState.SUPERSEDED)
+    rows.stop(session, session.scalars(select(Read.id).where(Read.case_id == case.id)))
     clear_alert(session, case.id, giving.NOBODY_ELIGIBLE, now)
 
 
-def follow_round(session: Session, case: Case, cause: Cause, now: datetime) -> None:
-    """Close the reads of every round but an open present one, and have that read if the case can be.
-
-    Call it when the round of a case, or whether it is closed, has changed.
-    """
-    is_open = case.round_closed_at is None
-    for read in session.scalars(select(Read).where(Read.case_id == case.id).order_by(Read.id)):
-        if is_open and read.round == case.round:
-            # What closed it was said later than something that we heard only now.
-            read.closed_at = None
-        elif read.closed_at is None:
-            _close(session, case, read, cause, now)
-    giving.say_reading(session, case, cause, now)
-    if is_open and case.images == Images.READY:
-        have_it_read(session, case, now)
+def _look_for_readers(session: Session, case: Case, there: list[Row], now: datetime) -> None:
+    wanted = [row for row in there if row.is_open and row.owner is None]
+    order = {role: place for place, role in enumerate(_ORDER)}
+    wanted.sort(key=lambda row: (order.get(row.read.role, len(order)), row.read.scope))
+    rows.have_assigned(session, case, [row.read for row in wanted], now)
 
 
-def _close(session: Session, case: Case, read: Read, cause: Cause, now: datetime) -> None:
-    read.closed_at = now
-    ledger.end_open(session, read.id, ("case_assignment",), StepState.CANCELLED)
-    giving.end(session, case, read, because="the round was closed", cause=cause, now=now)
-    clear_alert(session, case.id, giving.NOBODY_ELIGIBLE, now)
+def _after_the_frozen_section(at: _At, there: list[Row], *, more_came: bool) -> bool:
+    """Have a frozen section read at once, and return whether what comes after it is to be read by now."""
+    case = at.case
+    frozen = next((row for row in there if row.read.role == _INTRA_OPERATIVE), None)
+    has_primary = any(row.read.role == "primary" for row in there)
+    is_answered = case.report == Report.PRELIMINARY or case.lane != Lane.INTRA_OPERATIVE
+    if frozen is None:
+        if has_primary or is_answered or not at.ours:
+            return True
+        rows.new_row(at.session, case, there, _INTRA_OPERATIVE, WHOLE, at.now)
+        return False
+    if frozen.is_open and is_answered:
+        rows.close(at.session, case, frozen, because=ANSWERED, cause=at.cause, now=at.now)
+    return not frozen.is_open or has_primary or more_came
 
 
-def _new_primary_read(session: Session, case: Case, now: datetime) -> Read:
-    read = Read(
-        id=_derived(case.id, f"primary:{case.round}:whole"),
-        case_id=case.id,
-        round=case.round,
-        role="primary",
-        points=_points_of(session, case),
-        created_at=now,
+def _divide(at: _At, there: list[Row]) -> None:
+    """Have one primary read for each part, with those that go beside it, and end those of which nothing is left."""
+    primaries = [row for row in there if row.read.role == "primary"]
+    tissues = _tissues(at) if at.split or any(row.covers is not None for row in primaries) else []
+    _close_reported(at, there, tissues)
+    held = [_held(at, row) for row in primaries if row.is_open and row.owner is not None]
+    wanted = parts_of(
+        tissues,
+        held,
+        at.own,
+        split=at.split,
+        spoken_for={row.read.scope for row in primaries if row.credited},
+        known={row.read.scope for row in primaries},
     )
-    session.add(read)
-    case.reading = Reading.UNASSIGNED
-    session.flush()
-    return read
+    kept = [(part, role, _row_of(at, there, role, part)) for part in wanted for role in ("primary", *_BESIDE)]
+    stay = {row.read.id for _, _, row in kept if row is not None}
+    for row in there:
+        if row.is_open and row.read.role in ("primary", *_BESIDE) and row.read.id not in stay:
+            rows.drop(at.session, at.case, row, because=NOTHING_LEFT, cause=at.cause, now=at.now)
+    for part, role, known in kept:
+        if known is not None or role in ("primary", *at.beside(part.subspecialty)):
+            _have(at, there, part, role, known)
 
 
-def _points_of(session: Session, case: Case) -> float:
-    slides = select(func.count()).select_from(Slide).where(Slide.case_id == case.id, Slide.cancelled.is_(False))
-    blocks = select(func.count()).select_from(Block).where(Block.case_id == case.id)
-    specimens = select(func.count()).select_from(Specimen).where(Specimen.case_id == case.id)
-    return points(
-        slides=session.scalars(slides).one(),
-        blocks=session.scalars(blocks).one(),
-        specimens=session.scalars(specimens).one(),
+def _row_of(at: _At, there: list[Row], role: str, part: Part) -> Row | None:
+    """Return the row of a part's read of this role, if there is one that may go on."""
+    scope = part.was or part.scope
+    row = next((one for one in there if one.read.role == role and one.read.scope == scope and not one.credited), None)
+    goes_on = role in ("primary", *at.beside(part.subspecialty)) or (row is not None and row.owner is not None)
+    return row if goes_on else None
+
+
+def _have(at: _At, there: list[Row], part: Part, role: str, row: Row | None) -> None:
+    mine = row or rows.new_row(at.session, at.case, there, role, part.scope, at.now)
+    mine.read.scope, mine.read.closed_at = part.scope, None
+    mine.read.subspecialty = part.subspecialty if part.subspecialty != at.own else None
+    rows.cover(at.session, mine, part.specimens)
+
+
+def _held(at: _At, row: Row) -> Part:
+    return Part(row.read.scope, row.read.subspecialty or at.own, row.covers, was=row.read.scope)
+
+
+def _close_reported(at: _At, there: list[Row], tissues: list[Tissue]) -> None:
+    """Close the reads of each part of which all that stands is reported, and credit who had them."""
+    standing = {tissue.id for tissue in tissues}
+    reported = {tissue.id for tissue in tissues if tissue.reported}
+    over = [
+        row
+        for row in there
+        if row.is_open
+        and row.read.role in ("primary", *_BESIDE)
+        and row.covers is not None
+        and row.covers & standing
+        and row.covers & standing <= reported
+    ]
+    for row in over:
+        rows.close(at.session, at.case, row, because=rows.REPORTED, cause=at.cause, now=at.now)
+    if over:
+        crediting.credit(at.session, at.case, over, at.policy, at.cause, at.now)
+
+
+def _tissues(at: _At) -> list[Tissue]:
+    standing = (
+        select(Specimen.id, Specimen.subspecialty, Specimen.reported)
+        .where(Specimen.case_id == at.case.id, Specimen.cancelled.is_(False))
+        .order_by(Specimen.id)
     )
-
-
-def _derived(case_id: str, name: str) -> str:
-    """Return the same id for the same read of a case, whoever makes it first."""
-    return str(uuid_of(hashlib.sha256(framed(("read", case_id, name))).digest()))
+    return [Tissue(one, own or at.own, reported) for one, own, reported in at.session.execute(standing)]

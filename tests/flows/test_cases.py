@@ -208,7 +208,7 @@ def test_a_case_cancelled_and_ordered_again_is_given_to_somebody(lab: Lab) -> No
     run_until_calm(lab, stages=[one for one in STAGES if one.name != CASE_ASSIGNMENT])
     message_arrives(lab, order("26H1", control="CA", sent_at=LATER, control_id="M2"))
     run_until_calm(lab)
-    assert (the_case(lab).images, the_case(lab).reading) == (Images.AWAITING, Reading.UNASSIGNED)
+    assert (the_case(lab).images, the_case(lab).reading) == (Images.AWAITING, Reading.NONE)
     assert alerts(lab) == ["cancelled after archive", "case cancelled"]
     message_arrives(lab, order("26H1", A, sent_at=LATEST, control_id="M3"))
     run_until_calm(lab)
