@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from flows.claims import Claim, LostClaimError, NewStep, Wait, Wanted
 from models.base import table_of
-from models.database import database_now, insert_unless_there
+from models.database import PlainWrite, database_now, insert_unless_there
 from models.facets import OPEN_STEP_STATES, StepState
 from models.many_rows import insert_many
 from models.tables.step import Slot, Step
@@ -316,7 +316,7 @@ def add(session: Session, steps: Iterable[NewStep]) -> None:
     insert_unless_there(session, Step, rows)
 
 
-def add_for_each(session: Session, step: NewStep, subject_ids: Iterable[str]) -> None:
+def add_for_each(session: Session | PlainWrite, step: NewStep, subject_ids: Iterable[str]) -> None:
     """Add a step like this one for each of many subjects, in this order, as ``add`` does with one."""
     alike = _row(step, database_now(session), step.generation)
     insert_many(session, _STEP, alike, [{"subject_id": subject_id} for subject_id in subject_ids])

@@ -15,6 +15,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
+from models.database import PlainWrite
+
 _Write: TypeAlias = tuple[str, Callable[[Any], Any]]
 """A column, and what turns a value of it into the driver's."""
 
@@ -33,7 +35,9 @@ class _Prepared:
     parameters: Callable[[Mapping[str, Any]], Any]
 
 
-def insert_many(session: Session, table: Table, alike: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> int:
+def insert_many(
+    session: Session | PlainWrite, table: Table, alike: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> int:
     """Insert rows in this order, passing over those that are there by some unique constraint; return how many are new.
 
     Parameters
@@ -51,6 +55,8 @@ def insert_many(session: Session, table: Table, alike: Mapping[str, Any], rows: 
     _write(common, [one for one in prepared.writes if one[0] not in own])
     writes = [one for one in prepared.writes if one[0] in own]
     every = [prepared.parameters(_write({**common, **row}, writes)) for row in rows]
+    if isinstance(session, PlainWrite):
+        return session.run_for_each(prepared.statement, every)
     written = session.connection().exec_driver_sql(prepared.statement, every, execution_options=_COUNTED)
     return written.rowcount
 

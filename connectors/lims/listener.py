@@ -1,28 +1,33 @@
 """The MLLP door: bytes are kept first, and answered then.
 
 The listener knows nothing of HL7 but where a message ends. ``Keep`` is its whole contract: it
-stores a message durably and returns the answer, and whoever crashes in between has promised nothing.
+stores a message durably and then says the answer, and whoever crashes in between has promised nothing.
 """
 
 import asyncio
 import logging
 import socket
 import ssl
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
+from typing import Literal, cast
 
 from connectors.lims.answers import separate
 from connectors.lims.framing import FRAME_BYTES, Deframer, FrameRefused, frame
 from connectors.lims.tls import tell_handshake_faults
-from models.errors import CoverslipError
 from models.failpoint import failpoint
 
 _log = logging.getLogger(__name__)
 
-Keep = Callable[[bytes], Awaitable[bytes | None]]
-"""Store one message durably and return its answer: empty for none, ``None`` when it could not be stored."""
+Say = Callable[[bytes | None], None]
+"""Hear the answer to a message: empty for none, ``None`` when the message could not be stored."""
+
+Keep = Callable[[bytes, Say], None]
+"""Store one message durably and say its answer, in the loop's own thread and never before this call has returned."""
 
 Refuse = Callable[[FrameRefused], bytes]
 """Return the answer to a message that was too large to keep, empty for none."""
@@ -30,17 +35,19 @@ Refuse = Callable[[FrameRefused], bytes]
 Away = Callable[[bytes], bytes]
 """Return the answer to a message that could not be stored, for a peer that is to hear it."""
 
-_READ_BYTES = 65_536
+# More than one read of a connection.
+_SMALL_BYTES = 65_536
 # A browser or a port scanner, not a laboratory's system.
 _JUNK_BYTES = 65_536
 _CLOSE_SECONDS = 2.0
+_LOOK_SECONDS = 0.5
 # A peer whose cable was pulled is noticed after two and a half minutes (Linux names).
 _PROBES = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 30, socket.TCP_KEEPCNT: 3}
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerLimits:
-    """How much one peer may ask of the door.
+    """How much one peer may ask of the door; times are looked at twice a second, or as often as the shortest needs.
 
     Attributes
     ----------
@@ -73,22 +80,11 @@ class ListenerLimits:
     connections: int = 256
     connections_a_host: int = 128
 
-
-@dataclass(eq=False, slots=True)
-class _Connection:
-    """One peer, and when it last began a message or fell silent."""
-
-    host: str
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    deframer: Deframer
-    answering: bool = False
-    since: float = field(default_factory=monotonic)
-
     @property
-    def idle(self) -> bool:
-        """Whether closing it now would cut no message."""
-        return not self.answering and not self.deframer.partial
+    def look_seconds(self) -> float:
+        """How often to look whether somebody's time is over."""
+        shortest = min(self.idle_seconds, self.frame_seconds, self.keep_seconds, self.answer_seconds)
+        return min(_LOOK_SECONDS, shortest / 4)
 
 
 class MllpListener:
@@ -105,70 +101,52 @@ class MllpListener:
     def __init__(
         self, keep: Keep, refuse: Refuse, limits: ListenerLimits | None = None, away: Away | None = None
     ) -> None:
-        self.counts: Counter[str] = Counter()
+        self._house = _House(keep, refuse, away, limits or ListenerLimits())
+        self.counts = self._house.counts
         self.port = 0
-        self._keep = keep
-        self._refuse = refuse
-        self._away = away
-        self._limits = limits or ListenerLimits()
-        self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._server: asyncio.Server | None = None
-        self._paused_until = 0.0
-        self._stopping = False
+        self._looking: asyncio.TimerHandle | None = None
         self._fault = ""
 
     @property
     def open_connections(self) -> int:
         """How many peers are connected now."""
-        return len(self._connections)
+        return len(self._house.connections)
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         """Listen; port 0 takes a free one. ``OSError`` when the port is taken or not ours to open."""
-        handshake = self._limits.handshake_seconds if tls else None
+        house = self._house
+        handshake = house.limits.handshake_seconds if tls else None
         if tls is not None:
             tell_handshake_faults(tls, self._handshake_failed)
-        self._server = await asyncio.start_server(
-            self._serve, host, port, ssl=tls, limit=_READ_BYTES, backlog=128, ssl_handshake_timeout=handshake
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: _Connection(house), host, port, ssl=tls, backlog=128, ssl_handshake_timeout=handshake
         )
         self.port = self._server.sockets[0].getsockname()[1]
+        self._look()
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
         """Take no more; let messages that are being stored be answered; then close every connection."""
-        self._stopping = True
+        self._house.stopping = True
         if self._server is not None:
             self._server.close()
-        for task, connection in list(self._connections.items()):
+        for connection in tuple(self._house.connections):
             if not connection.answering:
-                task.cancel()
-        if self._connections:
-            await asyncio.wait(list(self._connections), timeout=grace_seconds)
-        for task in list(self._connections):
-            task.cancel()
-        if self._connections:
-            await asyncio.wait(list(self._connections), timeout=grace_seconds)
+                connection.close("by us")
+        await self._house.emptied(grace_seconds)
+        for connection in tuple(self._house.connections):
+            connection.abort("by us")
+        await self._house.emptied(grace_seconds)
+        if self._looking is not None:
+            self._looking.cancel()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one peer from its first byte to its last."""
-        host = writer.get_extra_info("peername")[0]
-        task = asyncio.current_task()
-        if task is None or not self._admits(host):
-            writer.transport.abort()
-            return
-        self.counts["connections opened"] += 1
-        connection = _Connection(host, reader, writer, Deframer(self._limits.frame_bytes))
-        self._connections[task] = connection
-        _prepare(writer)
-        try:
-            reason = await self._converse(connection)
-            self.counts[f"connections closed: {reason}"] += 1
-        except asyncio.CancelledError:
-            # Only we cancel: a stop, or a place needed by another. Swallowed, since the task ends here.
-            self.counts["connections closed: by us"] += 1
-        finally:
-            self.counts["junk bytes"] += connection.deframer.junk
-            self.counts["frames torn"] += connection.deframer.torn + connection.deframer.partial
-            await _close(writer)
-            del self._connections[task]
+    def _look(self) -> None:
+        """End what has lasted too long, and look again in a while: cheaper than a timer for each message."""
+        now = monotonic()
+        for connection in tuple(self._house.connections):
+            if connection.until < now:
+                connection.too_late()
+        self._looking = asyncio.get_running_loop().call_later(self._house.limits.look_seconds, self._look)
 
     def _handshake_failed(self, fault: str) -> None:
         """Count it, and say it once until something else is wrong: a peer that can't come in tries again and again."""
@@ -177,138 +155,257 @@ class MllpListener:
             self._fault = fault
             _log.warning("MLLP port %d: TLS with a peer failed: %s", self.port, fault)
 
-    def _admits(self, host: str) -> bool:
-        """Whether one more connection may be served, making room for it where one is idle."""
-        if self._stopping or monotonic() < self._paused_until:
+
+@dataclass(eq=False)
+class _House:
+    """What all connections of one door share: who is in, and what they may ask for together."""
+
+    keep: Keep
+    refuse: Refuse
+    away: Away | None
+    limits: ListenerLimits
+    counts: Counter[str] = field(default_factory=Counter)
+    connections: "set[_Connection]" = field(default_factory=set)
+    empty: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: bool = False
+    paused_until: float = 0.0
+
+    def enter(self, connection: "_Connection") -> bool:
+        """Let one more connection in if it may be served, making room for it where one is idle."""
+        if self.stopping or monotonic() < self.paused_until:
             self.counts["connections refused: store away"] += 1
             return False
-        same_host = [task for task, other in self._connections.items() if other.host == host]
-        if len(same_host) >= self._limits.connections_a_host:
-            return self._make_room(same_host)
-        if len(self._connections) >= self._limits.connections:
-            return self._make_room(list(self._connections))
+        same_host = [other for other in self.connections if other.host == connection.host]
+        if len(same_host) >= self.limits.connections_a_host:
+            if not self._make_room(same_host):
+                return False
+        elif len(self.connections) >= self.limits.connections and not self._make_room(list(self.connections)):
+            return False
+        self.counts["connections opened"] += 1
+        self.connections.add(connection)
+        self.empty.clear()
         return True
 
-    def _make_room(self, among: list["asyncio.Task[None]"]) -> bool:
+    def _make_room(self, among: "list[_Connection]") -> bool:
         """Close the connection that was idle longest; false when none was idle for long."""
-        long_ago = monotonic() - self._limits.spare_seconds
-        idle = [
-            task
-            for task in among
-            if self._connections[task].idle and self._connections[task].since <= long_ago and not task.cancelling()
-        ]
+        long_ago = monotonic() - self.limits.spare_seconds
+        idle = [one for one in among if one.idle and one.since <= long_ago]
         if not idle:
             self.counts["connections refused: full"] += 1
             return False
-        min(idle, key=lambda task: self._connections[task].since).cancel()
+        min(idle, key=lambda one: one.since).close("by us")
         return True
 
-    async def _converse(self, connection: _Connection) -> str:
-        """Read and answer until the conversation ends, and return why it did."""
-        while not self._stopping:
-            try:
-                data = await self._read(connection)
-            except TimeoutError:
-                return "idle" if connection.idle else "message too slow"
-            except OSError:
-                return "cut off"
-            if not data:
-                return "by the peer"
-            reason = await self._take(connection, data)
-            if reason:
-                return reason
-        return "by us"
-
-    async def _read(self, connection: _Connection) -> bytes:
-        """Return the next bytes, none at the end; ``TimeoutError`` when a message or a silence lasts too long."""
-        seconds = self._limits.idle_seconds if connection.idle else self._limits.frame_seconds
-        async with asyncio.timeout(connection.since + seconds - monotonic()):
-            return await connection.reader.read(_READ_BYTES)
-
-    async def _take(self, connection: _Connection, data: bytes) -> str:
-        """Answer every message that these bytes end, in order; return why to stop, or an empty text."""
-        was_idle = connection.idle
-        found = connection.deframer.feed(data)
-        connection.answering = True
-        for ended in found:
-            reason = await self._answer(connection, ended)
-            if reason:
-                return reason
-        connection.answering = False
-        if found or was_idle:
-            connection.since = monotonic()
-        if connection.deframer.junk > _JUNK_BYTES:
-            return "not MLLP"
-        return "memory full" if self._overfull(connection) else ""
-
-    def _overfull(self, connection: _Connection) -> bool:
+    def overfull(self, connection: "_Connection") -> bool:
         """Whether this connection's unfinished message takes more memory than is left."""
         # Small messages pass without looking at all the others.
-        if connection.deframer.held <= _READ_BYTES:
+        if connection.deframer.held <= _SMALL_BYTES:
             return False
-        held = sum(other.deframer.held for other in self._connections.values())
-        return held > self._limits.unfinished_bytes
+        return sum(other.deframer.held for other in self.connections) > self.limits.unfinished_bytes
 
-    async def _answer(self, connection: _Connection, ended: bytes | FrameRefused) -> str:
-        """Keep one message and answer it; return why to stop, or an empty text."""
-        if isinstance(ended, FrameRefused):
-            self.counts["frames refused: too large"] += 1
-            answer: bytes | None = self._refuse(ended)
+    def leave(self, connection: "_Connection") -> None:
+        """Forget a connection that has ended."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self.empty.set()
+
+    async def emptied(self, seconds: float) -> None:
+        """Wait until nobody is left, but not for long."""
+        if self.connections:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.empty.wait()
+
+
+class _Connection(asyncio.Protocol):
+    """One peer. It reads, then has a message kept, then sends its answer, and only then takes the next.
+
+    Attributes
+    ----------
+    since
+        When it last began a message or fell silent.
+    until
+        When what it does now has lasted too long.
+    """
+
+    def __init__(self, house: _House) -> None:
+        self.host = ""
+        self.deframer = Deframer(house.limits.frame_bytes)
+        self.since = self.until = 0.0
+        self._house = house
+        self._transport: asyncio.Transport
+        self._doing: Literal["reading", "keeping", "sending", "closing"] = "closing"
+        self._ended: deque[bytes | FrameRefused] = deque()
+        self._in_hand = b""
+        self._number = 0
+        self._blocked = self._heard_all = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether closing it now would cut no message."""
+        return self._doing == "reading" and not self.deframer.partial
+
+    @property
+    def answering(self) -> bool:
+        """Whether a message is being stored or answered."""
+        return self._doing in {"keeping", "sending"}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to read, if this one may come in."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.host = (transport.get_extra_info("peername") or ("",))[0]
+        if not self._house.enter(self):
+            self._transport.abort()
+            return
+        _prepare(self._transport)
+        self._read_on()
+
+    def data_received(self, data: bytes) -> None:
+        """Take the next bytes; who sends on before its answer is read no further until then."""
+        if self._doing == "closing":
+            return
+        was_idle = self.idle
+        self._ended += self.deframer.feed(data)
+        if self._doing != "reading":
+            self._transport.pause_reading()
+        elif self._ended:
+            self._go_on()
         else:
-            self.counts["frames received"] += 1
-            answer = await self._kept(ended)
+            self._read_on(is_new=was_idle)
+
+    def eof_received(self) -> bool:
+        """Answer what came, and then close; TLS knows no half of a connection."""
+        self._heard_all = True
+        if self._doing == "reading":
+            self.close("by the peer")
+        return self._transport.get_extra_info("sslcontext") is None
+
+    def pause_writing(self) -> None:
+        """Note that the network has not taken all of an answer."""
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        """Note that it has."""
+        self._blocked = False
+        if self._doing == "sending":
+            self._sent()
+            self._go_on()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Leave; what is being stored is stored."""
+        if self not in self._house.connections:
+            return
+        self._end("cut off" if error else "by the peer")
+        self._house.counts["junk bytes"] += self.deframer.junk
+        self._house.counts["frames torn"] += self.deframer.torn + self.deframer.partial
+        self._house.leave(self)
+
+    def close(self, reason: str) -> None:
+        """Close politely, and a little later without manners when the peer does not let us."""
+        self._end(reason)
+        self._transport.close()
+
+    def abort(self, reason: str) -> None:
+        """Close at once."""
+        self._end(reason)
+        self._transport.abort()
+
+    def too_late(self) -> None:
+        """End what has lasted too long."""
+        if self._doing == "reading":
+            self.close("idle" if self.idle else "message too slow")
+        elif self._doing == "keeping":
+            self._not_stored()
+        elif self._doing == "sending":
+            self.close("answer not taken")
+        else:
+            self._transport.abort()
+
+    def _end(self, reason: str) -> None:
+        if self._doing != "closing":
+            self._house.counts[f"connections closed: {reason}"] += 1
+            self._doing, self.until = "closing", monotonic() + _CLOSE_SECONDS
+            self._ended.clear()
+
+    def _read_on(self, *, is_new: bool = True) -> None:
+        """Wait for more bytes, now that nothing is to be answered; ``is_new``: of another message than before."""
+        self._doing = "reading"
+        if is_new:
+            limits = self._house.limits
+            self.since = monotonic()
+            self.until = self.since + (limits.frame_seconds if self.deframer.partial else limits.idle_seconds)
+        if self._house.stopping:
+            self.close("by us")
+        elif self.deframer.junk > _JUNK_BYTES:
+            self.close("not MLLP")
+        elif self._house.overfull(self):
+            self.close("memory full")
+        elif self._heard_all:
+            self.close("by the peer")
+        else:
+            self._transport.resume_reading()
+
+    def _go_on(self) -> None:
+        """Keep or refuse the next message that has ended; read on when there is none."""
+        while self._ended:
+            ended = self._ended.popleft()
+            if isinstance(ended, FrameRefused):
+                self._house.counts["frames refused: too large"] += 1
+                if not self._send(self._house.refuse(ended)):
+                    return
+                continue
+            self._house.counts["frames received"] += 1
+            self._doing, self.until = "keeping", monotonic() + self._house.limits.keep_seconds
+            self._in_hand = ended
+            self._number += 1
+            self._house.keep(ended, partial(self._kept, self._number))
+            return
+        self._read_on()
+
+    def _kept(self, number: int, answer: bytes | None) -> None:
+        """Answer the message in hand; a word that comes after it was given up is nobody's."""
+        if self._doing != "keeping" or number != self._number:
+            return
         if answer is None:
-            return "store away"
-        return await self._send(connection.writer, b"".join(map(frame, separate(answer)))) if answer else ""
+            self._not_stored()
+        elif self._send(answer):
+            self._go_on()
 
-    async def _kept(self, payload: bytes) -> bytes | None:
-        """Return the answer to a message that is stored by now, or what its peer is to hear when it is not."""
-        try:
-            async with asyncio.timeout(self._limits.keep_seconds):
-                answer = await self._keep(payload)
-        except (TimeoutError, CoverslipError):
-            answer = None
-        if answer is not None:
-            return answer
-        self.counts["frames not stored"] += 1
-        if self._away is not None:
-            return self._away(payload)
-        self._paused_until = monotonic() + self._limits.pause_seconds
-        return None
+    def _not_stored(self) -> None:
+        """Say so to a peer that wants to hear it, and close to any other, and to all for a while."""
+        house = self._house
+        house.counts["frames not stored"] += 1
+        if house.away is None:
+            house.paused_until = monotonic() + house.limits.pause_seconds
+            self.close("store away")
+        elif self._send(house.away(self._in_hand)):
+            self._go_on()
 
-    async def _send(self, writer: asyncio.StreamWriter, answer: bytes) -> str:
-        """Write one answer until the network has it; return why it could not be, or an empty text."""
+    def _send(self, answer: bytes) -> bool:
+        """Write one answer; false when the network has not taken it."""
+        self._in_hand = b""
+        if not answer:
+            return True
         failpoint("listener.before_answer")
-        writer.write(answer)
-        # Mostly the network has it at once, and nothing is to be waited for.
-        if writer.transport.is_closing() or writer.transport.get_write_buffer_size():
-            try:
-                async with asyncio.timeout(self._limits.answer_seconds):
-                    await writer.drain()
-            except TimeoutError:
-                return "answer not taken"
-            except OSError:
-                return "cut off"
+        self._transport.write(b"".join(map(frame, separate(answer))))
+        if self._transport.is_closing():
+            self.close("cut off")
+        elif self._blocked:
+            self._doing, self.until = "sending", monotonic() + self._house.limits.answer_seconds
+        else:
+            self._sent()
+            return True
+        return False
+
+    def _sent(self) -> None:
         failpoint("listener.after_answer")
-        self.counts["frames answered"] += 1
-        return ""
+        self._house.counts["frames answered"] += 1
 
 
-def _prepare(writer: asyncio.StreamWriter) -> None:
-    """Notice peers that vanished, and let ``drain`` wait until the last byte left."""
-    writer.transport.set_write_buffer_limits(high=0)
-    connected = writer.get_extra_info("socket")
+def _prepare(transport: asyncio.Transport) -> None:
+    """Notice peers that vanished, and hear of it when the last byte of an answer has left."""
+    transport.set_write_buffer_limits(high=0)
+    connected = transport.get_extra_info("socket")
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _PROBES.items():
         connected.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-async def _close(writer: asyncio.StreamWriter) -> None:
-    """Close politely, and without manners when the peer does not let us."""
-    try:
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            writer.close()
-            await writer.wait_closed()
-    except (TimeoutError, OSError, asyncio.CancelledError):
-        # A second cancel means hurry, and a task that ends as cancelled is logged as an error by Python 3.11.
-        writer.transport.abort()

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
 
 from sqlalchemy.orm import Session
@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 from connectors.lims.answers import acknowledge, refuse, unavailable
 from connectors.lims.framing import FrameRefused
 from connectors.lims.header import read_header
-from connectors.lims.listener import ListenerLimits
+from connectors.lims.listener import Keep, ListenerLimits, Say
 from connectors.settings import Listener, Settings
 from connectors.telemetry import Exchange, Telemetry
-from flows.intake.inbox import Arrival, InboxWriter, keep
+from flows.intake.inbox import Arrival, InboxWriter, Kept, keep
 from flows.intake.profiles import profile_of
 from models.database import database_now, utc_now
 from models.errors import TransientError
@@ -28,15 +28,21 @@ _LARGE_BYTES = 262_144
 _UNSHARED_BYTES = 2_047
 
 
-def hl7_door(
-    settings: Settings, listener: Listener, inbox: InboxWriter, telemetry: Telemetry
-) -> Callable[[bytes], Awaitable[bytes | None]]:
-    """Return what a listener calls with each message: its stored answer, or ``None`` when it could not be stored."""
+def hl7_door(settings: Settings, listener: Listener, inbox: InboxWriter, telemetry: Telemetry) -> Keep:
+    """Return what a listener calls with each message: it says the stored answer, once that is durable."""
     profile = profile_of(settings, listener.peer)
 
-    async def keep_message(raw: bytes) -> bytes | None:
+    def keep_message(raw: bytes, say: Say) -> None:
         began = time.monotonic()
-        header, digest = read_header(raw), await _sha256(raw)
+        if len(raw) < _LARGE_BYTES:
+            keep_hashed(raw, _sha256(raw), began, say)
+            return
+        # Beside the loop, which answers others meanwhile.
+        hashing = asyncio.get_running_loop().run_in_executor(None, hashlib.sha256, raw)
+        hashing.add_done_callback(lambda done: keep_hashed(raw, done.result().hexdigest(), began, say))
+
+    def keep_hashed(raw: bytes, digest: str, began: float, say: Say) -> None:
+        header = read_header(raw)
         acknowledged = acknowledge(raw, profile, utc_now(), header, digest)
         arrival = Arrival(
             source="hl7",
@@ -47,22 +53,23 @@ def hl7_door(
             message_type=header.message_type,
             sha256=digest,
         )
-        try:
-            kept = await inbox.keep(arrival)
-        except TransientError:
-            return None
-        kind, _, trigger = header.message_type.partition("^")
-        took = timedelta(seconds=time.monotonic() - began)
-        telemetry.received(Exchange(listener.peer, kept.inbox_id, kind, trigger[:3], acknowledged.code, len(raw), took))
-        return kept.answer
+
+        def told(kept: Kept | TransientError) -> None:
+            if isinstance(kept, TransientError):
+                say(None)
+                return
+            kind, _, trigger = header.message_type.partition("^")
+            took = timedelta(seconds=time.monotonic() - began)
+            exchange = Exchange(listener.peer, kept.inbox_id, kind, trigger[:3], acknowledged.code, len(raw), took)
+            telemetry.received(exchange)
+            say(kept.answer)
+
+        inbox.keep(arrival, told)
 
     return keep_message
 
 
-async def _sha256(raw: bytes) -> str:
-    """Hash a message; a large one beside the loop, which answers others meanwhile."""
-    if len(raw) >= _LARGE_BYTES:
-        return (await asyncio.to_thread(hashlib.sha256, raw)).hexdigest()
+def _sha256(raw: bytes) -> str:
     digest = hashlib.sha256()
     for place in range(0, len(raw), _UNSHARED_BYTES):
         digest.update(raw[place : place + _UNSHARED_BYTES])

@@ -2,14 +2,15 @@
 
 import asyncio
 import hashlib
+import logging
 import queue
 import threading
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Integer, bindparam, func, literal_column, select
 from sqlalchemy.dialects import postgresql
@@ -20,22 +21,19 @@ from flows.intake.storm import QUARANTINED, quarantined_peers
 from flows.journey import INTAKE, SENDING
 from flows.sending.publish import THE_LOG
 from models.base import table_of
-from models.database import Database, database_now, insert_unless_there
+from models.database import Database, PlainWrite, database_now, insert_unless_there
 from models.errors import TransientError
 from models.many_rows import insert_many
 from models.opaque import OpaqueIds
 from models.tables.books import InboxMessage
 
+_log = logging.getLogger(__name__)
+
 # What one transaction takes at most: enough to share a disk flush among a hundred busy connections.
 _MOST_AT_ONCE = 128
-# Far less than a commit takes, and enough for those who are being read now to come along.
-_GATHER_SECONDS = 0.0001
 
 _INBOX = table_of(InboxMessage)
 _STORED_ANSWER = select(_INBOX.c.answer).where(_INBOX.c.id == bindparam("message_id"))
-_STORED = select(_INBOX.c.id, _INBOX.c.answer, _INBOX.c.received_at).where(
-    _INBOX.c.id.in_(bindparam("ids", expanding=True))
-)
 _PRESENT = select(_INBOX.c.id).where(_INBOX.c.id.in_(bindparam("ids", expanding=True)))
 _ROW = literal_column("inbox.rowid", Integer)
 _LAST_ROW = select(func.max(_ROW)).select_from(_INBOX)
@@ -71,6 +69,10 @@ class Kept:
     inbox_id: str
     answer: bytes | None
     is_new: bool
+
+
+Tell = Callable[[Kept | TransientError], None]
+"""Hear what the inbox holds for an arrival by now, or that it could not be kept."""
 
 
 def keep(
@@ -173,120 +175,109 @@ def _apply_step(inbox_id: str, now: datetime) -> ledger.NewStep:
     return ledger.NewStep(kind="apply", stage=INTAKE, subject_kind="inbox", subject_id=inbox_id, rank_at=now)
 
 
-@dataclass(frozen=True)
-class _Pending:
+class _Waiting(NamedTuple):
     arrival: Arrival
     loop: asyncio.AbstractEventLoop
-    kept: "asyncio.Future[Kept]"
+    tell: Tell
 
 
 class InboxWriter:
-    """The one writer of a process that takes messages from sockets: many arrivals share one commit."""
+    """The one writer of a process that takes messages from sockets: what comes during a commit shares the next one."""
 
     def __init__(self, database: Database, ids: OpaqueIds, *, forward: bool = False) -> None:
         self._database = database
         self._ids = ids
         self._forward = forward
-        self._pending: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._at_the_door = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
         self._thread.start()
 
-    async def keep(self, arrival: Arrival) -> Kept:
-        """Return once the arrival is durable.
+    def keep(self, arrival: Arrival, tell: Tell) -> None:
+        """Have an arrival kept and ``tell`` called in this loop, once it is durable or can't be.
 
-        Raises
-        ------
-        TransientError
-            The store is unavailable: the sender must get no answer, so that it keeps its copy.
+        After a ``TransientError`` the sender must get no answer, so that it keeps its copy.
         """
         loop = asyncio.get_running_loop()
-        pending = _Pending(arrival, loop, loop.create_future())
         with self._at_the_door:
-            if self._closed:
-                raise TransientError("the inbox is closing: send the message again")
-            self._pending.put(pending)
-        return await pending.kept
+            if not self._closed:
+                self._waiting.put(_Waiting(arrival, loop, tell))
+                return
+        loop.call_soon(tell, TransientError("the inbox is closing: send the message again"))
 
     def close(self) -> None:
         """Write what is pending, then end; what comes later is refused."""
         with self._at_the_door:
             self._closed = True
-            self._pending.put(None)
+            self._waiting.put(None)
         self._thread.join()
 
     def _run(self) -> None:
         while True:
-            first = self._pending.get()
-            if first is None:
+            taken = [self._waiting.get()]
+            while len(taken) < _MOST_AT_ONCE and not self._waiting.empty():
+                taken.append(self._waiting.get())
+            batch = [one for one in taken if one is not None]
+            if batch:
+                self._write(batch)
+            if len(batch) < len(taken):
                 return
-            batch = [first]
-            time.sleep(_GATHER_SECONDS)
-            while len(batch) < _MOST_AT_ONCE and not self._pending.empty():
-                another = self._pending.get()
-                if another is None:
-                    self._write(batch)
-                    return
-                batch.append(another)
-            self._write(batch)
 
-    def _write(self, batch: list[_Pending]) -> None:
+    def _write(self, batch: Sequence[_Waiting]) -> None:
+        arrivals = [one.arrival for one in batch]
+        said: Sequence[Kept | TransientError]
         try:
-            with self._database.write("inbox") as session:
-                arrivals = [pending.arrival for pending in batch]
-                kept = _keep_each(session, self._ids, arrivals, database_now(session), forward=self._forward)
+            with self._database.write_plainly("inbox") as plain:
+                said = _keep_each(plain, self._ids, arrivals, database_now(plain), forward=self._forward)
         except Exception as error:  # noqa: BLE001 - whatever it was, each sender must hear "not stored"
             cause = error if isinstance(error, TransientError) else TransientError("the inbox could not be written")
-            _tell(batch, [cause] * len(batch))
-            return
-        _tell(batch, kept)
+            said = [cause] * len(batch)
+        _tell(batch, said)
 
 
 def _keep_each(
-    session: Session, ids: OpaqueIds, arrivals: Sequence[Arrival], now: datetime, *, forward: bool
+    plain: PlainWrite, ids: OpaqueIds, arrivals: Sequence[Arrival], now: datetime, *, forward: bool
 ) -> list[Kept]:
     """Do with each what ``keep`` does with one, in as many statements as for one."""
-    quarantined = quarantined_peers(session)
+    quarantined = quarantined_peers(plain)
     rows = [_row(ids, arrival, now, quarantined) for arrival in arrivals]
-    different = {row["id"]: row for row in reversed(rows)}
-    first = list(reversed(different.values()))
-    if insert_many(session, _INBOX, {"received_at": now}, first) == len(first):
-        new, answers = set(different), {row["id"]: row["answer"] for row in first}
-    else:
-        stored = session.execute(_STORED, {"ids": list(different)}).all()
-        # What is not new has the time of an earlier transaction.
-        new = {row.id for row in stored if row.received_at == now}
-        answers = {row.id: row.answer for row in stored}
-    ready = [(row["id"], row["peer"]) for row in first if row["id"] in new and row["quarantined_at"] is None]
-    if forward:
-        ledger.add(session, [first_step(inbox_id, peer, now, forward=True) for inbox_id, peer in ready])
-    elif ready:
-        ledger.add_for_each(session, _apply_step(ready[0][0], now), [inbox_id for inbox_id, _ in ready])
-    named = set(new)
-    kept = []
-    for row in rows:
-        kept.append(Kept(row["id"], answers[row["id"]], is_new=row["id"] in named))
-        named.discard(row["id"])
+    kept, ready = [], defaultdict(list)
+    for row, is_new in zip(rows, _are_new(plain, rows, now), strict=True):
+        inbox_id, answer = row["id"], row["answer"]
+        if not is_new:
+            [answer] = plain.scalars(_STORED_ANSWER, {"message_id": inbox_id})
+        elif row["quarantined_at"] is None:
+            ready[row["peer"] if forward else ""].append(inbox_id)
+        kept.append(Kept(inbox_id, answer, is_new=is_new))
+    for peer, inbox_ids in ready.items():
+        ledger.add_for_each(plain, first_step(inbox_ids[0], peer, now, forward=forward), inbox_ids)
     return kept
 
 
-def _tell(batch: Sequence[_Pending], said: Sequence[Kept | TransientError]) -> None:
+def _are_new(plain: PlainWrite, rows: Sequence[Mapping[str, Any]], now: datetime) -> list[bool]:
+    """Insert rows; tell of each whether it was new."""
+    if insert_many(plain, _INBOX, {"received_at": now}, rows) == len(rows):
+        return [True] * len(rows)
+    # Not all of them: which ones is told of one row at a time.
+    plain.start_again()
+    return [insert_many(plain, _INBOX, {"received_at": now}, [row]) > 0 for row in rows]
+
+
+def _tell(batch: Sequence[_Waiting], said: Sequence[Kept | TransientError]) -> None:
     """Tell every sender, waking each loop once."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Kept], Kept | TransientError]]] = {}
-    for pending, one in zip(batch, said, strict=True):
-        by_loop.setdefault(pending.loop, []).append((pending.kept, one))
-    for loop, told in by_loop.items():
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Tell, Kept | TransientError]]] = {}
+    for one, word in zip(batch, said, strict=True):
+        by_loop.setdefault(one.loop, []).append((one.tell, word))
+    for loop, words in by_loop.items():
         # A loop that has ended meanwhile has nobody to be told; the others still wait for their word.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_end_waits, told)
+            loop.call_soon_threadsafe(_tell_each, words)
 
 
-def _end_waits(told: "Sequence[tuple[asyncio.Future[Kept], Kept | TransientError]]") -> None:
-    for future, one in told:
-        if future.done():
-            continue
-        if isinstance(one, TransientError):
-            future.set_exception(one)
-        else:
-            future.set_result(one)
+def _tell_each(words: Sequence[tuple[Tell, Kept | TransientError]]) -> None:
+    for tell, word in words:
+        try:
+            tell(word)
+        except Exception:  # noqa: BLE001 - by whatever one sender's word failed, the others wait for theirs
+            _log.exception("a sender could not be told what became of its message")

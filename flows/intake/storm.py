@@ -16,6 +16,7 @@ from flows import ledger
 from flows.books import Subject, clear_alert, raise_alert
 from flows.journey import STAGE_OF_KIND
 from models.base import table_of
+from models.database import PlainWrite
 from models.opaque import OpaqueIds
 from models.tables.books import InboxMessage
 from models.tables.intake import Circuit
@@ -64,10 +65,9 @@ _TRY_LATER = update(_CIRCUIT).where(_CIRCUIT.c.peer == bindparam("of_peer")).val
 _EMPTY = update(_CIRCUIT).where(_CIRCUIT.c.peer == bindparam("of_peer")).values(holding=False)
 
 
-def quarantined_peers(session: Session) -> frozenset[str]:
+def quarantined_peers(session: Session | PlainWrite) -> frozenset[str]:
     """Return the peers whose messages go into quarantine when they come in within this transaction."""
-    # By the connection: each batch of messages asks, and the session has nothing to add.
-    return frozenset(session.connection().scalars(_OPEN))
+    return frozenset(session.scalars(_OPEN))
 
 
 def message_set_aside(session: Session, ids: OpaqueIds, message_id: str, now: datetime) -> bool:

@@ -122,8 +122,8 @@ MUTANTS: Final = (
         (
             Change(
                 "flows/intake/doors.py",
-                "            kept = await inbox.keep(arrival)\n",
-                "            kept = asyncio.ensure_future(inbox.keep(arrival))\n            return arrival.answer\n",
+                "        inbox.keep(arrival, told)\n",
+                "        inbox.keep(arrival, lambda kept: None)\n        say(arrival.answer)\n",
             ),
         ),
         _message_and_kill("inbox.before_commit"),

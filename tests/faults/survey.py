@@ -18,6 +18,7 @@ _HAVE_EFFECTS: Final = ("connectors", "flows")
 
 WRITES_BY_ANOTHER_NAME: Final = {"_writing"}
 """Functions that hand their first argument on to ``Database.write``."""
+_WRITES: Final = frozenset({"write", "write_plainly"})
 _STAGE: Final = "self.stage.name"
 
 CARRIERS: Final = {
@@ -104,7 +105,7 @@ def _is_write(call: ast.Call, opened: set[int]) -> bool:
     """Whether this opens a write transaction: a ``write`` of a database or in a ``with``, or what stands for it."""
     if _called(call) in WRITES_BY_ANOTHER_NAME:
         return True
-    if not isinstance(call.func, ast.Attribute) or call.func.attr != "write":
+    if not isinstance(call.func, ast.Attribute) or call.func.attr not in _WRITES:
         return False
     return id(call) in opened or "database" in _text(call.func.value)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from connectors.lims import answers
 from connectors.lims.answers import acknowledge
 from connectors.lims.framing import FrameRefused
-from connectors.lims.listener import ListenerLimits, MllpListener
+from connectors.lims.listener import Keep, ListenerLimits, MllpListener, Say
 from connectors.lims.profile import Profile
 
 PROFILE = Profile()
@@ -46,12 +46,27 @@ async def listening(
     refuse: Callable[[FrameRefused], bytes] = refused,
     away: Callable[[bytes], bytes] | None = None,
 ) -> AsyncIterator[MllpListener]:
-    listener = MllpListener(keep, refuse, limits, away)
+    listener = MllpListener(_saying(keep), refuse, limits, away)
     await listener.start("127.0.0.1", 0, tls)
     try:
         yield listener
     finally:
         await listener.stop(grace_seconds=1.0)
+
+
+def _saying(keep: Callable[[bytes], Awaitable[bytes | None]]) -> Keep:
+    """What keeps a message and then says its answer, made from what returns it."""
+    underway: set[asyncio.Task[None]] = set()
+
+    async def keep_and_say(raw: bytes, say: Say) -> None:
+        say(await keep(raw))
+
+    def start(raw: bytes, say: Say) -> None:
+        task = asyncio.get_running_loop().create_task(keep_and_say(raw, say))
+        underway.add(task)
+        task.add_done_callback(underway.discard)
+
+    return start
 
 
 @asynccontextmanager

@@ -132,12 +132,12 @@ def test_what_a_peer_hears_when_the_store_is_away_is_its_own_choice(
 ) -> None:
     lab = said(sqlite_lab, when_the_store_is_away=chosen, acknowledgement="enhanced")
 
-    @event.listens_for(lab.database.engine, "before_cursor_execute")
-    def refuse(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith("INSERT INTO inbox"):
-            raise OSError("no space left on device")
+    @event.listens_for(lab.database.engine, "checkout")
+    def refuse(*_: object) -> None:
+        raise OSError("no space left on device")
 
     first, second = tell(lab, ORDER)
+    event.remove(lab.database.engine, "checkout", refuse)
     assert (codes(first), codes(second)) == (heard, [])
     assert states(lab) == {}
 
