@@ -26,17 +26,17 @@ _KINDS: Final = frozenset(
         *("apply", "settle", "expect_scan", "expect_work"),
         *("slide_qc", "barcode_matching"),
         *("convert", "correct", "store", "prove", "reject"),
-        *("case_assignment", "send", "forward"),
+        *("case_assignment", "send", "forward", "rebalance"),
     ]
 )
 _STAGES: Final = frozenset(
     [
-        *("intake", "slide_qc", "barcode_matching", "archive_upload", "case_assignment", "sending"),
+        *("intake", "slide_qc", "barcode_matching", "archive_upload", "case_assignment", "sending", "rebalance"),
         # Where slides wait, as the page names it.
         *("arriving", "received", "scan", "order", "person", "rescan"),
     ]
 )
-_SUBJECTS: Final = frozenset(("scan", "case", "slide", "read", "inbox", "message", "work order"))
+_SUBJECTS: Final = frozenset(("scan", "case", "slide", "read", "inbox", "message", "work order", "laboratory"))
 _ENDS: Final = frozenset(("done", "waiting", "given back", "set aside", "lost", "raised"))
 # HL7 table 0076, those that a laboratory's neighbours send.
 _MESSAGES: Final = frozenset(

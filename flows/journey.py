@@ -19,6 +19,7 @@ BARCODE_MATCHING = "barcode_matching"
 ARCHIVE_UPLOAD = "archive_upload"
 CASE_ASSIGNMENT = "case_assignment"
 SENDING = "sending"
+REBALANCE = "rebalance"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ STAGES = (
     ),
     Stage(CASE_ASSIGNMENT, ("case_assignment",), timedelta(minutes=2), flow=True),
     Stage(SENDING, ("send", "forward"), timedelta(minutes=2), slotted=True, ordered=True),
+    Stage(REBALANCE, (REBALANCE,), timedelta(minutes=10), flow=True),
 )
 STAGE_OF_KIND = {kind: stage.name for stage in STAGES for kind in stage.kinds}
 SLOT_OF_KIND = {"store": "archive"}

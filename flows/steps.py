@@ -3,6 +3,7 @@
 from flows.archive_upload.correcting import CORRECT, correct
 from flows.archive_upload.step import CONVERT, convert, prove, reject, store
 from flows.barcode_matching.step import READ_LABEL, barcode_matching
+from flows.case_assignment.rebalance.step import rebalance
 from flows.case_assignment.step import case_assignment
 from flows.intake.apply import apply
 from flows.intake.waits import expect_scan_passed, expect_work_passed, hold_passed, settle
@@ -27,6 +28,7 @@ STEPS: dict[str, StepFunction] = {
     "case_assignment": case_assignment,
     "send": send,
     "forward": forward,
+    "rebalance": rebalance,
 }
 
 JOBS = (EXAMINE, READ_LABEL, CONVERT, CORRECT)

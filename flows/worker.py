@@ -13,6 +13,7 @@ from sqlalchemy import insert, update
 
 from connectors.telemetry import Figure
 from connectors.wiring import Lab
+from flows.case_assignment.rebalance.watching import see_to_looks
 from flows.engine import Engine
 from flows.journey import STAGES, Stage
 from flows.people.sync import event_slots
@@ -124,6 +125,7 @@ def _keep_house(lab: Lab, engine: Engine, worker_id: str, stop: threading.Event,
             if now >= tidy_at and not lab.settings.forwards:
                 tidy(lab)
                 tell_unserved(lab)
+                see_to_looks(lab)
                 tidy_at = now + _TIDY_SECONDS
         except TransientError:
             continue

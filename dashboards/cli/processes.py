@@ -138,10 +138,11 @@ def run_with_engine(lab: Lab, stop: threading.Event) -> None:
 
 
 def prefect_engine(settings: Settings) -> Engine:
-    """Return the engine with the four flows."""
+    """Return the engine with the five flows."""
     from flows.archive_upload.flow import archive_upload
     from flows.barcode_matching.flow import barcode_matching
     from flows.case_assignment.flow import case_assignment
+    from flows.case_assignment.rebalance.flow import rebalance
     from flows.slide_qc.flow import slide_qc
 
     flows: Mapping[str, Callable[[str], object]] = {
@@ -149,6 +150,7 @@ def prefect_engine(settings: Settings) -> Engine:
         "barcode_matching": barcode_matching,
         "archive_upload": archive_upload,
         "case_assignment": case_assignment,
+        "rebalance": rebalance,
     }
     return PrefectEngine(prefect_environment(settings)["PREFECT_API_URL"], flows)
 

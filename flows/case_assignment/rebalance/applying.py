@@ -1,0 +1,146 @@
+"""One move at a time: each in a short transaction that looks again, under the locks, whether it is still right."""
+
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from connectors.settings import Settings
+from flows import allocation, ledger
+from flows.books import Cause
+from flows.case_assignment import giving
+from flows.case_assignment.choice import Choice
+from flows.case_assignment.eligibility import Eligible, eligible
+from flows.case_assignment.rebalance.looks import Look
+from flows.case_assignment.rebalance.moves import Move
+from flows.case_assignment.wanted import wanted
+from flows.cases import lock_case
+from flows.people.candidates import load_candidates, pools_of
+from flows.people.policies import policy_in_force
+from models.database import database_now
+from models.facets import OPEN_STEP_STATES, StepState
+from models.tables.case import Case
+from models.tables.reading import Assignment, Pathologist, Read
+from models.tables.step import Step
+
+DECIDED_BY: Final = "batch"
+"""Who decided an assignment that a look made."""
+
+_STEP_KIND: Final = "case_assignment"
+
+
+def make_move(session: Session, settings: Settings, look: Look, move: Move, cause: Cause) -> bool:
+    """Make one move unless the read is no longer as it was seen; return whether it was made.
+
+    A person who opened, accepted or was given the read meanwhile keeps it. Whoever was to have it may have become
+    unable to: then a read that has to go goes to whom it costs least now.
+    """
+    case = lock_case(session, move.case_id)
+    read = session.get(Read, move.read_id, populate_existing=True)
+    if case is None or read is None or not _is_as_seen(session, settings, case, read, move):
+        return False
+    now = database_now(session)
+    in_force = policy_in_force(session, now)
+    to_id, explanation = _target(session, case, read, look, move)
+    if to_id is None or to_id == move.from_id:
+        return False
+    # What was still looking for somebody, or waits for one, has found them.
+    ledger.end_open(session, read.id, (_STEP_KIND,), StepState.SUPERSEDED)
+    giving.give(
+        *(session, settings, case, read, to_id),
+        decided_by=DECIDED_BY,
+        explanation=explanation,
+        cause=cause,
+        now=now,
+        policy_version=in_force.version,
+        because=f"{_name(session, to_id)} has it now, since {_why(move)}",
+    )
+    allocation.follow(session, settings, case, cause, now)
+    return True
+
+
+def _is_as_seen(session: Session, settings: Settings, case: Case, read: Read, move: Move) -> bool:
+    if case.cancelled or read.closed_at is not None:
+        return False
+    if read.role == "primary" and allocation.authority_of(settings, case) != "coverslip":
+        return False
+    given = session.scalars(
+        select(Assignment)
+        .where(Assignment.read_id == read.id, Assignment.ended_at.is_(None))
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if given is None:
+        return move.assignment_id is None and _is_being_assigned(session, read)
+    untouched = given.opened_at is None and given.accepted_at is None and not given.manual
+    return given.id == move.assignment_id and untouched
+
+
+def _is_being_assigned(session: Session, read: Read) -> bool:
+    open_step = select(Step.id).where(
+        Step.subject_id == read.id, Step.kind == _STEP_KIND, Step.state.in_(OPEN_STEP_STATES)
+    )
+    return session.scalar(open_step.limit(1)) is not None
+
+
+def _target(session: Session, case: Case, read: Read, look: Look, move: Move) -> tuple[str | None, dict[str, Any]]:
+    """Return who gets a read, their pools locked, and why: whom the plan says, if they may have it still."""
+    now = database_now(session)
+    in_force = policy_in_force(session, now)
+    want = wanted(session, case, read, in_force.policy)
+    candidates = load_candidates(
+        session,
+        now,
+        pools=pools_of(session, want),
+        subspecialty=want.subspecialty,
+        among=lambda one: one.pathologist_id == move.to_id,
+        window_days=in_force.policy.fairness.window_days,
+    )
+    planned = next((one for one in candidates if one.pathologist_id == move.to_id), None)
+    if planned is not None and isinstance(eligible(want, planned, now), Eligible):
+        return move.to_id, _explanation(session, look, move)
+    if not move.has_to_go:
+        return None, {}
+    choice = giving.decide(session, case, read, now)
+    if not isinstance(choice, Choice):
+        return None, {}
+    return choice.pathologist_id, choice.explanation.model_dump(mode="json")
+
+
+def _explanation(session: Session, look: Look, move: Move) -> dict[str, Any]:
+    terms = {"late": move.late, "load": move.balance, "preference": move.preference}
+    return {
+        "sentence": _sentence(session, move),
+        "decided_by": DECIDED_BY,
+        "rebalance": look.id,
+        "why": look.why,
+        "from": move.from_id,
+        "winner": move.to_id,
+        "because": move.because,
+        "saves": {name: round(value, 3) for name, value in terms.items()},
+    }
+
+
+def _sentence(session: Session, move: Move) -> str:
+    to = _name(session, move.to_id)
+    if move.from_id is None:
+        return f"nobody had it: of all open reads together, {to} reads it best"
+    had = _name(session, move.from_id)
+    if move.has_to_go:
+        return f"{had} can't read it now: of all open reads together, {to} reads it best"
+    parts = (("late points", move.late), ("even loads", move.balance), ("place, level and continuity", move.preference))
+    saves = ", ".join(f"{name} {value:+.1f}" for name, value in parts if abs(value) >= 0.05)  # noqa: PLR2004 - what is shown
+    return f"left with {had} it would cost {move.gain:.1f} points more than with {to}: {saves}"
+
+
+def _why(move: Move) -> str:
+    return {
+        "nobody has it": "nobody had it",
+        "its reader is away": "it could not be read by you in time",
+        "it would be late": "it would have been late",
+        "it is better so": "the work is shared more evenly so",
+    }[move.because]
+
+
+def _name(session: Session, pathologist_id: str) -> str:
+    person = session.get(Pathologist, pathologist_id)
+    return person.name if person is not None else pathologist_id

@@ -1,0 +1,130 @@
+"""The looks at all open reads: asked for, under way and over, a row each, so that a kill loses none."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from flows import ledger
+from flows.case_assignment.plan.objective import Objective
+from flows.case_assignment.rebalance.moves import Move, Occasion, Proposal
+from flows.case_assignment.rebalance.snapshot import Snapshot
+from models.tables.reading import Assignment, Rebalance
+
+NEXT_LOOK: Final = "the next look at who reads what"
+EVERYBODY: Final = "everybody"
+"""What the step that looks waits for, and its key."""
+
+THEN: Final = "all open reads are looked at again"
+
+_ASKED, _UNDER_WAY, _OVER = "asked", "under way", "over"
+_AS_PLANNED: Final = "its time has come"
+_LONGEST_WHY: Final = 200
+_GRAVEST: Final[tuple[Occasion, ...]] = ("flood", "absence", "schedule")
+_STATE = Rebalance.outcome["state"].as_string()
+_OPEN = select(Rebalance).where(_STATE != _OVER).order_by(Rebalance.id).with_for_update()
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look that is under way."""
+
+    id: int
+    why: str
+    occasion: Occasion
+
+
+def request_rebalance(session: Session, why: str, now: datetime, occasion: Occasion = "absence") -> None:
+    """Have all open reads looked at as soon as this is committed, whenever the next look is due.
+
+    Parameters
+    ----------
+    why
+        For people, without names of patients: "Dr Tom is away".
+    """
+    asked = {"state": _ASKED, "occasion": occasion}
+    session.add(_row(why, now, asked))
+    session.flush()
+    ledger.wake(session, NEXT_LOOK, EVERYBODY)
+
+
+def is_asked_for(session: Session) -> bool:
+    """Return whether a look is asked for that has not begun."""
+    return session.scalar(select(Rebalance.id).where(_STATE == _ASKED).limit(1)) is not None
+
+
+def is_on_its_way(session: Session) -> bool:
+    """Return whether a look is asked for or under way."""
+    return session.scalar(select(Rebalance.id).where(_STATE != _OVER).limit(1)) is not None
+
+
+def last_over(session: Session) -> Rebalance | None:
+    """Return the last look that came to its end."""
+    return session.scalars(
+        select(Rebalance).where(_STATE == _OVER).order_by(Rebalance.id.desc()).limit(1)
+    ).one_or_none()
+
+
+def begin(session: Session, now: datetime) -> Look:
+    """Begin a look for all reasons that there are, or go on with one that was killed."""
+    found = session.scalars(_OPEN).all()
+    row, *others = found or [_row(_AS_PLANNED, now, {"occasion": "schedule"})]
+    whys = list(dict.fromkeys(one.why for one in (row, *others)))
+    occasions = {one.outcome["occasion"] for one in (row, *others)}
+    row.why = "; ".join(whys)[:_LONGEST_WHY]
+    row.outcome = row.outcome | {
+        "state": _UNDER_WAY,
+        "occasion": next(one for one in _GRAVEST if one in occasions),
+        "counted": row.outcome.get("counted", 0),
+    }
+    row.at = now
+    session.add(row)
+    for one in others:
+        session.delete(one)
+    session.flush()
+    return Look(row.id, row.why, row.outcome["occasion"])
+
+
+def note_move(session: Session, look: Look, move: Move) -> None:
+    """Count a move in the transaction in which it is made."""
+    row = session.get_one(Rebalance, look.id, with_for_update=True)
+    row.moved += 1
+    row.outcome = row.outcome | {"counted": row.outcome["counted"] + int(move.counts)}
+
+
+def end(session: Session, look: Look, seen: Snapshot, proposal: Proposal, refused: int) -> None:
+    """Say what came of a look; ``refused`` are moves that were no longer right when their turn came."""
+    row = session.get_one(Rebalance, look.id, with_for_update=True)
+    row.policy_version, row.reads, row.held_back = seen.in_force.version, proposal.reads, proposal.held_back + refused
+    last = session.scalar(select(Assignment.id).order_by(Assignment.id.desc()).limit(1))
+    row.outcome = row.outcome | {
+        "state": _OVER,
+        "before": _terms(proposal.before),
+        "after": _terms(proposal.after),
+        "quiet": proposal.quiet,
+        "refused": refused,
+        "cut_off": sorted(seen.cut_off),
+        "last_assignment": last or 0,
+    }
+
+
+def moved_lately(session: Session, now: datetime, period: timedelta) -> int:
+    """Return how many reads of those that count looks have moved in this period, the one under way included."""
+    rows = session.scalars(select(Rebalance.outcome).where(Rebalance.at > now - period))
+    return sum(int(outcome.get("counted", 0)) for outcome in rows)
+
+
+def last_looks(session: Session, most: int) -> list[Rebalance]:
+    """Return the last looks, the latest first."""
+    return list(session.scalars(select(Rebalance).order_by(Rebalance.id.desc()).limit(most)))
+
+
+def _row(why: str, now: datetime, outcome: dict[str, Any]) -> Rebalance:
+    return Rebalance(at=now, why=why[:_LONGEST_WHY], reads=0, moved=0, held_back=0, outcome=outcome)
+
+
+def _terms(j: Objective) -> dict[str, float]:
+    rounded = {"late": j.late, "balance": j.balance, "preference": j.preference, "total": j.total}
+    return {name: round(value, 3) for name, value in rounded.items()}

@@ -1,0 +1,206 @@
+"""Which reads should lie elsewhere: those that have to go now, then what is worth a move, no more than is allowed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+import numpy as np
+
+from flows.case_assignment.plan.model import NOBODY, Flags, Ints, Model
+from flows.case_assignment.plan.objective import Objective, objective
+from flows.case_assignment.plan.plan import Plan
+from flows.case_assignment.plan.search import improve, improve_largest_first
+from flows.case_assignment.plan.solve import solve
+from flows.case_assignment.rebalance.snapshot import Snapshot
+
+Occasion = Literal["schedule", "absence", "flood"]
+"""Why there is a look: its time has come or a person asks for it, somebody can't read, there is far more to read."""
+
+Because = Literal["nobody has it", "its reader is away", "it would be late", "it is better so"]
+
+_ORDER: Final = ("nobody has it", "its reader is away", "it would be late", "it is better so")
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+_MOST_AFTER_ABSENCE: Final = 0.02
+"""Of the unopened reads, beyond those of whoever is absent: others hardly notice that somebody is ill."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """One read that should go to ``to_id``; leaving it where it is costs so many points more, by the terms of J.
+
+    A read that nobody has, or whose reader may not have it any more, has to go whatever that costs.
+    """
+
+    read_id: str
+    case_id: str
+    role: str
+    lane: int
+    from_id: str | None
+    assignment_id: int | None
+    to_id: str
+    because: Because
+    late: float = 0.0
+    balance: float = 0.0
+    preference: float = 0.0
+
+    @property
+    def gain(self) -> float:
+        """By how much J is lower."""
+        return self.late + self.balance + self.preference
+
+    @property
+    def has_to_go(self) -> bool:
+        """Whether its present reader, if there is one, can't have it any more."""
+        return self.because in {"nobody has it", "its reader is away"}
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of those of which there may be only so many."""
+        return self.because == "it is better so"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a look proposes: the moves in the order in which they are to be made, and J without and with them.
+
+    ``reads`` are unopened reads that may be moved at all, ``quiet`` those that came or moved too lately, ``held_back``
+    moves that would be worth it, but for how many are allowed.
+    """
+
+    moves: tuple[Move, ...]
+    reads: int
+    quiet: int
+    held_back: int
+    before: Objective
+    after: Objective
+
+
+def propose(seen: Snapshot, model: Model, occasion: Occasion, moved_lately: int = 0) -> Proposal:
+    """Return what should move.
+
+    Parameters
+    ----------
+    moved_lately
+        How many reads looks have moved since the last one was due, of those that count: together no more than allowed.
+    """
+    look = _Look(seen, model)
+    placed = look.with_what_has_to_go()
+    least, held_back = placed.owner.copy(), 0
+    if occasion == "flood":
+        owner = look.anew()
+    else:
+        most = max(0, int(_share(seen, occasion) * look.movable.sum()) - moved_lately)
+        owner, held_back = look.improved(placed, most)
+    gain = objective(model, least).total - objective(model, owner).total
+    if gain < seen.in_force.policy.batch.smallest_gain:
+        owner, held_back = least, 0
+    now = np.where(model.pinned == NOBODY, model.present, model.pinned)
+    return Proposal(
+        moves=look.moves(owner),
+        reads=int(look.movable.sum()),
+        quiet=int(look.quiet.sum()),
+        held_back=held_back,
+        before=objective(model, now),
+        after=objective(model, owner),
+    )
+
+
+def _share(seen: Snapshot, occasion: Occasion) -> float:
+    share = seen.in_force.policy.batch.most_moved_share
+    return share if occasion == "schedule" else min(share, _MOST_AFTER_ABSENCE)
+
+
+class _Look:
+    """Reads by what may become of them, each of shape (T,)."""
+
+    def __init__(self, seen: Snapshot, model: Model) -> None:
+        self._seen, self._model = seen, model
+        quiet_since = seen.at - timedelta(hours=seen.in_force.policy.batch.quiet_hours)
+        lately = np.array([one.since is not None and one.since > quiet_since for one in seen.reads], np.bool_)
+        stays = np.array([one.stays is not None for one in seen.reads], np.bool_)
+        unpinned = model.pinned == NOBODY
+        self.leaves: Flags = unpinned & (model.settled == NOBODY)
+        self.movable: Flags = unpinned & (~stays | self.leaves)
+        self.free: Flags = self.movable
+        self.late: Flags = self.movable & ~self.leaves & self._would_be_late()
+        self.quiet: Flags = self.movable & ~self.leaves & ~self.late & lately
+        self.free = self.movable & ~self.quiet
+        self._counted: Flags = self.free & ~self.leaves & ~self.late
+
+    def with_what_has_to_go(self) -> Plan:
+        """Return the present, and in it what nobody has or whose reader is away with somebody else."""
+        plan = self._plan(np.where(self.leaves, NOBODY, self._model.settled))
+        going = np.flatnonzero(self.leaves)
+        for read in going[np.lexsort((going, -self._model.points[going]))].tolist():
+            plan.place(read)
+        return plan
+
+    def improved(self, placed: Plan, most: int) -> tuple[Ints, int]:
+        """Return who has each read when what is worth it moves, and how many more would if that were allowed."""
+        improve_largest_first(placed, range(self._model.people), self._counted, most)
+        owner = placed.owner.copy()
+        if np.array_equal(placed.free, self.free):
+            return owner, 0
+        placed.free = self.free
+        improve(placed, range(self._model.people))
+        return owner, int((placed.owner != owner).sum())
+
+    def anew(self) -> Ints:
+        """Return who has each read in a plan of everything that is free."""
+        kept = np.where(self.free, self._model.pinned, self._model.settled)
+        present = np.where(self.free, self._model.present, NOBODY)
+        return solve(replace(self._model, pinned=kept, present=present), 0)
+
+    def moves(self, owner: Ints) -> tuple[Move, ...]:
+        """Return what lies elsewhere than now: what nobody has first, then by lane, by deadline, by what it gains."""
+        plan = self._plan(owner)
+        found = list(self._moves(plan, owner))
+        due = {one.wanted.read_id: one.wanted.due_at for one in self._seen.reads}
+        found.sort(
+            key=lambda one: (
+                *(_ORDER.index(one.because), one.lane, due[one.read_id] or _NEVER),
+                *(-round(one.gain, 6), one.read_id),
+            )
+        )
+        return tuple(found)
+
+    def _moves(self, plan: Plan, owner: Ints) -> Iterator[Move]:
+        number = {person.pathologist_id: p for p, person in enumerate(self._seen.people)}
+        for t, one in enumerate(self._seen.reads):
+            to = int(owner[t])
+            had = number.get(one.owner or "", NOBODY)
+            if to in {NOBODY, had} or not self.movable[t]:
+                continue
+            want = one.wanted
+            whose = (want.read_id, want.case_id, want.role, want.lane, one.owner, one.assignment_id)
+            to_id = self._seen.people[to].pathologist_id
+            if self.leaves[t]:
+                yield Move(*whose, to_id, "nobody has it" if one.owner is None else "its reader is away")
+                continue
+            because: Because = "it would be late" if self.late[t] else "it is better so"
+            late, balance, preference = _saved(plan, t, had, to)
+            yield Move(*whose, to_id, because, late, balance, preference)
+
+    def _would_be_late(self) -> Flags:
+        """Whether more falls due on a read's desk by its class than can be reported there."""
+        over = self._plan(self._model.settled).over > 0
+        owner = self._model.settled
+        due = self._model.dues > 0
+        late: Flags = np.any(due & over[:, np.maximum(owner, 0)], axis=0) & (owner != NOBODY)
+        return late
+
+    def _plan(self, owner: Ints) -> Plan:
+        plan = Plan(self._model, self._model.preference, self.free)
+        for read in np.flatnonzero(owner != NOBODY).tolist():
+            plan.give(read, int(owner[read]))
+        return plan
+
+
+def _saved(plan: Plan, read: int, had: int, has: int) -> tuple[float, float, float]:
+    """Return by how much each term of J would rise, were this read alone still where it was."""
+    plan.give(read, NOBODY)
+    terms = plan.terms_of_adding(read, np.array([had, has]))
+    preference, balance, late = (float(there - here) for there, here in terms)
+    plan.give(read, has)
+    return late, balance, preference

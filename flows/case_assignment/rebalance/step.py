@@ -1,0 +1,74 @@
+"""The step rebalance: all open reads looked at together, those moved that should be, then a wait until next time."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from connectors.settings import Settings
+from connectors.wiring import Lab
+from flows import ledger
+from flows.case_assignment.rebalance import looks
+from flows.case_assignment.rebalance.applying import make_move
+from flows.case_assignment.rebalance.cut_off import cut_off_sites
+from flows.case_assignment.rebalance.looks import Look
+from flows.case_assignment.rebalance.moves import Occasion, Proposal, propose
+from flows.case_assignment.rebalance.problem import problem_of
+from flows.case_assignment.rebalance.snapshot import Snapshot, snapshot
+from flows.ledger import Claim
+from flows.people.policies import policy_in_force
+from flows.step import End, cause_of
+from models.database import database_now
+from models.opaque import OpaqueIds
+
+# Looks that come by the clock are never quite so far apart as the policy says.
+_ALMOST: Final = 0.9
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a look would do now."""
+
+    seen: Snapshot
+    proposal: Proposal
+
+
+def rebalance(lab: Lab, claimed: Claim) -> End:
+    """Look at all open reads, and make the moves that are worth it, each in a transaction of its own."""
+    with lab.database.write("rebalance.begin") as session:
+        look = looks.begin(session, database_now(session))
+    with lab.database.read() as session:
+        found = preview(session, lab.settings, lab.ids, look.occasion)
+    refused = 0
+    for move in found.proposal.moves:
+        with lab.database.write("rebalance.move") as session:
+            if make_move(session, lab.settings, look, move, cause_of(claimed)):
+                looks.note_move(session, look, move)
+            else:
+                refused += 1
+    return lambda session: _end(session, claimed, look, found, refused)
+
+
+def preview(session: Session, settings: Settings, ids: OpaqueIds, occasion: Occasion) -> Preview:
+    """Return what a look would do at this moment; nothing is locked and nothing written."""
+    now = database_now(session)
+    seen = snapshot(session, settings, now, cut_off_sites(session, settings, ids))
+    period = _ALMOST * _every(session, now)
+    return Preview(seen, propose(seen, problem_of(seen), occasion, looks.moved_lately(session, now, period)))
+
+
+def _end(session: Session, claimed: Claim, look: Look, found: Preview, refused: int) -> None:
+    """Say what came of it, and wait for the next look; one that was asked for meanwhile is begun at once."""
+    looks.end(session, look, found.seen, found.proposal, refused)
+    ledger.hold_key(session, looks.NEXT_LOOK, looks.EVERYBODY)
+    if looks.is_asked_for(session):
+        ledger.give_back(session, claimed)
+        return
+    now = database_now(session)
+    wait = ledger.Wait(looks.NEXT_LOOK, looks.EVERYBODY, now + _every(session, now), looks.THEN)
+    ledger.wait(session, claimed, wait)
+
+
+def _every(session: Session, now: datetime) -> timedelta:
+    return timedelta(minutes=policy_in_force(session, now).policy.batch.every_minutes)

@@ -1,0 +1,140 @@
+"""What a look at all open reads moves, in real databases."""
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from connectors.wiring import Lab
+from flows.case_assignment.rebalance.looks import request_rebalance
+from models.database import database_now
+from tests.flows.case_assignment.rebalance.desks import (
+    Desk,
+    Given,
+    busy,
+    falls_ill,
+    last_look,
+    lay,
+    look,
+    only,
+    owners,
+    step_state,
+    told,
+)
+
+
+def test_a_crowded_desk_is_shared_and_both_readers_are_told(lab: Lab) -> None:
+    only(lab, Desk("ann"), Desk("bob"))
+    reads = lay(lab, *(Given("ann", points=3) for _ in range(40)), *(Given("bob", points=3) for _ in range(4)))
+
+    done = look(lab)
+
+    moved = [read for read in reads[:40] if owners(lab)[read] == "bob"]
+    assert done.moved == len(moved) == 2
+    assert told(lab, moved[0]) == [("ann", "taken"), ("bob", "given")]
+    assert done.outcome["after"]["total"] < done.outcome["before"]["total"]
+
+
+def test_a_look_right_after_another_moves_nothing(lab: Lab) -> None:
+    busy(lab)
+    first = look(lab)
+    before = owners(lab)
+
+    again = look(lab)
+
+    assert (again.id != first.id, again.moved) == (True, 0)
+    assert owners(lab) == before
+    assert step_state(lab) == "waiting"
+
+
+def test_an_absence_moves_that_persons_unopened_reads_and_at_most_two_in_a_hundred_more(lab: Lab) -> None:
+    reads = busy(lab)
+    look(lab)
+    before = owners(lab)
+    ill = Counter(before.values()).most_common(1)[0][0]
+    falls_ill(lab, ill)
+    with lab.database.write("asked") as session:
+        request_rebalance(session, f"{ill} is away", database_now(session))
+
+    done = look(lab)
+
+    after = owners(lab)
+    theirs = [read for read in reads if before[read] == ill]
+    assert all(after[read] != ill for read in theirs)
+    others = [read for read in reads if after[read] != before[read] and before[read] != ill]
+    assert len(others) <= 0.02 * len(reads)
+    assert (done.why, done.moved) == (f"{ill} is away", len(theirs) + len(others))
+
+
+@pytest.mark.parametrize("kept", [{"opened": True}, {"manual": True}, {"accepted": True}, {"role": "mdt"}])
+def test_what_a_person_has_begun_or_decided_stays_even_when_its_reader_is_away(lab: Lab, kept: dict[str, bool]) -> None:
+    only(lab, Desk("ann"), Desk("bob"))
+    [read] = lay(lab, Given("ann", **kept))  # type: ignore[arg-type]
+    falls_ill(lab, "ann")
+
+    done = look(lab)
+
+    assert (owners(lab)[read], done.moved) == ("ann", 0)
+
+
+def test_what_came_lately_stays_unless_it_would_be_late(lab: Lab) -> None:
+    only(lab, Desk("ann"), Desk("bob"))
+    now = timedelta(0)
+    lay(lab, *(Given("ann", points=3, since=now) for _ in range(40)))
+    assert (look(lab).moved, last_look(lab).outcome["quiet"]) == (0, 40)
+
+    lay(lab, *(Given("ann", points=10, since=now, due_in=timedelta(hours=3)) for _ in range(4)))
+
+    assert look(lab).moved > 0
+
+
+def test_what_nobody_has_is_given_to_somebody_and_nothing_looks_for_a_reader_any_more(lab: Lab) -> None:
+    only(lab, Desk("ann"), Desk("bob"))
+    [read] = lay(lab, Given(None))
+
+    done = look(lab)
+
+    assert (done.moved, read in owners(lab)) == (1, True)
+
+
+def test_reads_whose_weight_is_no_number_stay_and_hinder_nobody(lab: Lab) -> None:
+    only(lab, Desk("ann"), Desk("bob"))
+    [odd, less] = lay(lab, Given("ann", points=-3), Given("ann", points=-1))
+    lay(lab, *(Given("ann", points=10) for _ in range(40)))
+
+    assert look(lab).moved > 0
+    assert (owners(lab)[odd], owners(lab)[less]) == ("ann", "ann")
+
+
+def test_nobody_passes_their_maximum_by_a_look(lab: Lab) -> None:
+    only(lab, Desk("ann"), Desk("bob", max_points=12))
+    lay(lab, *(Given("ann", points=10) for _ in range(40)), Given("bob", points=2))
+    falls_ill(lab, "ann")
+
+    look(lab)
+
+    assert Counter(owners(lab).values())["bob"] == 2
+
+
+def test_the_two_reads_of_a_case_that_is_read_twice_stay_with_two_people(lab: Lab) -> None:
+    only(lab, Desk("ann"), Desk("bob"), Desk("cleo"))
+    [first] = lay(lab, Given("ann", case="00000000-0000-4000-8000-000000000001"))
+    [second] = lay(lab, Given("bob", role="second", points=2, case="00000000-0000-4000-8000-000000000001"))
+    falls_ill(lab, "ann")
+
+    look(lab)
+
+    assert (owners(lab)[first], owners(lab)[second]) == ("cleo", "bob")
+
+
+def test_a_look_that_is_asked_for_says_why_and_several_reasons_are_one_look(lab: Lab) -> None:
+    only(lab, Desk("ann"), Desk("bob"))
+    lay(lab, Given("ann"))
+    with lab.database.write("asked") as session:
+        request_rebalance(session, "ann is away", database_now(session))
+        request_rebalance(session, "200 reads came", database_now(session), "flood")
+
+    look(lab)
+
+    done = last_look(lab)
+    assert (done.why, done.outcome["occasion"]) == ("ann is away; 200 reads came", "flood")
