@@ -90,6 +90,8 @@ class LimsPeer(PeerWire):
     """A scan that is to be made again is a work order (LAB-102) too."""
     hears_reports: bool = False
     """It is told where a report stands that others stated to us."""
+    hears_all_readers: bool = False
+    """It is told who reads second, ahead, a part or for an opinion too: one that knows one reader would change it."""
 
 
 class Listener(DoorWire):

@@ -3,18 +3,20 @@
 The caller holds the case's row in its write transaction.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from connectors.settings import Authority, Reader, Settings
+from connectors.settings import Authority, Settings
 from flows import ledger, reads
 from flows.books import Cause, Subject, clear_alert, clear_alerts, raise_alert
 from flows.case_assignment import giving
 from flows.case_assignment.candidate import Candidate
 from flows.case_assignment.eligibility import Excluded, eligible
 from flows.case_assignment.wanted import wanted
+from flows.people.called import known_reader
 from flows.people.candidates import load_candidates
 from flows.people.policies import policy_in_force
 from flows.step import THE_LIMS, THE_PACS
@@ -40,15 +42,6 @@ def reader_key(read_id: str) -> str:
     return f"reader:{read_id}"
 
 
-def known_reader(settings: Settings, stated_id: str) -> Reader | None:
-    """Return which of our readers a LIMS or a PACS calls so; capitals do not matter."""
-    wanted = stated_id.strip().casefold()
-    for reader in settings.readers:
-        if wanted in {name.casefold() for name in reader.known_as or (reader.id,)}:
-            return reader
-    return None
-
-
 def follow(session: Session, settings: Settings, case: Case, cause: Cause, now: datetime) -> None:
     """Compare who reads a case with who was stated to, and follow where that is not ours to say."""
     if case.reader_stated is None:
@@ -59,14 +52,14 @@ def follow(session: Session, settings: Settings, case: Case, cause: Cause, now: 
         return
     owner = reads.owner_of(session, read.id)
     authority = authority_of(settings, case)
-    stated = known_reader(settings, case.reader_stated["id"])
+    stated = known_reader(session, case.reader_stated["id"])
     if authority == "coverslip":
-        _compare(session, case, owner, stated, now)
+        _compare(session, case, reads.primary_owners(session, case), stated, now)
     elif stated is None:
         raise_alert(session, Subject("case", case.id), UNKNOWN_READER, _unknown(authority), now)
     elif owner is None:
         ledger.wake(session, WHO_SAYS[authority], reader_key(read.id))
-    elif owner != stated.id:
+    elif owner != stated:
         give_stated(session, settings, case, read, cause=cause, now=now)
     else:
         clear_alert(session, case.id, UNKNOWN_READER, now)
@@ -82,35 +75,36 @@ def give_stated(
     authority = authority_of(settings, case)
     if case.reader_stated is None:
         return None
-    subject, reader = Subject("case", case.id), known_reader(settings, case.reader_stated["id"])
+    subject, reader_id = Subject("case", case.id), known_reader(session, case.reader_stated["id"])
     candidates = {one.pathologist_id: one for one in load_candidates(session, now)}
-    if reader is None or reader.id not in candidates:
+    if reader_id is None or reader_id not in candidates:
         raise_alert(session, subject, UNKNOWN_READER, _unknown(authority), now)
         return None
-    objection = _objection(session, case, read, candidates[reader.id], now)
+    objection = _objection(session, case, read, candidates[reader_id], now)
     given = giving.give(
         session,
         settings,
         case,
         read,
-        reader.id,
+        reader_id,
         decided_by=authority,
         explanation=_explanation(authority, objection),
         cause=cause,
         now=now,
-        because=f"{WHO_SAYS[authority]} gave it to {reader.id}",
+        because=f"{WHO_SAYS[authority]} gave it to {reader_id}",
     )
     _settle_alerts(session, case, authority, objection, now)
     return given
 
 
-def _compare(session: Session, case: Case, owner: str | None, stated: Reader | None, now: datetime) -> None:
+def _compare(session: Session, case: Case, owners: Collection[str], stated: str | None, now: datetime) -> None:
     """Raise a difference between who has a case and who was stated to: ours stands until people say otherwise."""
-    if owner is None or (stated is not None and stated.id == owner):
+    if not owners or stated in owners:
         clear_alert(session, case.id, OTHER_READER, now)
         return
-    whom = f"reader {stated.id}" if stated else "a reader whom the settings do not know"
-    sentence = f"the LIMS says that {whom} reads this case, and {owner} has it here: have one of the two put right"
+    whom = f"reader {stated}" if stated else "a reader whom nothing here calls so"
+    ours = " and ".join(sorted(owners))
+    sentence = f"the LIMS says that {whom} reads this case, and here it is with {ours}: have one of the two put right"
     raise_alert(session, Subject("case", case.id), OTHER_READER, sentence, now)
 
 
@@ -135,6 +129,6 @@ def _explanation(authority: Authority, objection: str | None) -> dict[str, Any]:
 
 def _unknown(authority: Authority) -> str:
     return (
-        f"{WHO_SAYS[authority]} gave this case to a reader whom the settings do not know: add what it calls them to "
-        "'known_as' of the reader"
+        f"{WHO_SAYS[authority]} gave this case to a reader whom nothing here calls so: add what it calls them to "
+        "'known_as' of the reader, where people are kept"
     )

@@ -6,14 +6,15 @@ The caller holds the case's row in its write transaction.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from flows import notices
 from flows.books import Subject, clear_alerts, raise_alert
-from flows.completeness import READABLE, ExpectedSlide, standing_of
+from flows.completeness import READABLE, ExpectedSlide, SlideStanding, standing_of
+from flows.expected import expected_slides
 from models.base import table_of
 from models.facets import Images, Outcome, Storage
 from models.scan_fold import EditionRaised, MatchWithdrawn
@@ -40,6 +41,12 @@ _KIND: Final[dict[_What, notices.NoticeKind]] = {
     "came": "late slide",
     "gone": "withdrawn",
     "failed": "proof failed",
+}
+_LACKS: Final[dict[str, tuple[SlideStanding, ...]]] = {
+    "is read without slides that are still missing": tuple(
+        one for one in get_args(SlideStanding) if one not in READABLE
+    ),
+    "is read before the archive has proven slides": ("not proven yet",),
 }
 
 _SLIDE, _READ, _ASSIGNMENT, _FACT = table_of(Slide), table_of(Read), table_of(Assignment), table_of(Fact)
@@ -133,6 +140,22 @@ def tell(session: Session, case: Case, readers: Readers, news: News, ordered: Co
         for reader, read_id in sorted(readers.reads.items()):
             sentence = f"slide {names.get(slide_id, slide_id)} {_SAID[said]}"
             notices.tell(session, reader, case.id, _KIND[said], sentence, now, read_id)
+
+
+def tell_what_lacks(session: Session, case: Case, reader: str, read_id: str, now: datetime) -> None:
+    """Tell whoever is given a case that is read early which of its slides are missing, and which are not proven yet."""
+    if case.released_how is None:
+        return
+    standings = {one.slide_id: (one, standing_of(one)) for one in expected_slides(session, case)}
+    names = dict(session.execute(_NAMES, {"slides": list(standings)}).all())
+    for said, its_standings in _LACKS.items():
+        them = sorted(
+            names.get(slide_id, f"a {one.being_made}")
+            for slide_id, (one, where) in standings.items()
+            if where in its_standings
+        )
+        if them:
+            notices.tell(session, reader, case.id, "incomplete", f"{said}: {', '.join(them)}", now, read_id)
 
 
 def _what_of(session: Session, news: News, ordered: Collection[str]) -> dict[str, _What]:

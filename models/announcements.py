@@ -13,6 +13,7 @@ from models.work_fold import WorkKind
 
 SlideState = Literal["archived", "to be rescanned", "set aside", "withdrawn"]
 CaseState = Literal["released", "assigned", "reported"]
+ReadRole = Literal["primary", "second", "trainee", "opinion", "intra-operative", "mdt"]
 
 
 class PatientNamed(Frozen):
@@ -55,8 +56,9 @@ class SlideAnnounced(Frozen):
 class CaseAnnounced(Frozen):
     """The state of one case's reading: released to be read, assigned to a pathologist, or reported.
 
-    A pathologist is named when the state is ``assigned``; the id is the one the receiver knows. ``images_complete``
-    says of a released case that nothing is missing; ``report`` is given when the state is ``reported``.
+    A pathologist is named when the state is ``assigned``; the id is the one the receiver knows. ``role`` says what they
+    have of it, ``specimens`` which ones where it is not all. ``images_complete`` says of a released case that nothing
+    is missing; ``report`` is given when the state is ``reported``.
     """
 
     state: CaseState
@@ -67,6 +69,8 @@ class CaseAnnounced(Frozen):
     pathologist_id: str | None = None
     pathologist_family_name: str = ""
     pathologist_given_name: str = ""
+    role: ReadRole = "primary"
+    specimens: tuple[str, ...] = Field(default=(), repr=False)
 
 
 class WorkAsked(Frozen):

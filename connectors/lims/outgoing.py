@@ -19,6 +19,7 @@ from models.announcements import (
     CaseAnnounced,
     CaseNamed,
     PatientNamed,
+    ReadRole,
     SlideAnnounced,
     SlideState,
     WorkAsked,
@@ -36,6 +37,17 @@ _ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\
 _TISSUE = "119376003^Tissue specimen^SCT"
 _PERSON_CODES = {"NHS": "NH"}
 _DOUBTED = "?"
+# PRT-4 (HL7 table 0912) of whoever has a read, and the field of OBR that names them: OBR-32 is the one who reports.
+_PRIMARY = ("PI^Primary interpreter^HL70912", 32)
+_PARTICIPATION: dict[ReadRole, tuple[str, int | None]] = {
+    "primary": _PRIMARY,
+    "intra-operative": _PRIMARY,
+    "second": ("AI^Assistant/Alternate Interpreter^HL70912", 33),
+    "trainee": ("ARI^Assistant Result Interpreter^HL70912", 33),
+    "opinion": ("CP^Consulting Provider^HL70912", None),
+    "mdt": ("CP^Consulting Provider^HL70912", None),
+}
+_REPORTERS = ("primary", "intra-operative")
 
 
 class Address(Frozen):
@@ -211,11 +223,13 @@ def _case(case: CaseAnnounced) -> Iterator[str]:
     yield _patient(case.case.patient)
     yield _control(case.case, {1: "SC", **_status(case)})
     person = (case.pathologist_id or "", case.pathologist_family_name, case.pathologist_given_name)
-    yield _order(case.case, "CASE^Case^L", reader=_joined("&", *person) if case.pathologist_id else "")
-    for number, reason in enumerate(case.reasons, start=1):
-        yield _segment("NTE", {1: str(number), 3: escaped(reason)})
+    role, field = _PARTICIPATION[case.role]
+    named = {field: _joined("&", *person)} if case.pathologist_id and field else {}
+    yield _order(case.case, "CASE^Case^L", named)
+    of = (f"Specimens: {', '.join(case.specimens)}",) if case.specimens else ()
+    for number, note in enumerate((*case.reasons, *of), start=1):
+        yield _segment("NTE", {1: str(number), 3: escaped(note)})
     if case.pathologist_id:
-        role = "PI^Primary interpreter^HL70912"
         yield _segment("PRT", {1: "1", 2: "UC", 4: role, 5: _joined("^", *person)}, _LATER_VERSION)
 
 
@@ -224,6 +238,8 @@ def _status(case: CaseAnnounced) -> dict[int, str]:
     if case.report is not None:
         return {5: "CM" if case.report == "final" else "IP", 25: case.report.title()}
     code, meaning = case.state.upper(), f"Case {case.state}"
+    if case.role not in _REPORTERS:
+        code, meaning = f"{case.role}-{case.state}".upper(), f"{case.role.capitalize()} read {case.state}"
     if case.images_complete:
         return {5: "CM", 16: _ours("IMAGES-COMPLETE", "All images of the case are in")}
     return {5: "IP", 16: _ours(code, meaning)}
@@ -272,15 +288,14 @@ def _patient(patient: PatientNamed) -> str:
     return _segment("PID", {1: "1", 3: "~".join(identifiers), 5: name})
 
 
-def _order(case: CaseNamed, what: str, reader: str = "") -> str:
+def _order(case: CaseNamed, what: str, more: Mapping[int, str] | None = None) -> str:
     fields = {
         1: "1",
         2: escaped(case.placer_order_number),
         3: escaped(case.filler_order_number or case.accession_number),
         4: what,
-        32: reader,
     }
-    return _segment("OBR", fields)
+    return _segment("OBR", fields | dict(more or {}))
 
 
 def _control(case: CaseNamed, more: dict[int, str]) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from connectors.settings import Settings
-from flows import notices
+from flows import late_slides, notices
 from flows.books import Cause, Subject, clear_alert, note_changes
 from flows.case_assignment.choice import Choice, Escalated, SmallestMarginalCost
 from flows.case_assignment.eligibility import ruled_out_at_once
@@ -20,12 +20,19 @@ from flows.people.candidates import load_candidates, pools_of
 from flows.people.policies import policy_in_force
 from flows.sending import announce, publish
 from models.base import table_of
-from models.facets import Reading
+from models.facets import Reading, StepState
 from models.tables.case import Case
 from models.tables.reading import Assignment, Read
+from models.tables.step import Step
 
 NOBODY_ELIGIBLE: Final = "nobody eligible"
 """The alert about a case of which a read is escalated."""
+
+AN_ELIGIBLE_PATHOLOGIST: Final = "an eligible pathologist"
+"""What the step of a read waits for that is escalated."""
+
+NEEDED: Final = ("primary", "second", "intra-operative")
+"""Roles of the reads that a round needs: a trainee's, an opinion and a meeting hold no report up."""
 
 _CASE, _READ, _ASSIGNMENT = table_of(Case), table_of(Read), table_of(Assignment)
 _OWNER = select(_ASSIGNMENT.c.pathologist_id).where(
@@ -38,12 +45,27 @@ _END = (
     .values(ended_at=bindparam("at"), ended_because=bindparam("why"))
 )
 _LONGEST_REASON: Final = 200
+_ANOTHER_WAITS = (
+    select(Step.id)
+    .join(_READ, _READ.c.id == Step.subject_id)
+    .where(_READ.c.case_id == bindparam("of_case"), _READ.c.id != bindparam("read"))
+    .where(Step.kind == "case_assignment", Step.waiting_for == AN_ELIGIBLE_PATHOLOGIST)
+    .where(Step.state == StepState.WAITING)
+    .limit(1)
+)
+# A trainee's supervisor is whoever has the primary read; while nobody has, it stays who had it.
+_SUPERVISE = (
+    update(_READ)
+    .where(_READ.c.case_id == bindparam("of_case"), _READ.c.round == bindparam("of_round"))
+    .where(_READ.c.role == "trainee", _READ.c.scope == bindparam("of"))
+    .values(supervisor_id=bindparam("by"))
+)
 _SAY_READING = update(_CASE).where(_CASE.c.id == bindparam("of_case")).values(reading=bindparam("is_now"))
-_OPEN_PRIMARIES = (
+_NEEDED_READS = (
     select(func.count(), func.count(_ASSIGNMENT.c.id))
     .select_from(_READ.outerjoin(_ASSIGNMENT, (_ASSIGNMENT.c.read_id == _READ.c.id) & _ASSIGNMENT.c.ended_at.is_(None)))
     .where(_READ.c.case_id == bindparam("of_case"), _READ.c.round == bindparam("of_round"))
-    .where(_READ.c.role == "primary", _READ.c.closed_at.is_(None))
+    .where(_READ.c.role.in_(NEEDED), _READ.c.closed_at.is_(None))
 )
 
 
@@ -98,13 +120,19 @@ def give(  # noqa: PLR0913 - an assignment's own columns
     }
     assignment_id: int = session.scalars(_GIVE, given).one()
     note_changes(session, Subject("case", case.id), [(_what(read), had, pathologist_id)], cause, now)
+    if read.role == "primary":
+        session.execute(
+            _SUPERVISE, {"of_case": case.id, "of_round": read.round, "by": pathologist_id, "of": read.scope}
+        )
     say_reading(session, case, cause, now)
-    clear_alert(session, case.id, NOBODY_ELIGIBLE, now)
+    if not session.scalars(_ANOTHER_WAITS, {"of_case": case.id, "read": read.id}).first():
+        clear_alert(session, case.id, NOBODY_ELIGIBLE, now)
     if had is not None and had != pathologist_id:
         _tell_of_loss(session, case, read, had, because or f"{pathologist_id} has it now", now)
     notices.tell(session, pathologist_id, case.id, "given", _given(case, read), now, read.id)
+    late_slides.tell_what_lacks(session, case, pathologist_id, read.id, now)
     if decided_by != "lims":
-        announce.case_assigned(session, settings, case, pathologist_id, assignment_id)
+        announce.case_assigned(session, settings, case, read, pathologist_id, assignment_id)
     publish.case_assigned(
         session, settings, case, read_id=read.id, pathologist_id=pathologist_id, assignment_id=assignment_id
     )
@@ -128,9 +156,9 @@ def end(session: Session, case: Case, read: Read, *, because: str, cause: Cause,
 
 
 def say_reading(session: Session, case: Case, cause: Cause, now: datetime) -> None:
-    """Say of a case whether its primary reads are there, and whether each has somebody."""
+    """Say of a case whether the reads are there that its round needs, and whether each has somebody."""
     session.flush()
-    open_reads, owned = session.execute(_OPEN_PRIMARIES, {"of_case": case.id, "of_round": case.round}).one()
+    open_reads, owned = session.execute(_NEEDED_READS, {"of_case": case.id, "of_round": case.round}).one()
     reading = Reading.NONE if not open_reads else Reading.ASSIGNED if owned == open_reads else Reading.UNASSIGNED
     if case.reading == reading:
         return

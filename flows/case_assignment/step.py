@@ -1,6 +1,7 @@
 """The step case_assignment: one read gets its owner, serially per pool, with the reason kept."""
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
@@ -9,7 +10,7 @@ from connectors.wiring import Lab
 from flows import allocation, ledger, reads
 from flows.books import Subject, raise_alert
 from flows.case_assignment.choice import Choice, Escalated
-from flows.case_assignment.giving import NOBODY_ELIGIBLE, decide, give
+from flows.case_assignment.giving import AN_ELIGIBLE_PATHOLOGIST, NOBODY_ELIGIBLE, decide, give
 from flows.cases import lock_case
 from flows.ledger import Claim
 from flows.step import End, cause_of
@@ -19,9 +20,8 @@ from models.facets import StepState
 from models.tables.case import Case
 from models.tables.reading import Read
 
-AN_ELIGIBLE_PATHOLOGIST = "an eligible pathologist"
-# Sessions begin and leave ends at any hour: an escalated read is tried again this often.
-_TRY_AGAIN_AFTER = timedelta(minutes=15)
+# Sessions begin, leave ends and desks empty at any hour: an escalated read is tried again this often, by lane.
+_TRY_AGAIN_AFTER: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 
 _READ = table_of(Read)
 _CASE_OF_READ = select(_READ.c.case_id).where(_READ.c.id == bindparam("read"))
@@ -40,7 +40,8 @@ def _assign(lab: Lab, session: Session, claimed: Claim) -> None:
         ledger.finish(session, claimed, state=StepState.DONE if owned else StepState.CANCELLED)
         return
     now = database_now(session)
-    if allocation.authority_of(lab.settings, case) != "coverslip":
+    # Others name the reader of a case; whom it needs beside that one is for us to find.
+    if read.role == "primary" and allocation.authority_of(lab.settings, case) != "coverslip":
         _follow_others(lab, session, claimed, case, read, now)
         return
     choice = decide(session, case, read, now)
@@ -52,9 +53,12 @@ def _assign(lab: Lab, session: Session, claimed: Claim) -> None:
 
 def _escalate(session: Session, claimed: Claim, case: Case, escalated: Escalated, now: datetime) -> None:
     told = escalated.explanation
-    sentence = f"nobody may read this {told.subspecialty} case: change its subspecialty, or the people in the settings"
+    sentence = (
+        f"nobody may have the {told.role} read of this {told.subspecialty} case: 'coverslip assign explain' says what "
+        "keeps each one from it, and what would help"
+    )
     raise_alert(session, Subject("case", case.id), NOBODY_ELIGIBLE, sentence, now)
-    wait = ledger.Wait(AN_ELIGIBLE_PATHOLOGIST, claimed.subject_id, now + _TRY_AGAIN_AFTER, "tried again")
+    wait = ledger.Wait(AN_ELIGIBLE_PATHOLOGIST, claimed.subject_id, now + _TRY_AGAIN_AFTER[case.lane], "tried again")
     ledger.wait(session, claimed, wait, {"explanation": told.model_dump(mode="json")})
 
 
@@ -85,6 +89,7 @@ def _give(  # noqa: PLR0913, PLR0917 - as the step has them
         explanation=choice.explanation.model_dump(mode="json"),
         cause=cause,
         now=now,
+        policy_version=choice.explanation.policy_version,
     )
     ledger.finish(session, claimed, {"assignment": assignment_id})
     allocation.follow(session, lab.settings, case, cause, now)

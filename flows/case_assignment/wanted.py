@@ -73,7 +73,8 @@ def wanted(session: Session, case: Case, read: Read, policy: Policy) -> ReadToAs
     RejectedError
         The read's points are no number, or less than nothing.
     """
-    rules = policy.of(case.subspecialty)
+    subspecialty = read.subspecialty or case.subspecialty
+    rules = policy.of(subspecialty)
     place = session.execute(_PLACE, {"site": case.site_id}).one()
     aiding = session.scalars(_AIDING, {"network": place.network_id}) if place.network_id else ()
     of_case = {"of_case": case.id, "patient": case.patient_id}
@@ -83,7 +84,7 @@ def wanted(session: Session, case: Case, read: Read, policy: Policy) -> ReadToAs
         read_id=read.id,
         case_id=case.id,
         site_id=case.site_id,
-        subspecialty=case.subspecialty or GENERAL,
+        subspecialty=subspecialty or GENERAL,
         points=read.points,
         lane=case.lane,
         due_at=case.due_at,

@@ -3,7 +3,7 @@
 from flows.reads.asked import add_mdt_read, ask_opinion, close_asked
 from flows.reads.closing import Was, follow_rounds
 from flows.reads.following import have_it_read, keep, stop_assigning
-from flows.reads.owners import owner_of, primary_read, who_had_it
+from flows.reads.owners import owner_of, primary_owners, primary_read, who_had_it
 
 __all__ = [
     "Was",
@@ -14,6 +14,7 @@ __all__ = [
     "have_it_read",
     "keep",
     "owner_of",
+    "primary_owners",
     "primary_read",
     "stop_assigning",
     "who_had_it",

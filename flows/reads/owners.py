@@ -11,6 +11,12 @@ _ASSIGNMENT, _READ = table_of(Assignment), table_of(Read)
 _OWNER = select(_ASSIGNMENT.c.pathologist_id).where(
     _ASSIGNMENT.c.read_id == bindparam("read"), _ASSIGNMENT.c.ended_at.is_(None)
 )
+_PRIMARY_OWNERS = (
+    select(_ASSIGNMENT.c.pathologist_id)
+    .join(_READ, _READ.c.id == _ASSIGNMENT.c.read_id)
+    .where(_READ.c.case_id == bindparam("of_case"), _READ.c.round == bindparam("of_round"))
+    .where(_READ.c.role == "primary", _READ.c.closed_at.is_(None), _ASSIGNMENT.c.ended_at.is_(None))
+)
 _WHO_HAD_IT = (
     select(_ASSIGNMENT.c.pathologist_id)
     .join(_READ, _READ.c.id == _ASSIGNMENT.c.read_id)
@@ -32,6 +38,11 @@ def owner_of(session: Session, read_id: str) -> str | None:
     """Return who has a read."""
     owner: str | None = session.scalar(_OWNER, {"read": read_id})
     return owner
+
+
+def primary_owners(session: Session, case: Case) -> frozenset[str]:
+    """Return who has an open primary read of a case's present round: several where it was split."""
+    return frozenset(session.scalars(_PRIMARY_OWNERS, {"of_case": case.id, "of_round": case.round}))
 
 
 def who_had_it(session: Session, case_id: str) -> str | None:

@@ -15,6 +15,7 @@ from connectors.settings import Settings
 from flows import aliases, ledger
 from flows.completeness import Completeness
 from flows.journey import SENDING
+from flows.people.called import called
 from models.announcements import (
     Announcement,
     CaseAnnounced,
@@ -30,14 +31,19 @@ from models.facets import Outcome, Quality, Report, Storage
 from models.scan_fold import ScanState
 from models.statements import Identifier as StatedIdentifier
 from models.tables.books import OutboxMessage
-from models.tables.case import Case, Identifier, Patient, Slide
-from models.tables.reading import Pathologist
+from models.tables.case import Case, Identifier, Patient, Slide, Specimen
+from models.tables.reading import Pathologist, Read, ReadSpecimen
 from models.tables.scan import Scan
 from models.uid import series_uid, study_of, uuid_of
 from models.work_fold import WorkOrdered
 
 # More numbers than anybody has would only fill the message.
 _MOST_PATIENTS = 20
+_WHOLE = "whole"
+
+REPORTING_ROLES = ("primary", "intra-operative")
+REPORTED_SCOPES = (_WHOLE, "part 1")
+"""What every LIMS is told of: by these roles and scopes, who reports a case."""
 
 _SLIDE, _PATIENT, _IDENTIFIER = table_of(Slide), table_of(Patient), table_of(Identifier)
 _NAMES_OF_SLIDE = select(_SLIDE.c.case_id, _SLIDE.c.issuer, _SLIDE.c.container_identifier).where(
@@ -46,6 +52,13 @@ _NAMES_OF_SLIDE = select(_SLIDE.c.case_id, _SLIDE.c.issuer, _SLIDE.c.container_i
 _NAMES_OF_PATIENT = select(_PATIENT.c.family_name, _PATIENT.c.given_name).where(_PATIENT.c.id == bindparam("patient"))
 _READER = table_of(Pathologist)
 _NAME_OF_READER = select(_READER.c.name).where(_READER.c.id == bindparam("reader"))
+_SPECIMEN, _COVERS = table_of(Specimen), table_of(ReadSpecimen)
+_SPECIMENS_OF_READ = (
+    select(_SPECIMEN.c.container_identifier)
+    .join(_COVERS, _COVERS.c.specimen_id == _SPECIMEN.c.id)
+    .where(_COVERS.c.read_id == bindparam("read"))
+    .order_by(_SPECIMEN.c.container_identifier)
+)
 _IDENTIFIERS = (
     select(
         *(_IDENTIFIER.c.subject_kind, _IDENTIFIER.c.subject_id),
@@ -91,18 +104,29 @@ def case_released(session: Session, settings: Settings, case: Case, verdict: Com
     _announce(session, settings, case, announced, f"released:{case.id}:{case.completeness_version}", ("case", case.id))
 
 
-def case_assigned(session: Session, settings: Settings, case: Case, pathologist_id: str, assignment_id: int) -> None:
-    """Tell the LIMS who has a case."""
+def case_assigned(
+    session: Session, settings: Settings, case: Case, read: Read, pathologist_id: str, assignment_id: int
+) -> None:
+    """Tell the LIMS who has a case; of the reads beside that of its reporter, only one that can tell them apart."""
+    if not (is_of_reporter(read) or settings.peer(settings.site(case.site_id).lims).hears_all_readers):
+        return
     name: str = session.execute(_NAME_OF_READER, {"reader": pathologist_id}).scalar_one()
     given, _, family = name.rpartition(" ")
     announced = CaseAnnounced(
         state="assigned",
         case=_named(session, case),
-        pathologist_id=_called(settings, pathologist_id),
+        pathologist_id=called(session, pathologist_id),
         pathologist_family_name=family,
         pathologist_given_name=given,
+        role=read.role,  # type: ignore[arg-type] # the column's words are the statement's
+        specimens=tuple(session.scalars(_SPECIMENS_OF_READ, {"read": read.id})) if read.scope != _WHOLE else (),
     )
     _announce(session, settings, case, announced, f"assigned:{case.id}:{assignment_id}", ("case", case.id))
+
+
+def is_of_reporter(read: Read) -> bool:
+    """Whether who has a read reports the case: of one that was split, its first part."""
+    return read.role in REPORTING_ROLES and read.scope in REPORTED_SCOPES
 
 
 def case_reported(session: Session, settings: Settings, case: Case, stated_at: datetime) -> None:
@@ -128,12 +152,6 @@ def work_asked(session: Session, settings: Settings, case: Case, ordered: WorkOr
         case=_named(session, case),
     )
     _announce(session, settings, case, asked, f"work:{ordered.number}", ("case", case.id))
-
-
-def _called(settings: Settings, reader_id: str) -> str:
-    """Return what the LIMS calls a reader."""
-    known_as = next((one.known_as for one in settings.readers if one.id == reader_id), ())
-    return known_as[0] if known_as else reader_id
 
 
 def _news(before: ScanState, after: ScanState) -> Iterator[tuple[str, SlideState, tuple[str, ...], int]]:
