@@ -20,7 +20,7 @@ from flows.actions.reads_given import LEFT_OPEN
 from flows.actions.reads_held import hold_any
 from flows.actions.reads_named import Seen, seen_now
 from flows.books import Subject, clear_alert, note_changes, raise_alert
-from flows.case_assignment.step import AN_ELIGIBLE_PATHOLOGIST
+from flows.case_assignment.giving import AN_ELIGIBLE_PATHOLOGIST
 from flows.people.pools import lock_pools
 from models.database import database_now
 from models.errors import RefusedError

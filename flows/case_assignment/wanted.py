@@ -20,6 +20,8 @@ _CONFLICT, _DECLINED, _NETWORK, _AID = (table_of(entity) for entity in (ReadingC
 
 # Whoever looks at a case for another of these would not look at it afresh.
 _APART: Final = ("primary", "second", "trainee", "opinion")
+# The whole case, or of one that was split what is of its own subspecialty.
+_OF_REPORTER: Final = ("whole", "part 1")
 _READ_TWICE: Final = {"primary": "second", "second": "primary"}
 
 _CONFLICTS = select(_CONFLICT.c.pathologist_id).where(
@@ -43,7 +45,7 @@ _WHO_HAD_IT = (
     select(_ASSIGNMENT.c.pathologist_id)
     .join(_READ, _READ.c.id == _ASSIGNMENT.c.read_id)
     .where(_READ.c.case_id == bindparam("of_case"))
-    .where(_READ.c.role == bindparam("of_role"), _READ.c.scope == bindparam("of_scope"))
+    .where(_READ.c.role == bindparam("of_role"), _READ.c.scope.in_(bindparam("of_scopes", expanding=True)))
     .order_by(_ASSIGNMENT.c.id.desc())
     .limit(1)
 )
@@ -96,7 +98,7 @@ def wanted(session: Session, case: Case, read: Read, policy: Policy) -> ReadToAs
         aided_by=frozenset(aiding),
         declined=frozenset(one.pathologist_id for one in declined if one.read_id == read.id),
         reads_otherwise=_readers_apart(read.id, read.role, reads),
-        before=session.scalar(_WHO_HAD_IT, {"of_case": case.id, "of_role": read.role, "of_scope": read.scope}),
+        before=session.scalar(_WHO_HAD_IT, {"of_case": case.id, **_like(read)}),
         patients_reader=session.scalar(_PATIENTS_LAST_READER, of_case) if case.patient_id else None,
         weight_model=read.weights,
     )
@@ -108,7 +110,7 @@ def _counterpart(
     want: ReadToAssign, role: str, reads: Sequence[_ReadRow], declined: Sequence[Row[str, str]]
 ) -> ReadToAssign | None:
     """Return the other read of a case that is read twice, if it still needs somebody or is still to come."""
-    known = [one for one in reads if one.role == role]
+    known = [one for one in reads if one.role == role and one.scope == scope]
     other = next((one for one in known if one.closed_at is None and one.pathologist_id is None), None)
     if known and other is None:
         return None
@@ -123,6 +125,16 @@ def _counterpart(
         before=None,
         patients_reader=None,
     )
+
+
+def _like(read: Read) -> dict[str, Any]:
+    """Return role and scopes of the reads whose reader knows most of this one.
+
+    A case that is divided otherwise than in its last round is known to whoever reported it then; they prepare it too.
+    """
+    role = "primary" if read.role == "mdt" else read.role
+    of_reporter = read.role == "mdt" or read.scope in _OF_REPORTER
+    return {"of_role": role, "of_scopes": _OF_REPORTER if of_reporter else (read.scope,)}
 
 
 def _readers_apart(read_id: str, role: str, reads: Sequence[_ReadRow]) -> frozenset[str]:

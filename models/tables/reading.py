@@ -191,6 +191,7 @@ class Assignment(Base):
             postgresql_where=text("ended_at IS NULL"),
         ),
         Index("ix_assignment_pathologist_open", "pathologist_id", "ended_at"),
+        Index("ix_assignment_read", "read_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

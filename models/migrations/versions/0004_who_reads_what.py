@@ -59,6 +59,7 @@ def _columns() -> None:
         ("slide", "readable_at", UtcDateTime(), None),
     ):
         op.add_column(table, sa.Column(name, kind, nullable=before is None, server_default=before))
+    op.create_index("ix_assignment_read", "assignment", ["read_id"], unique=False)
     # SQLite knows no constraint that comes later than its column.
     op.execute(
         sa.text(
