@@ -31,7 +31,9 @@ _CONFLICTS = select(_CONFLICT.c.pathologist_id).where(
     )
 )
 _READS_OF_ROUND = (
-    select(_READ.c.id, _READ.c.role, _READ.c.points, _READ.c.closed_at, _ASSIGNMENT.c.pathologist_id)
+    select(
+        *(_READ.c.id, _READ.c.role, _READ.c.scope, _READ.c.points, _READ.c.closed_at, _ASSIGNMENT.c.pathologist_id),
+    )
     .outerjoin(_ASSIGNMENT, and_(_ASSIGNMENT.c.read_id == _READ.c.id, _ASSIGNMENT.c.ended_at.is_(None)))
     .where(_READ.c.case_id == bindparam("of_case"), _READ.c.round == bindparam("of_round"))
     .order_by(_READ.c.id)
@@ -64,7 +66,7 @@ _PLACE = (
 )
 _AIDING = select(_AID.c.aiding_id).where(_AID.c.network_id == bindparam("network"))
 
-_ReadRow = Row[str, str, float, Any, str | None]
+_ReadRow = Row[str, str, str, float, Any, str | None]
 
 
 def wanted(session: Session, case: Case, read: Read, policy: Policy) -> ReadToAssign:
@@ -103,13 +105,14 @@ def wanted(session: Session, case: Case, read: Read, policy: Policy) -> ReadToAs
         weight_model=read.weights,
     )
     role = _READ_TWICE.get(read.role) if rules.double else None
-    return replace(want, counterpart=_counterpart(want, role, reads, declined)) if role else want
+    return replace(want, counterpart=_counterpart(want, (role, read.scope), reads, declined)) if role else want
 
 
 def _counterpart(
-    want: ReadToAssign, role: str, reads: Sequence[_ReadRow], declined: Sequence[Row[str, str]]
+    want: ReadToAssign, called: tuple[str, str], reads: Sequence[_ReadRow], declined: Sequence[Row[str, str]]
 ) -> ReadToAssign | None:
-    """Return the other read of a case that is read twice, if it still needs somebody or is still to come."""
+    """Return the other read, by role and scope, of what is read twice, if it needs somebody or is still to come."""
+    role, scope = called
     known = [one for one in reads if one.role == role and one.scope == scope]
     other = next((one for one in known if one.closed_at is None and one.pathologist_id is None), None)
     if known and other is None:

@@ -3,31 +3,28 @@
 The caller holds the case's row in its write transaction.
 """
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
-from flows import ledger
-from flows.books import Cause
+from flows.books import Cause, Subject, note_changes
 from flows.case_assignment import giving
 from flows.people.policies import policy_in_force
-from flows.reads.owners import primary_read
+from flows.reads import crediting, rows
+from flows.reads.rows import ANSWERED, Row
+from flows.reads.weight import weigh_anew
 from models.errors import RefusedError
-from models.facets import Images, StepState
+from models.facets import Images
+from models.policy import Policy
 from models.tables.case import Case
-from models.tables.reading import Assignment, Pathologist, Read
-from models.uid import framed, uuid_of
+from models.tables.reading import Pathologist, Read
 
 ASKED: Final = ("opinion", "mdt")
 """The roles of reads that are there because somebody asked for them."""
 
-# An opinion is half a read, as a second one is.
-_SHARE: Final = 0.5
 _WHO_ELSE_SAYS: Final = {"lims": "the LIMS", "pacs": "the PACS"}
 
 
@@ -49,23 +46,26 @@ def ask_opinion(  # noqa: PLR0913 - who asks whom, what, and why now
     ------
     RefusedError
         The case is not to be read any more or others say who reads it, the policy has no opinions in its subspecialty,
-        or whoever is named has a read of it already or reads no longer.
+        the same was asked already, or whoever is named has a read of it or reads no longer.
     """
-    _expect_to_be_read(settings, case)
-    rules = policy_in_force(session, now).policy.of(case.subspecialty)
-    if not rules.second_opinion:
-        raise RefusedError(
-            f"the policy has no opinions in {case.subspecialty or 'general'}: hand the case over instead"
-        )
-    open_reads = _open_reads(session, case)
+    _expect_ours(settings, case)
+    if case.round_closed_at is not None:
+        raise RefusedError(f"case {case.id} is reported: what comes later opens it again")
+    policy = policy_in_force(session, now).policy
+    if not policy.of(case.subspecialty).second_opinion:
+        name = case.subspecialty or "general"
+        raise RefusedError(f"the policy has no opinions in {name}: hand the case over, or have the policy changed")
+    there = rows.rows_of_round(session, case)
+    _expect_new(there, "opinion", asked_by, question)
     if of_pathologist is not None:
-        _expect_free(session, open_reads, of_pathologist)
-    read = _new(session, case, "opinion", (asked_by, question), of_subspecialty, now)
-    if of_pathologist is None:
-        _have_assigned(session, case, read, now)
-    else:
-        _give(session, settings, case, read, of_pathologist, cause, now)
-    return read
+        _expect_free(session, there, of_pathologist)
+    row = _asked(session, case, there, "opinion", (asked_by, question), policy, cause, now)
+    row.read.subspecialty = of_subspecialty if of_subspecialty != case.subspecialty else None
+    if of_pathologist is not None:
+        _give(session, settings, case, row.read, of_pathologist, cause, now)
+    elif case.images == Images.READY:
+        rows.have_assigned(session, case, [row.read], now)
+    return row.read
 
 
 def add_mdt_read(  # noqa: PLR0913 - who asks for it, for which meeting, and why now
@@ -79,88 +79,85 @@ def add_mdt_read(  # noqa: PLR0913 - who asks for it, for which meeting, and why
     cause: Cause,
     now: datetime,
 ) -> Read:
-    """Have somebody prepare a case for a meeting, whether it is reported by then or not; it is over when they say so.
+    """Have somebody prepare a case for a meeting, reported or not; it is over when they say so, whatever is reported.
+
+    Whoever has a primary read of it prepares it, or had one last; nobody else is looked for while they may.
 
     Raises
     ------
     RefusedError
-        The case was cancelled, others say who reads it, or it is prepared for a meeting already.
+        The case was cancelled, others say who reads it, or it is prepared for this meeting already.
     """
-    raise NotImplementedError
+    _expect_ours(settings, case)
+    there = rows.rows_of_round(session, case)
+    because = f"{meeting} at {at:%Y-%m-%d %H:%M} UTC"
+    _expect_new(there, "mdt", None, because)
+    row = _asked(session, case, there, "mdt", (asked_by, because), policy_in_force(session, now).policy, cause, now)
+    if case.images == Images.READY:
+        rows.have_assigned(session, case, [row.read], now)
+    return row.read
 
 
-def close_asked(session: Session, case: Case, read: Read, *, because: str, cause: Cause, now: datetime) -> None:
-    """Say that an opinion was given, or a meeting held: the read is over, and whoever had it has done it.
+def close_asked(session: Session, case: Case, read: Read, *, cause: Cause, now: datetime) -> None:
+    """Say that an opinion was given, or a meeting held: the read is over, and credited to whoever has it.
 
     Raises
     ------
     RefusedError
-        Nobody asked for it: its report closes it. Or it is over already.
+        Nobody asked for it: its report closes it. Or it is over already, or with nobody.
     """
-    raise NotImplementedError
+    if read.role not in ASKED:
+        raise RefusedError(f"the {read.role} read is not over before the case is reported: its report closes it")
+    row = next((one for one in rows.rows_of_case(session, case) if one.read.id == read.id), None)
+    if row is None or not row.is_open or row.owner is None:
+        raise RefusedError(f"the {read.role} read of case {case.id} is over, or nobody has it: look at it again")
+    rows.close(session, case, row, because=ANSWERED, cause=cause, now=now)
+    crediting.credit(session, case, [row], policy_in_force(session, now).policy, cause, now)
+    giving.say_reading(session, case, cause, now)
 
 
-def _expect_to_be_read(settings: Settings, case: Case) -> None:
+def _expect_ours(settings: Settings, case: Case) -> None:
     if case.cancelled:
         raise RefusedError(f"case {case.id} was cancelled by the LIMS: nobody has to read it")
-    if case.round_closed_at is not None:
-        raise RefusedError(f"case {case.id} is reported: what comes later opens it again")
     authority = settings.site(case.site_id).who_allocates(case.subspecialty)
     if authority != "coverslip":
         raise RefusedError(f"{_WHO_ELSE_SAYS[authority]} says who reads this case: ask for it there")
 
 
-def _expect_free(session: Session, open_reads: Sequence[Any], pathologist_id: str) -> None:
+def _expect_new(there: Iterable[Row], role: str, asked_by: str | None, because: str) -> None:
+    """Refuse to ask twice: an answer to the first would leave the other open for ever."""
+    for row in there:
+        same = row.read.role == role and row.read.because == because and asked_by in (None, row.read.asked_by)
+        if same and row.is_open:
+            raise RefusedError(f"that was asked already, and is open: the read is called {row.read.scope}")
+
+
+def _expect_free(session: Session, there: Iterable[Row], pathologist_id: str) -> None:
     person = session.get(Pathologist, pathologist_id)
     if person is None or not person.active:
         raise RefusedError(f"{person.name if person else pathologist_id} reads no longer for this laboratory")
-    theirs = next((read.role for read, owner in open_reads if owner == pathologist_id), None)
+    theirs = next((row.read.role for row in there if row.is_open and row.owner == pathologist_id), None)
     if theirs is not None:
         raise RefusedError(f"{person.name} has the {theirs} read of this case already: ask somebody else")
 
 
-def _open_reads(session: Session, case: Case) -> Sequence[Any]:
-    owned = (Assignment.read_id == Read.id) & Assignment.ended_at.is_(None)
-    of_case = select(Read, Assignment.pathologist_id).outerjoin(Assignment, owned)
-    return session.execute(of_case.where(Read.case_id == case.id, Read.closed_at.is_(None))).all()
-
-
-def _new(
-    session: Session, case: Case, role: str, asked: tuple[str, str], subspecialty: str | None, now: datetime
-) -> Read:
-    of_role = select(Read.scope).where(Read.case_id == case.id, Read.round == case.round, Read.role == role)
-    scope = f"{role} {len(session.scalars(of_role).all()) + 1}"
-    primary = primary_read(session, case)
-    read = Read(
-        id=str(uuid_of(hashlib.sha256(framed(("read", case.id, f"{role}:{case.round}:{scope}"))).digest())),
-        case_id=case.id,
-        round=case.round,
-        scope=scope,
-        role=role,
-        subspecialty=subspecialty,
-        points=_SHARE * primary.points if primary else _SHARE,
-        asked_by=asked[0],
-        because=asked[1],
-        created_at=now,
-    )
-    session.add(read)
+def _asked(  # noqa: PLR0913, PLR0917 - a read's own columns
+    session: Session,
+    case: Case,
+    there: list[Row],
+    role: str,
+    asked: tuple[str, str],
+    policy: Policy,
+    cause: Cause,
+    now: datetime,
+) -> Row:
+    number = sum(row.read.role == role for row in there) + 1
+    row = rows.new_row(session, case, there, role, f"{role} {number}", now)
+    row.read.asked_by, row.read.because = asked
+    weigh_anew(session, case, row, policy, now)
     session.flush()
-    return read
-
-
-def _have_assigned(session: Session, case: Case, read: Read, now: datetime) -> None:
-    ledger.end_open(session, read.id, ("case_assignment",), StepState.SUPERSEDED)
-    if case.images != Images.READY:
-        return
-    step = ledger.NewStep(
-        kind="case_assignment",
-        stage="case_assignment",
-        subject_kind="read",
-        subject_id=read.id,
-        rank_at=ledger.rank_at(now, case.due_at),
-        lane=case.lane,
-    )
-    ledger.rerun(session, step)
+    note_changes(session, Subject("case", case.id), [(row.read.scope, None, f"asked for by {asked[0]}")], cause, now)
+    return row
 
 
 def _give(  # noqa: PLR0913, PLR0917 - who gets which read, and why
