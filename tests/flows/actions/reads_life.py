@@ -28,15 +28,14 @@ def assigned(lab: Lab) -> tuple[Seen, str, str]:
 
 def cases_assigned(lab: Lab, number: int, **said: str) -> list[Seen]:
     """Have so many cases more that somebody was given, in the order in which they came."""
-    found = []
-    for one in range(number):
-        accession = f"26C{one:04}"
+    accessions = [f"26C{one:04}" for one in range(number)]
+    for accession in accessions:
         names = {"control_id": accession, "patient": f"P{accession}"}
         message_arrives(lab, order(accession, f"{accession}-A1-1", **names, **said))
+    for accession in accessions:
         scan_arrives(lab, SmallSlide(codes=(f"{accession}-A1-1",)))
-        run_until_calm(lab)
-        found.append(the_read(lab, accession))
-    return found
+    run_until_calm(lab)
+    return [the_read(lab, accession) for accession in accessions]
 
 
 def the_read(lab: Lab, case: str | None = None, *, role: str | None = None) -> Seen:

@@ -1,6 +1,11 @@
 """Somebody is away from now on: what they have not opened is read by others."""
 
+import os
+import signal
+import subprocess
+import sys
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
@@ -25,6 +30,21 @@ from tests.flows.actions.reads_life import (
 from tests.flows.test_allocation import allocated_by
 from tests.small_lab import run_until_calm
 
+ROOT = Path(__file__).resolve().parents[3]
+SAYS_SO = """
+import sys
+from pathlib import Path
+from flows.actions import Desk, absent_now
+from tests.flows.actions.test_absence import FRIDAY, MANAGER
+from tests.small_lab import small_lab
+
+lab = small_lab(Path(sys.argv[1]), sys.argv[2])
+print(absent_now(Desk(lab.database, lab.settings, lab.ids), "rosa", FRIDAY, MANAGER))
+"""
+KILLED_AT = [
+    *(f"people.{verb}.{when}_commit" for verb in ("absent_now", "move_absent") for when in ("before", "after")),
+    "people.move_absent.after_commit:2",
+]
 TODAY = utc_now().date()
 FRIDAY = TODAY + timedelta(days=4)
 
@@ -169,3 +189,27 @@ def test_what_the_lims_gave_stays_and_is_counted(lab: Lab) -> None:
     away = absent_now(theirs_is, owner, FRIDAY, MANAGER)
     assert (away.moved, away.elsewhere) == (0, 1)
     assert theirs(lab, owner) == 1
+
+
+@pytest.mark.parametrize(
+    ("database_url", "failpoint"),
+    [
+        *(("sqlite", failpoint) for failpoint in KILLED_AT),
+        pytest.param("postgresql", KILLED_AT[-1], marks=pytest.mark.postgres),
+    ],
+    indirect=["database_url"],
+)
+def test_an_absence_that_was_killed_half_way_is_done_when_it_is_said_again(
+    lab: Lab, database_url: str, tmp_path: Path, failpoint: str
+) -> None:
+    """The rest moves, and nothing moves twice; the audit of the fixture holds the books."""
+    seen = [one for one in cases_assigned(lab, 6) if one.pathologist_id == "rosa"]
+    assert len(seen) > 2
+    for where, code in ((failpoint, -signal.SIGKILL), ("", 0)):
+        environment = os.environ | {"COVERSLIP_FAILPOINT": where}
+        command = [sys.executable, "-c", SAYS_SO, str(tmp_path), database_url]
+        assert subprocess.run(command, cwd=ROOT, env=environment, timeout=60, check=False).returncode == code
+    assert [one[0] for one in owners(lab) if one[3]] == ["tom"] * 6
+    assert notices(lab, "rosa").count("taken") == len(seen)
+    assert told(lab).count("assigned") == 6 + len(seen)
+    assert leaves(lab) == [("rosa", TODAY, FRIDAY, "sick")]
