@@ -10,6 +10,7 @@ import typer
 
 from dashboards.cli.assign_actions import register_actions
 from dashboards.cli.assign_lists import register_lists
+from dashboards.cli.assign_what_if import register_what_if
 from models.errors import RefusedError, RejectedError
 
 _Instance: TypeAlias = Annotated[
@@ -29,16 +30,12 @@ _Sweeps: TypeAlias = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add this group of commands."""
-    group = typer.Typer(help="Who reads which case: problems stated as files.", no_args_is_help=True)
-    group.callback()(_group)
+    group = typer.Typer(help="Who reads which case, why, and what if.", no_args_is_help=True)
     group.command(name="solve")(solve_command)
     register_actions(group)
     register_lists(group)
+    register_what_if(group)
     app.add_typer(group, name="assign")
-
-
-def _group() -> None:
-    """Keep ``solve`` a command of its own while it is the only one."""
 
 
 def solve_command(

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from math import sqrt
+from math import ceil, sqrt
 
 from flows.case_assignment.plan.model import NOBODY
 from flows.case_assignment.what_if.history import History, Work
 from flows.case_assignment.what_if.replay import Replayed
 from flows.case_assignment.what_if.roster import roster_of
+from models.policy import Policy
 
 _DAY = timedelta(days=1)
 
@@ -44,33 +45,34 @@ class Figures:
     loads: tuple[Load, ...]
 
     def turnaround(self, share: float) -> float | None:
-        """Return within how many days this share of what was reported was reported."""
-        if not self.turnarounds:
-            return None
-        return self.turnarounds[min(len(self.turnarounds) - 1, int(share * len(self.turnarounds)))]
+        """Return within how many days this share of the reads was reported; ``None`` if so many never were."""
+        at = max(0, ceil(share * self.reads) - 1)
+        return self.turnarounds[at] if at < len(self.turnarounds) else None
 
 
 def figures_of(replayed: Replayed) -> Figures:
     """Return the figures of a replay."""
     staff = replayed.history.staff
     done = [
-        _Done(one.work, None if one.owner == NOBODY else staff[one.owner].pathologist_id, one.reported_at)
+        _Done(one.work, one.due_at, None if one.owner == NOBODY else staff[one.owner].pathologist_id, one.reported_at)
         for one in replayed.readings
     ]
     moves = sum(one.moves for one in replayed.readings)
     return _figures(replayed.history, done, replayed.capacity, moves)
 
 
-def recorded(history: History) -> Figures:
-    """Return the figures of the weeks as they were; what moved then is not known."""
+def recorded(history: History, policy: Policy) -> Figures:
+    """Return the figures of the weeks as they were, by the deadlines of a policy; what moved then is not known."""
+    due = history.due(policy)
     roster = roster_of(history.staff, history.begins, history.ends)
-    done = [_Done(one, one.reader, one.reported_at) for one in history.work]
+    done = [_Done(one, due[one.read_id], one.reader, one.reported_at) for one in history.work]
     return _figures(history, done, roster.between(0, roster.ticks).tolist(), None)
 
 
 @dataclass(frozen=True)
 class _Done:
     work: Work
+    due_at: datetime | None
     reader: str | None
     reported_at: datetime | None
 
@@ -80,7 +82,7 @@ def _figures(history: History, done: Sequence[_Done], capacity: Sequence[float],
     even = [one.relative for one in loads]
     home = {one.pathologist_id: one.site_id for one in history.staff}
     read = [(one.work, home[one.reader]) for one in done if one.reader in home]
-    due = [one for one in done if one.work.due_at is not None]
+    due = [one for one in done if one.due_at is not None]
     return Figures(
         reads=len(done),
         waiting=sum(1 for one in done if one.reported_at is None),
@@ -96,8 +98,8 @@ def _figures(history: History, done: Sequence[_Done], capacity: Sequence[float],
 
 
 def _is_late(one: _Done, ends: datetime) -> bool:
-    assert one.work.due_at is not None  # noqa: S101 - the caller chose those that are due
-    return (one.reported_at or max(ends, one.work.due_at + _DAY)) > one.work.due_at
+    assert one.due_at is not None  # noqa: S101 - the caller chose those that are due
+    return (one.reported_at or max(ends, one.due_at + _DAY)) > one.due_at
 
 
 def _loads(history: History, done: Sequence[_Done], capacity: Sequence[float]) -> tuple[Load, ...]:

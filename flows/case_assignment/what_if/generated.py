@@ -7,9 +7,12 @@ common as in the NHS, two national subspecialties with few readers.
 import random
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from flows.case_assignment.candidate import Absence, WeeklySession
 from flows.case_assignment.what_if.history import History, Region, Staff, Work
+from flows.deadlines.calendar import Calendar
+from flows.deadlines.targets import Round
 
 BEGINS: Final = datetime(2026, 1, 5, tzinfo=UTC)
 """A Monday; which one makes no difference to the outcome."""
@@ -35,7 +38,8 @@ _BUSY: Final = 0.9
 """Of what people could report, so much comes."""
 _PEOPLE: Final = 36
 _HALF_DAYS: Final = ((time(8, 30), time(12, 30)), (time(13, 30), time(17, 30)))
-_DUE_DAYS: Final = (1 / 24, 2.0, 8.0)
+_URGENT_DAYS: Final = 2.0
+_ROUTINE: Final = 2
 _SHARE_OF_LANES: Final = (0.0, 0.1, 0.9)
 _SECONDS: Final = 0.05
 _RETURNING: Final = 0.12
@@ -53,7 +57,8 @@ def generated(days: int, seed: int) -> History:
     for day in range(days):
         if (BEGINS + timedelta(days=day)).weekday() < _SATURDAY:
             _one_day(chance, BEGINS + timedelta(days=day), a_day, work)
-    return History(BEGINS, ends, _SITES, _NETWORKS, staff, tuple(work))
+    calendars = dict.fromkeys(_SITES, Calendar(ZoneInfo(_ZONE)))
+    return History(BEGINS, ends, _SITES, _NETWORKS, staff, tuple(work), calendars)
 
 
 def _person(chance: random.Random, number: int, days: int) -> Staff:
@@ -104,7 +109,10 @@ def _one_day(chance: random.Random, day: datetime, points: float, work: list[Wor
             points=float(chance.choice(sizes)),
             lane=lane,
             ready_at=ready,
-            due_at=ready + timedelta(days=_DUE_DAYS[lane]),
+            stated_due_at=ready + timedelta(days=_URGENT_DAYS) if lane < _ROUTINE else None,
+            clocks=Round(
+                lane, subspecialty, registered_at=ready - timedelta(hours=chance.uniform(24, 60)), ready_at=ready
+            ),
             patient=chance.choice(work).patient if is_known else f"patient-{len(work)}",
         )
         work.append(one)
@@ -122,7 +130,8 @@ def _second(one: Work, number: int) -> Work:
         points=one.points / 2,
         lane=one.lane,
         ready_at=one.ready_at,
-        due_at=one.due_at,
+        stated_due_at=one.stated_due_at,
+        clocks=one.clocks,
         after=one.read_id,
         patient=one.patient,
     )

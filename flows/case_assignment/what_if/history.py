@@ -1,12 +1,15 @@
 """What is replayed: the people and the reads of some weeks, as frozen values, and the changes that may be tried."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from flows.case_assignment.candidate import Absence, WeeklySession
+from flows.deadlines.calendar import Calendar, Span
+from flows.deadlines.targets import Round, counted
 from models.errors import RefusedError
+from models.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,9 @@ class Staff:
 class Work:
     """One read as it came; a second read names the first in ``after``, whose reader may not have it.
 
-    ``due_at`` is its case's ruling deadline. ``patient`` tells which reads are of one patient. ``reported_at`` and
-    ``reader`` are how it really went, if it did.
+    ``stated_due_at`` is by when somebody asked for it, whatever the policy; the policy's deadlines are counted from
+    ``clocks``, without ``pauses``. ``patient`` tells which reads are of one patient. ``reported_at`` and ``reader`` are
+    how it really went, if it did.
     """
 
     read_id: str
@@ -37,7 +41,9 @@ class Work:
     points: float
     lane: int
     ready_at: datetime
-    due_at: datetime | None = None
+    stated_due_at: datetime | None = None
+    clocks: Round | None = None
+    pauses: tuple[Span, ...] = ()
     after: str | None = None
     patient: str | None = None
     conflicts: frozenset[str] = frozenset()
@@ -57,6 +63,7 @@ class Region:
 class History:
     """Some weeks: ``sites`` gives each site's network, ``networks`` each network's region and aid.
 
+    ``calendars`` say when sites work, as far as anybody's deadline depends on it.
     What was open when it begins is among ``work``, ready at that moment or before.
     """
 
@@ -66,6 +73,19 @@ class History:
     networks: Mapping[str, Region]
     staff: tuple[Staff, ...]
     work: tuple[Work, ...]
+    calendars: Mapping[str, Calendar] = field(default_factory=dict)
+
+    def due(self, policy: Policy) -> dict[str, datetime | None]:
+        """Return the ruling deadline of each read under a policy, by its id."""
+        return {one.read_id: self._due(one, policy) for one in self.work}
+
+    def _due(self, one: Work, policy: Policy) -> datetime | None:
+        moments = [] if one.stated_due_at is None else [one.stated_due_at]
+        calendar = self.calendars.get(one.site_id)
+        if one.clocks is not None and calendar is not None:
+            calendar = replace(calendar, working_day=policy.working_day)
+            moments += [deadline.due_at for deadline in counted(policy, one.clocks, calendar, one.pauses)]
+        return min(moments, default=None)
 
     def without(self, name: str) -> "History":
         """Return the same weeks with somebody absent throughout, named by id or by an unmistakable part of the name.

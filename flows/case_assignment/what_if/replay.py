@@ -37,6 +37,7 @@ class Reading:
 
     work: Work
     left: float
+    due_at: datetime | None = None
     owner: int = NOBODY
     given_at: datetime | None = None
     is_opened: bool = False
@@ -47,7 +48,7 @@ class Reading:
     def urgency(self) -> tuple[int, datetime, datetime, str]:
         """Who is read first: by lane, deadline and age."""
         work = self.work
-        return work.lane, work.due_at or datetime.max.replace(tzinfo=work.ready_at.tzinfo), work.ready_at, work.read_id
+        return work.lane, self.due_at or datetime.max.replace(tzinfo=work.ready_at.tzinfo), work.ready_at, work.read_id
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,11 @@ class _Replay:
     def __post_init__(self) -> None:
         staff = self.history.staff
         self.desks = [[] for _ in staff]
-        self.readings = {work.read_id: Reading(work, work.points) for work in sorted(self.history.work, key=_by_id)}
+        due = self.history.due(self.policy)
+        self.readings = {
+            work.read_id: Reading(work, work.points, due[work.read_id])
+            for work in sorted(self.history.work, key=_by_id)
+        }
         self.reported = np.zeros(len(staff))
         self.roster = roster_of(staff, self.history.begins, self.history.ends + RUN_OUT)
         self.window = -(-(self.history.ends - self.history.begins) // TICK)
@@ -191,7 +196,10 @@ class _Replay:
     def _snapshot(self, tick: int, now: datetime, *, is_in_time: bool) -> tuple[Sequence[Reading], Model]:
         reads = sorted(self._askable(), key=lambda one: _by_id(one.work))
         cases = tuple(self._case(one, now, is_in_time=is_in_time) for one in reads)
-        return reads, model_of(self.frame.instance(tick, cases, self.reported))
+        model = model_of(self.frame.instance(tick, cases, self.reported))
+        a_day = self.policy.weights.wait_a_day
+        waits = np.array([a_day[one.work.lane] * one.left * (not one.is_opened) for one in reads])
+        return reads, replace(model, preference=model.preference + np.outer(self.roster.days_to_wait(tick), waits))
 
     def _case(self, one: Reading, now: datetime, *, is_in_time: bool) -> Case:
         work, staff = one.work, self.history.staff
@@ -208,7 +216,7 @@ class _Replay:
             subspecialty=work.subspecialty + (_SECOND if work.after is not None else ""),
             points=one.left,
             ready_min=(work.ready_at - now) / _MINUTE,
-            due_min=_due(work, now, is_in_time=is_in_time),
+            due_min=_due(one.due_at, now, is_in_time=is_in_time),
             previous=None if last is None or work.after is not None else staff[last].pathologist_id,
             conflicts=tuple(sorted(conflicts)),
             double=False,
@@ -222,12 +230,12 @@ def _by_id(work: Work) -> str:
     return work.read_id
 
 
-def _due(work: Work, now: datetime, *, is_in_time: bool) -> float:
+def _due(due_at: datetime | None, now: datetime, *, is_in_time: bool) -> float:
     """Return the minutes until a read is due; one that can't be read in time is due with the last class."""
     latest = _CLASSES[-1] / _MINUTE
-    if work.due_at is None or not is_in_time or work.due_at <= now:
+    if due_at is None or not is_in_time or due_at <= now:
         return latest
-    return min(latest, (work.due_at - now) / _MINUTE)
+    return min(latest, (due_at - now) / _MINUTE)
 
 
 class _Frame:
@@ -253,7 +261,7 @@ class _Frame:
         self._scopes = {}
         for name in sorted(known):
             self._scopes[name] = self._scopes[name + _SECOND] = policy.of(name).scope
-        total = roster.between(0, window)
+        total = roster.between(0, max(window, timedelta(days=policy.fairness.window_days) // TICK))
         self._people = tuple(
             Person(
                 id=one.pathologist_id,

@@ -14,6 +14,7 @@ from flows.case_assignment.what_if.history import Staff, today_at
 TICK = timedelta(minutes=30)
 _DAY = timedelta(days=1)
 _MINUTE = timedelta(minutes=1)
+_NOTHING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ class Roster:
         """Return how many points each person can report in one tick."""
         points: npt.NDArray[np.float64] = self.until[:, tick + 1] - self.until[:, tick]
         return points
+
+    def days_to_wait(self, tick: int) -> npt.NDArray[np.float64]:
+        """Return in how many days, from the beginning of a tick, each person reads next; or the days that are left."""
+        later = self.until[:, tick:] > self.until[:, [tick]] + _NOTHING
+        ticks = np.where(later.any(axis=1), later.argmax(axis=1) - 1, later.shape[1])
+        days: npt.NDArray[np.float64] = ticks * (TICK / _DAY)
+        return days
 
     def between(self, first: int, last: int) -> npt.NDArray[np.float64]:
         """Return how many points each person can report from one tick up to another, or up to the roster's end."""
