@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from dashboards.cli.assign_actions import register_actions
+from dashboards.cli.assign_asked import register_asked
 from dashboards.cli.assign_lists import register_lists
 from dashboards.cli.assign_what_if import register_what_if
 from models.errors import RefusedError, RejectedError
@@ -33,6 +34,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Who reads which case, why, and what if.", no_args_is_help=True)
     group.command(name="solve")(solve_command)
     register_actions(group)
+    register_asked(group)
     register_lists(group)
     register_what_if(group)
     app.add_typer(group, name="assign")

@@ -12,23 +12,23 @@ from models.errors import RefusedError
 if TYPE_CHECKING:
     from flows.actions import Acted, Away, Desk, Seen
 
-_Case: TypeAlias = Annotated[
+CaseName: TypeAlias = Annotated[
     str,
     typer.Argument(metavar="CASE", help="Its id or the beginning of it, its accession number, or one of its slides."),
 ]
 _To: TypeAlias = Annotated[
     str, typer.Argument(metavar="PERSON", help="A pathologist: the id, or a part of the name that only one has.")
 ]
-_Reader: TypeAlias = Annotated[
+ReaderName: TypeAlias = Annotated[
     str | None,
     typer.Option("--reader", metavar="PERSON", help="Whose read it is, unless it is that of whom --by names."),
 ]
-_Role: TypeAlias = Annotated[
+Role: TypeAlias = Annotated[
     str | None,
     typer.Option("--role", metavar="ROLE", help="Which read, where a case has several: primary, second, opinion …"),
 ]
 _Why: TypeAlias = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, if there is more to say.")]
-_Insist: TypeAlias = Annotated[
+Insist: TypeAlias = Annotated[
     bool, typer.Option("--insist", help="Even if the rules are against it; what they object to is kept.")
 ]
 
@@ -49,11 +49,11 @@ def register_actions(group: typer.Typer) -> None:
 
 def open_command(
     context: typer.Context,
-    case: _Case,
+    case: CaseName,
     by: By,
     *,
-    reader: _Reader = None,
-    role: _Role = None,
+    reader: ReaderName = None,
+    role: Role = None,
     reason: _Why = "begins to read it",
     as_json: AsJson = False,
 ) -> None:
@@ -63,18 +63,18 @@ def open_command(
     def act(desk: "Desk", seen: "Seen", reader_id: str) -> "Acted":
         return open_read(desk, seen, reader_id, Person(by, reason))
 
-    _on_own_read(context, case, by, reader, role, act, as_json=as_json)
+    on_own_read(context, case, by, reader, role, act, as_json=as_json)
 
 
 def accept(
     context: typer.Context,
-    case: _Case,
+    case: CaseName,
     by: By,
     *,
-    reader: _Reader = None,
-    role: _Role = None,
+    reader: ReaderName = None,
+    role: Role = None,
     reason: _Why = "takes it",
-    insist: _Insist = False,
+    insist: Insist = False,
     as_json: AsJson = False,
 ) -> None:
     """Say that you will read a case; one that nobody has yet becomes yours."""
@@ -83,17 +83,17 @@ def accept(
     def act(desk: "Desk", seen: "Seen", reader_id: str) -> "Acted":
         return actions.accept(desk, seen, reader_id, actions.Person(by, reason), insist=insist)
 
-    _on_own_read(context, case, by, reader, role, act, as_json=as_json)
+    on_own_read(context, case, by, reader, role, act, as_json=as_json)
 
 
 def decline(
     context: typer.Context,
-    case: _Case,
+    case: CaseName,
     by: By,
     reason: Reason,
     *,
-    reader: _Reader = None,
-    role: _Role = None,
+    reader: ReaderName = None,
+    role: Role = None,
     as_json: AsJson = False,
 ) -> None:
     """Give a case back: it goes to somebody else at once."""
@@ -102,19 +102,19 @@ def decline(
     def act(desk: "Desk", seen: "Seen", reader_id: str) -> "Acted":
         return actions.decline(desk, seen, reader_id, actions.Person(by, reason))
 
-    _on_own_read(context, case, by, reader, role, act, as_json=as_json)
+    on_own_read(context, case, by, reader, role, act, as_json=as_json)
 
 
 def hand_over(
     context: typer.Context,
-    case: _Case,
+    case: CaseName,
     to: _To,
     by: By,
     reason: Reason,
     *,
-    reader: _Reader = None,
-    role: _Role = None,
-    insist: _Insist = False,
+    reader: ReaderName = None,
+    role: Role = None,
+    insist: Insist = False,
     as_json: AsJson = False,
 ) -> None:
     """Hand a case of yours over to a colleague, who is told."""
@@ -125,12 +125,12 @@ def hand_over(
             to_id = actions.pathologist_named(session, to).id
         return actions.hand_over(desk, seen, reader_id, to_id, actions.Person(by, reason), insist=insist)
 
-    _on_own_read(context, case, by, reader, role, act, as_json=as_json)
+    on_own_read(context, case, by, reader, role, act, as_json=as_json)
 
 
 def override(
     context: typer.Context,
-    case: _Case,
+    case: CaseName,
     by: By,
     reason: Reason,
     to: Annotated[
@@ -140,7 +140,7 @@ def override(
     seen_with: Annotated[
         str | None, typer.Option("--from", metavar="PERSON", help="Do it only if it is still with this person.")
     ] = None,
-    role: _Role = None,
+    role: Role = None,
     release: Annotated[
         bool, typer.Option("--release", help="Instead, let the machine move it again that was not to.")
     ] = False,
@@ -205,7 +205,7 @@ def back(context: typer.Context, name: _To, by: By, reason: Reason) -> None:
     console().print(plain(f"{who} reads again from now on; what others were given stays theirs."), soft_wrap=True)
 
 
-def _on_own_read(
+def on_own_read(
     context: typer.Context,
     case: str,
     by: str,

@@ -10,6 +10,7 @@ from flows.actions.desk import Acted, Desk, Person
 from flows.actions.matching import match
 from flows.actions.naming import case_named, message_named, scan_named, slide_named, thing_named
 from flows.actions.noticing import see
+from flows.actions.opinions import answer, ask_opinion, call_off
 from flows.actions.ordering import cancel_work, order_work
 from flows.actions.reading import accept, decline, open_read
 from flows.actions.reads_given import hand_over, let_move, override
@@ -40,7 +41,10 @@ __all__ = [
     "accept",
     "acknowledge",
     "acknowledgeable_alerts",
+    "answer",
+    "ask_opinion",
     "back_early",
+    "call_off",
     "cancel_work",
     "case_named",
     "decline",

@@ -109,6 +109,7 @@ def back_early(desk: Desk, pathologist_id: str, person: Person) -> str:
         for read_id in _open_reads(session, pathologist_id):
             clear_alert(session, read_id, LEFT_OPEN, now)
         _try_again(session)
+        _look_again(session, f"{row.name} is back", now)
         return row.name
 
 
@@ -152,6 +153,7 @@ def _is_away(session: Session, pathologist_id: str, until: date, person: Person)
     known.last_day, known.kind = until, _SICK
     changes = [("away until", before, until)]
     note_changes(session, Subject("pathologist", pathologist_id), changes, person.cause("absent"), now)
+    _look_again(session, f"{row.name} is away", now)
     return row.name
 
 
@@ -190,13 +192,14 @@ def _move(session: Session, desk: Desk, read_id: str, pathologist_id: str, perso
         # It was reported, or cancelled, a moment ago.
         return "gone"
     if held.seen.pathologist_id != pathologist_id:
-        return "gone"
+        # Somebody was faster: a person, or the look at all open reads that this absence called for.
+        return "moved" if held.seen.pathologist_id else "waiting"
     if held.seen.opened_at is not None:
         raise_alert(session, Subject("read", read_id), LEFT_OPEN, _LEFT, held.now)
         return "left_open"
     if held.read.role == "primary" and allocation.authority_of(desk.settings, held.case) != "coverslip":
         return "elsewhere"
-    pass_on(session, desk, held, "absent", person.cause("absent"))
+    pass_on(session, desk, held, "you are away", person.cause("absent"))
     return "moved" if seen_now(session, held.read).pathologist_id else "waiting"
 
 
@@ -210,6 +213,14 @@ def _until_yesterday(session: Session, leave: Leave, today: date) -> None:
         session.delete(leave)
     else:
         leave.last_day = today - timedelta(days=1)
+
+
+def _look_again(session: Session, why: str, now: datetime) -> None:
+    """Have all open reads looked at: should this be killed half-way, that moves the rest."""
+    # It loads numpy, which takes a quarter of a second: not for every command.
+    from flows.case_assignment.rebalance.looks import request_rebalance  # noqa: PLC0415
+
+    request_rebalance(session, why, now)
 
 
 def _try_again(session: Session) -> None:

@@ -83,7 +83,7 @@ def decline(desk: Desk, seen: Seen, reader_id: str, person: Person) -> Acted:
         _keep_why(session, held, reader_id, person)
         cause = person.cause("decline")
         clear_alert(session, held.read.id, LEFT_OPEN, held.now)
-        return Acted("given back", (pass_on(session, desk, held, "declined", cause),), case=held.case.id)
+        return Acted("given back", (pass_on(session, desk, held, "given back", cause),), case=held.case.id)
 
 
 def pass_on(session: Session, desk: Desk, held: Held, because: str, cause: Cause) -> str:

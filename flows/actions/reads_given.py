@@ -1,5 +1,6 @@
 """A read goes to whom a person names: handed over by whoever has it, or decided by somebody above both."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
@@ -77,8 +78,10 @@ def let_move(desk: Desk, seen: Seen, person: Person) -> Acted:
         return Acted(f"{who} keeps it for now", (follows,), case=held.case.id)
 
 
-def objection_to(session: Session, held: Held, to_id: str) -> str | None:
+def objection_to(session: Session, held: Held, to_id: str, *, has_it: bool = False) -> str | None:
     """Return what the rules say against somebody's having a read; all pools are locked from then on.
+
+    ``has_it`` says that it lies on their desk already.
 
     Raises
     ------
@@ -92,7 +95,9 @@ def objection_to(session: Session, held: Held, to_id: str) -> str | None:
     want = wanted(session, held.case, held.read, policy_in_force(session, held.now).policy)
     # Of every pool: a person may name somebody of whom no machine would think.
     everybody = load_candidates(session, held.now, among=lambda one: one.pathologist_id == to_id)
-    verdict = eligible(want, next(one for one in everybody if one.pathologist_id == to_id), held.now)
+    them = next(one for one in everybody if one.pathologist_id == to_id)
+    them = replace(them, open_points=them.open_points - held.read.points) if has_it else them
+    verdict = eligible(want, them, held.now)
     return verdict.sentence if isinstance(verdict, Excluded) else None
 
 

@@ -179,3 +179,20 @@ def test_a_case_that_is_not_there_or_is_a_scan_is_refused(run: Run, owner: str) 
     scan = json.loads(run("list", "--json").out)[0]["scan"]
     if scan:
         assert "that is a scan: name a case" in run("assign", "open", scan, "--by", NAMES[owner]).err
+
+
+def test_a_colleague_is_asked_and_answers(run: Run, case: str, owner: str) -> None:
+    other = OTHER[owner]
+    asked = done(run("assign", "ask", case, "--of", other, "--by", NAMES[owner], "--question", "Spitz naevus?"))
+    assert f"asked for an opinion (opinion 1); {NAMES[other]} has it, and is told." in asked
+    (opinion,) = [one for one in reads(run, other) if one["role"] == "opinion"]
+    assert opinion["accession_number"] == case
+    assert "opinion 1" in done(run("assign", "reads", other))
+    ambiguous = run("assign", "override", case, owner, *ANN)
+    assert "has several open reads: say with --role which of opinion 1, primary" in ambiguous.err
+    said = done(run("assign", "answer", case, "--by", NAMES[other], "--answer", "I agree"))
+    assert f"the opinion 1 is given; {NAMES[owner]} is told." in said
+    done(run("assign", "ask", case, "--of", other, "--by", NAMES[owner], "--question", "And now?"))
+    assert "is no longer wanted" in done(run("assign", "call-off", case, "--by", NAMES[owner], *WHY))
+    both = run("assign", "ask", case, "--of", other, "--subspecialty", "skin", "--by", "Ann", "--question", "?")
+    assert "not both" in both.err
