@@ -55,7 +55,8 @@ _PROOF_FAILED = (
     select(_STEP.c.subject_id)
     .join(_SCAN, (_SCAN.c.id == _STEP.c.subject_id) & (_SCAN.c.edition == _STEP.c.edition))
     .where(_STEP.c.subject_id.in_(bindparam("scans", expanding=True)))
-    .where(_STEP.c.kind == "prove", _STEP.c.state == StepState.SET_ASIDE)
+    # That it was set aside, and people were told, is known of a step that a rerun has taken the place of, too.
+    .where(_STEP.c.kind == "prove", or_(_STEP.c.state == StepState.SET_ASIDE, _STEP.c.alerted))
 )
 
 

@@ -329,7 +329,8 @@ def end_open(session: Session, subject_id: str, kinds: Sequence[str], state: Ste
 
 def supersede(session: Session, subject_id: str, kinds: Sequence[str]) -> None:
     """Make steps obsolete, ended ones too: what was made from an older result must be made again."""
-    _end_all(session, subject_id, kinds, (*OPEN_STEP_STATES, StepState.DONE), StepState.SUPERSEDED)
+    ended = (*OPEN_STEP_STATES, StepState.DONE, StepState.SET_ASIDE)
+    _end_all(session, subject_id, kinds, ended, StepState.SUPERSEDED)
 
 
 def reprioritise(session: Session, subject_ids: Sequence[str], lane: int, due_at: datetime | None) -> None:

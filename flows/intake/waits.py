@@ -53,6 +53,7 @@ def _settle(lab: Lab, session: Session, claimed: Claim) -> None:
     if any(one.being_made for one in expected):
         until = now + lab.settings.site(case.site_id).work_wait
         ledger.wait(session, claimed, ledger.Wait(THE_WORK, case.id, until, "looked at again"))
+        cases.evaluate(session, lab.settings, case.id, cause_of(claimed))
         return
     session.execute(_CLOSE, {"settled": case.id, "at": now})
     set_committed_value(case, "expected_closed_at", now)

@@ -180,7 +180,7 @@ class QueueMachine(RuleBasedStateMachine):
     def supersede(self, subject: str, kind: str) -> None:
         with self.lab.database.write("test") as session:
             ledger.supersede(session, subject, (kind,))
-        self.model.end_all(subject, (kind,), ("ready", "running", "waiting", "done"), "superseded")
+        self.model.end_all(subject, (kind,), ("ready", "running", "waiting", "done", "set aside"), "superseded")
 
     @rule(worker=st.integers(0, 1), how=st.sampled_from(["silent", "ended"]))
     def worker_dies(self, worker: int, how: str) -> None:

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.case_fold import CaseReleased, CaseState, ImagesFact, OrderFact, ReportFact, Told, UpdateFact, fold
+from models.case_fold import (
+    CaseReleased,
+    CaseState,
+    ImagesFact,
+    OrderFact,
+    ReleasedByPolicy,
+    ReportFact,
+    Told,
+    UpdateFact,
+    fold,
+)
 from models.facets import Lane, Route
 from models.statements import (
     BlockStated,
@@ -125,6 +135,7 @@ facts = st.builds(
     st.one_of(
         st.builds(OrderFact, order=orders, patient_id=st.sampled_from([None, "one", "two"])),
         st.just(CaseReleased()),
+        st.just(ReleasedByPolicy(version=1, after_hours=24.0, slide_ids=("a",))),
         beside,
     ),
     effective_at=st.sampled_from([NOON, NOON, NOON + MINUTE, NOON + 2 * MINUTE]),
@@ -352,8 +363,23 @@ def test_a_release_holds_whatever_the_lims_says_later_but_not_for_a_cancelled_ca
     released = [told(order(slides=("A",))), told(CaseReleased(), 1)]
 
     assert fold([*released, told(order("change", slides=("B",)), 2)]).released
+    final = ReportFact(report=ReportStated(case=MEANT, parts=(ReportPart(status="final"),)))
+    closed = Told(final, NOON + 2 * MINUTE, received_at=NOON, digest="a")
+    assert fold([*released, closed]).released
+    # Who let it be read meant what there was then: what comes after the report is another round.
+    assert not fold([*released, closed, told(order("change", slides=("B",)), 3)]).released
     assert not fold([*released, told(order("cancel"), 2)]).released
     assert fold([*released, told(order("cancel"), 2), told(order("register"), 3)]).released
+
+
+def test_a_person_s_release_outranks_the_policy_s_in_whatever_order_they_come() -> None:
+    ordered, by_policy = told(order(slides=("A",))), ReleasedByPolicy(version=1, after_hours=24.0, slide_ids=("a",))
+    policy = Told(by_policy, NOON + MINUTE, received_at=NOON, digest="a")
+
+    assert (fold([ordered, policy]).released, fold([ordered, policy]).released_how) == (True, "policy")
+    for at in (0, 2):
+        assert fold([ordered, policy, told(CaseReleased(), at)]).released_how == "a person"
+    assert fold([ordered, policy, told(order("cancel"), 3)]).released_how is None
 
 
 def test_the_identity_changes_with_patient_and_accession_and_with_nothing_else() -> None:
