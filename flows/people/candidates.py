@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from flows.case_assignment.candidate import Absence, Candidate, ReadToAssign, WeeklySession
@@ -30,6 +31,7 @@ from models.tables.reading import (
 
 # What no case weighs: points beyond it, or none at all, are a fault of the books, and count as nothing on a desk.
 _MOST_POINTS: Final = 1e6
+_PEOPLE_KEPT: Final = 8_192
 
 _SITE, _NETWORK, _PERSON, _COMPETENCE, _LEAVE = (
     table_of(one) for one in (Site, Network, Pathologist, Competence, Leave)
@@ -123,7 +125,7 @@ def load_candidates(  # noqa: PLR0913 - what a caller may leave out
     rows = session.execute(_PEOPLE).all()
     today = {zone: now.astimezone(ZoneInfo(zone)).date() for zone in {row.zone for row in rows}}
     levels = _levels(session, {row.id: today[row.zone] for row in rows}, subspecialty)
-    everybody = [_plain(row, levels[row.id]) for row in rows]
+    everybody = [_plain(tuple(row), tuple(sorted(levels.get(row.id, {}).items()))) for row in rows]
     wanted = [one.pathologist_id for one in everybody if among is None or among(one)]
     if not wanted:
         return tuple(everybody)
@@ -140,20 +142,23 @@ def _hold(session: Session, pools: Collection[str] | None, *, lock: bool) -> Non
         raise TransientError("the laboratory's people are not in the database yet: tried again once they are")
 
 
-def _plain(row: Row[*tuple[Any, ...]], levels: Mapping[str, int]) -> Candidate:
+@lru_cache(_PEOPLE_KEPT)
+def _plain(row: tuple[Any, ...], levels: tuple[tuple[str, int], ...]) -> Candidate:
+    """Return somebody without a desk; made once for all decisions, as long as nothing about them changes."""
+    person, name, site_id, points_a_week, active, fte, max_points, zone, network_id, region = row
     return Candidate(
-        pathologist_id=row.id,
-        name=row.name,
-        site_id=row.site_id,
-        zone=row.zone,
-        points_a_week=row.points_a_week,
-        levels=levels,
+        pathologist_id=person,
+        name=name,
+        site_id=site_id,
+        zone=zone,
+        points_a_week=points_a_week,
+        levels=dict(levels),
         sessions=(),
-        active=row.active,
-        network_id=row.network_id,
-        region=row.region,
-        fte=row.fte,
-        max_points=row.max_points,
+        active=active,
+        network_id=network_id,
+        region=region,
+        fte=fte,
+        max_points=max_points,
     )
 
 

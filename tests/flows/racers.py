@@ -26,14 +26,15 @@ def meet(barrier: Barrier) -> None:
     _AT_ONCE.append(barrier)
 
 
-def _go() -> None:
+def go() -> None:
+    """Wait for all the others of the race."""
     _AT_ONCE[0].wait(60)
 
 
 def claim_all(url: str, worker_id: str) -> list[tuple[int, int]]:
     """Claim until nothing is left; return (step, attempt) of every claim."""
     with _opened(url) as database:
-        _go()
+        go()
         won: list[tuple[int, int]] = []
         while True:
             with database.write("race") as session:
@@ -47,7 +48,7 @@ def claim_all(url: str, worker_id: str) -> list[tuple[int, int]]:
 def work_within_limits(url: str, worker_id: str) -> int:
     """Claim and finish slotted steps; return the most that ever ran at once, as seen from here."""
     with _opened(url) as database:
-        _go()
+        go()
         most = 0
         while True:
             with database.write("race") as session:
@@ -152,7 +153,7 @@ def _beat(database: Database, worker_id: str, every_s: float, done: threading.Ev
 def _round_by_round(url: str, claims: list[Claim], do: Callable[[Database, Claim], None]) -> None:
     with _opened(url) as database:
         for claimed in claims:
-            _go()
+            go()
             do(database, claimed)
 
 
