@@ -38,7 +38,7 @@ class Stage:
 
 
 STAGES = (
-    Stage(INTAKE, ("apply", "settle", "hold", "expect_scan", "expect_work"), timedelta(minutes=2)),
+    Stage(INTAKE, ("apply", "settle", "hold", "expect_scan", "expect_work", "count_deadlines"), timedelta(minutes=2)),
     Stage(SLIDE_QC, ("slide_qc",), timedelta(minutes=10), flow=True),
     Stage(BARCODE_MATCHING, ("barcode_matching",), timedelta(minutes=5), flow=True),
     Stage(

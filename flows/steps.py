@@ -5,6 +5,7 @@ from flows.archive_upload.step import CONVERT, convert, prove, reject, store
 from flows.barcode_matching.step import READ_LABEL, barcode_matching
 from flows.case_assignment.rebalance.step import rebalance
 from flows.case_assignment.step import case_assignment
+from flows.deadlines.recounting import count_deadlines
 from flows.intake.apply import apply
 from flows.intake.waits import expect_scan_passed, expect_work_passed, hold_passed, settle
 from flows.sending.forward import forward
@@ -18,6 +19,7 @@ STEPS: dict[str, StepFunction] = {
     "hold": hold_passed,
     "expect_scan": expect_scan_passed,
     "expect_work": expect_work_passed,
+    "count_deadlines": count_deadlines,
     "slide_qc": slide_qc,
     "barcode_matching": barcode_matching,
     "convert": convert,

@@ -14,6 +14,8 @@ from sqlalchemy import insert, update
 from connectors.telemetry import Figure
 from connectors.wiring import Lab
 from flows.case_assignment.rebalance.watching import see_to_looks
+from flows.deadlines.recounting import notice_policy
+from flows.deadlines.watch import Watch
 from flows.engine import Engine
 from flows.journey import STAGES, Stage
 from flows.people.sync import event_slots
@@ -36,6 +38,7 @@ _SWEEP_SECONDS = 0.5
 # A worker counts as dead after the settings' grace: one late beat or two are no death.
 _BEATS_A_GRACE = 5
 _TIDY_SECONDS = 10.0
+_LOOK_SECONDS = 30.0
 # Prefect's own rate is about two calm runs a second: a busy stage pauses before each so that slides gather.
 _PAUSE_AFTER_FAULT_SECONDS = 2.0
 
@@ -112,7 +115,8 @@ def _run_stage(shift: Shift, engine: Engine) -> None:
 def _keep_house(lab: Lab, engine: Engine, worker_id: str, stop: threading.Event, stir: Stir) -> None:
     """Beat, sweep and tidy until the end."""
     beat_seconds = lab.settings.work.heartbeat_grace.total_seconds() / _BEATS_A_GRACE
-    beat_at = tidy_at = 0.0
+    beat_at = tidy_at = look_at = 0.0
+    watch = Watch(lab)
     while not stop.wait(_SWEEP_SECONDS):
         now = time.monotonic()
         try:
@@ -125,8 +129,12 @@ def _keep_house(lab: Lab, engine: Engine, worker_id: str, stop: threading.Event,
             if now >= tidy_at and not lab.settings.forwards:
                 tidy(lab)
                 tell_unserved(lab)
+                notice_policy(lab)
                 see_to_looks(lab)
                 tidy_at = now + _TIDY_SECONDS
+            if now >= look_at and not lab.settings.forwards:
+                look_at = now + _LOOK_SECONDS
+                watch.look()
         except TransientError:
             continue
         except Exception:  # noqa: BLE001 - as above

@@ -6,7 +6,7 @@ LIMS by its orders, a person for a meeting) stays as it was said.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -78,15 +78,19 @@ def say_moment(  # noqa: PLR0913, PLR0917 - a deadline's own columns
 
     ``keep`` it afterwards: whether that moment rules is decided there.
     """
-    row = next((one for one in deadlines_of(session, case.id) if (one.round, one.kind) == (case.round, kind)), None)
+    present = {row.kind: row for row in deadlines_of(session, case.id) if row.round == case.round}
+    had_alert = _is_told(present.values())
+    row = present.pop(kind, None)
     before = row.due_at if row else None
-    if at is None and row is not None:
-        session.delete(row)
-    elif at is not None:
-        row = row or _new(case, kind)
+    if at is not None:
+        present[kind] = row = row or _new(case, kind)
         began_at = case.round_opened_at or case.registered_at
         _set(row, Counted(kind, source, A_MOMENT, began_at, at), now)
         session.add(row)
+    elif row is not None:
+        session.delete(row)
+    if had_alert:
+        _settle_alerts(session, case, present.values(), now)
     note_changes(session, Subject("case", case.id), [(f"due ({kind})", before, at)], cause, now)
     session.flush()
 
@@ -102,7 +106,7 @@ def _bring_in_line(session: Session, settings: Settings, case: Case, cause: Caus
     policy = policy_in_force(session, at).policy
     pauses, is_paused = pauses_of(session, case.id, at)
     rows = deadlines_of(session, case.id)
-    had_alert = any(row.predicted_at or row.breached_at for row in rows)
+    had_alert = _is_told(rows)
     present = {row.kind: row for row in rows if row.round == case.round}
     counts = {one.kind: one for one in counted_for(session, settings, case, policy, pauses)}
     for kind, one in counts.items():
@@ -135,7 +139,11 @@ def _rule(session: Session, case: Case, live: Sequence[Deadline], cause: Cause, 
         note_changes(session, Subject("case", case.id), [("deadline", before, case.due_kind)], cause, now)
 
 
-def _settle_alerts(session: Session, case: Case, live: Sequence[Deadline], now: datetime) -> None:
+def _is_told(rows: Iterable[Deadline]) -> bool:
+    return any(row.predicted_at or row.breached_at for row in rows)
+
+
+def _settle_alerts(session: Session, case: Case, live: Collection[Deadline], now: datetime) -> None:
     over = [] if any(row.predicted_at and not row.breached_at for row in live) else [AT_RISK]
     over += [] if any(row.breached_at for row in live) else [MISSED]
     clear_alerts(session, case.id, over, now)

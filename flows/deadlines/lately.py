@@ -26,11 +26,11 @@ def usual_of(session: Session) -> Usual:
     """Return how long each stage took lately."""
     newest = session.scalar(select(func.max(History.id))) or 0
     took: dict[Stage, list[timedelta]] = {
-        "archive": _between(session.execute(_archived(newest)).tuples()),
-        "scan": _between(session.execute(_scanned(newest)).tuples()),
-        "rescan": _between(session.execute(_scanned_again(newest)).tuples()),
-        "work": _between(session.execute(_worked(newest)).tuples()),
-        "assignment": _between(session.execute(_given(newest)).tuples()),
+        "archive": _between(session.execute(_archived(newest))),
+        "scan": _between(session.execute(_scanned(newest))),
+        "rescan": _between(session.execute(_scanned_again(newest))),
+        "work": _between(session.execute(_worked(newest))),
+        "assignment": _between(session.execute(_given(newest))),
     }
     return Usual({**took, **_read(session)})
 
@@ -90,7 +90,7 @@ def _read(session: Session) -> dict[Stage, list[timedelta]]:
         .where(Assignment.id > newest - _CHANGES, Read.role == "primary", Read.closed_at <= Assignment.ended_at)
         .order_by(Assignment.id.desc())
         .limit(_MOST)
-    ).tuples()
+    )
     times: dict[Stage, list[tuple[datetime, datetime | None]]] = defaultdict(list)
     for lane, since, until in rows:
         times["frozen section" if lane == Lane.INTRA_OPERATIVE else "reading"].append((since, until))

@@ -41,7 +41,7 @@ _LIVE = (
     select(_DEADLINE.c.id, _DEADLINE.c.case_id, _DEADLINE.c.kind, _DEADLINE.c.due_at, _DEADLINE.c.predicted_at)
     .where(_DEADLINE.c.ended_at.is_(None), _DEADLINE.c.breached_at.is_(None))
     .order_by(_DEADLINE.c.due_at, _DEADLINE.c.id)
-    .limit(_MOST_A_LOOK)
+    .limit(bindparam("most"))
 )
 _PASSED = _LIVE.where(_DEADLINE.c.due_at <= bindparam("now"))
 _COMING = _LIVE.where(_DEADLINE.c.due_at > bindparam("now"), _DEADLINE.c.due_at <= bindparam("until"))
@@ -78,10 +78,14 @@ class _Outlook:
 
 
 class Watch:
-    """One process's look at deadlines; it keeps only where it goes on, and what is usual."""
+    """One process's look at deadlines: so many that have passed and so many that will at a time.
 
-    def __init__(self, lab: Lab) -> None:
+    It keeps only where it goes on, and what is usual.
+    """
+
+    def __init__(self, lab: Lab, most: int = _MOST_A_LOOK) -> None:
         self._lab = lab
+        self._most = most
         self._last: tuple[datetime, str] | None = None
         self._usual: tuple[datetime, Usual] | None = None
 
@@ -89,7 +93,7 @@ class Watch:
         """Raise what was missed, and what will probably be; clear what will not. Return how many cases changed."""
         with self._lab.database.read() as session:
             now = database_now(session)
-            passed = dict.fromkeys(row.case_id for row in session.execute(_PASSED, {"now": now}))
+            passed = dict.fromkeys(row.case_id for row in session.execute(_PASSED, {"now": now, "most": self._most}))
             coming = self._coming(session, now)
             outlooks = self._outlooks(session, {row.case_id for row in coming}, now)
             told = _news(session, coming, outlooks, now)
@@ -100,13 +104,14 @@ class Watch:
 
     def _coming(self, session: Session, now: datetime) -> list[Any]:
         """Return the next deadlines that are due soon; after the last comes the first again."""
-        until = now + timedelta(hours=policy_in_force(session, now).policy.warn_before_hours)
-        rows = []
+        hours = policy_in_force(session, now).policy.warn_before_hours
+        asked: dict[str, Any] = {"now": now, "until": now + timedelta(hours=hours), "most": self._most}
+        rows: list[Any] = []
         if self._last is not None:
             after, last = self._last
-            rows = list(session.execute(_COMING_ON, {"now": now, "until": until, "after": after, "last": last}))
-        rows = rows or list(session.execute(_COMING, {"now": now, "until": until}))
-        self._last = (rows[-1].due_at, rows[-1].id) if len(rows) == _MOST_A_LOOK else None
+            rows = list(session.execute(_COMING_ON, {**asked, "after": after, "last": last}))
+        rows = rows or list(session.execute(_COMING, asked))
+        self._last = (rows[-1].due_at, rows[-1].id) if len(rows) == self._most else None
         return rows
 
     def _outlooks(self, session: Session, case_ids: set[str], now: datetime) -> dict[str, _Outlook]:
@@ -124,7 +129,7 @@ class Watch:
 def _news(session: Session, coming: list[Any], outlooks: Mapping[str, _Outlook], now: datetime) -> dict[str, None]:
     """Return the cases of whose deadlines something else is to be said than was."""
     asked = {"cases": list(outlooks)}
-    said = dict(session.execute(_SAID, asked).tuples().all())
+    said = dict(session.execute(_SAID, asked).all())
     standing = set(session.scalars(_STANDING, asked))
     found: dict[str, None] = {}
     named: set[str] = set()
@@ -193,5 +198,5 @@ def _tell_risk(session: Session, case: Case, coming: list[Deadline], outlook: _O
 
 
 def _notify(session: Session, case: Case, sentence: str, now: datetime) -> None:
-    for reader, read_id in session.execute(_READERS, {"of_case": case.id}).tuples().all():
+    for reader, read_id in session.execute(_READERS, {"of_case": case.id}).all():
         notices.tell(session, reader, case.id, "deadline", f"A case of yours: {sentence}", now, read_id)

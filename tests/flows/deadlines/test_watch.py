@@ -1,0 +1,214 @@
+"""A deadline that will be missed is raised before it is, and one that was missed at once."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import delete, insert, select, update
+
+from connectors.wiring import Lab
+from flows.actions import Desk, Person
+from flows.actions.deadlines import pause_deadlines, resume_deadlines, set_mdt
+from flows.deadlines.lately import usual_of
+from flows.deadlines.watch import Watch
+from models.database import database_now, utc_now
+from models.policy import Target
+from models.tables.books import Alert, History
+from models.tables.deadline import Deadline
+from models.tables.reading import Assignment, Leave, Read, ReadingSession
+from tests.flows.deadlines.kept import due, hl7, looked, moved, notices, policy_begins, raised
+from tests.flows.looking import A, B, books_balance, says, the_case
+from tests.lims_says import reported
+from tests.small_lab import SmallSlide, order, run_until_calm, scan_arrives
+
+ANN = Person("Ann Example", "waits for the clinic")
+
+
+def the_reader(lab: Lab) -> str:
+    with lab.database.read() as session:
+        return session.scalars(select(Assignment.pathologist_id).where(Assignment.ended_at.is_(None))).one()
+
+
+def goes_on_leave(lab: Lab, who: str, days: int = 30) -> None:
+    with lab.database.write("leave") as session:
+        today = database_now(session).date()
+        row = {"pathologist_id": who, "first_day": today - timedelta(days=1), "last_day": today + timedelta(days=days)}
+        session.execute(insert(Leave), row)
+
+
+def test_a_case_that_has_time_is_not_raised(lab: Lab) -> None:
+    says(lab, order("26H1", A))
+    assert looked(lab) == 0
+    moved(lab, "turnaround", timedelta(hours=23))
+
+    # What is not scanned is believed to take half a day, and to be read in another whole one.
+    assert looked(lab) == 1
+    assert set(raised(lab)) == {"deadline at risk"}
+
+
+def test_a_breach_is_raised_before_it_comes_and_says_which_deadline_and_why(lab: Lab) -> None:
+    soon = utc_now() + timedelta(hours=5)
+    says(lab, order("26H1", A, B, due=hl7(soon)))
+    assert [looked(lab), looked(lab)] == [1, 0]
+
+    [sentence] = raised(lab).values()
+    assert sentence.startswith("its deadline of ")
+    assert "(asked for by the LIMS) will probably be missed: a report is expected by " in sentence
+    assert sentence.endswith("and most of the time goes to its reading")
+    ordered = due(lab)["ordered"]
+    assert ordered.predicted_at is not None
+    assert ordered.predicted_at < ordered.due_at
+    assert ordered.breached_at is None
+    assert due(lab)["turnaround"].predicted_at is None
+    books_balance(lab)
+
+
+def test_what_was_foreseen_ends_when_it_is_reported_or_gets_more_time(lab: Lab) -> None:
+    soon = utc_now() + timedelta(hours=5)
+    says(lab, order("26H1", A, due=hl7(soon)))
+    looked(lab)
+    says(
+        lab,
+        order("26H1", control="XO", due=hl7(soon + timedelta(days=8)), sent_at="20250101130000+0000", control_id="2"),
+    )
+    assert raised(lab) == {}
+    assert due(lab)["ordered"].predicted_at is None
+
+    moved(lab, "ordered", timedelta(hours=1))
+    looked(lab)
+    assert set(raised(lab)) == {"deadline at risk"}
+    says(lab, reported("26H1", "F"))
+    assert raised(lab) == {}
+
+
+def test_a_reader_who_can_not_make_it_is_told_once_and_so_are_people(lab: Lab) -> None:
+    says(lab, order("26H1", A))
+    scan_arrives(lab, SmallSlide(codes=(A,)))
+    run_until_calm(lab)
+    reader = the_reader(lab)
+    moved(lab, "turnaround", timedelta(hours=20))
+    assert looked(lab) == 0
+    goes_on_leave(lab, reader)
+    assert [looked(lab), looked(lab)] == [1, 0]
+
+    assert "who reads next on " in raised(lab)["deadline at risk"]
+    assert notices(lab) == [(reader, f"A case of yours: {raised(lab)['deadline at risk']}")]
+    with lab.database.write("back") as session:
+        session.execute(delete(Leave))
+    assert looked(lab) == 1
+    assert raised(lab) == {}
+    assert due(lab)["turnaround"].predicted_at is None
+
+
+def test_a_reader_without_sessions_takes_what_reading_usually_takes(sqlite_lab: Lab) -> None:
+    lab = sqlite_lab
+    says(lab, order("26H1", A))
+    scan_arrives(lab, SmallSlide(codes=(A,)))
+    run_until_calm(lab)
+    with lab.database.write("no sessions") as session:
+        session.execute(delete(ReadingSession))
+    moved(lab, "turnaround", timedelta(hours=20))
+    looked(lab)
+
+    assert raised(lab)["deadline at risk"].endswith(
+        "most of the time goes to the reading by Dr Rosa Example"
+    ) or raised(lab)["deadline at risk"].endswith("most of the time goes to the reading by Dr Tom Example")
+
+
+def test_a_deadline_that_passes_is_missed_from_then_on(lab: Lab) -> None:
+    says(lab, order("26H1", A))
+    scan_arrives(lab, SmallSlide(codes=(A,)))
+    run_until_calm(lab)
+    moved(lab, "turnaround", timedelta(hours=1))
+    goes_on_leave(lab, the_reader(lab))
+    looked(lab)
+    moved(lab, "turnaround", timedelta(seconds=-1))
+    assert [looked(lab), looked(lab)] == [1, 0]
+
+    assert set(raised(lab)) == {"deadline missed"}
+    assert raised(lab)["deadline missed"].endswith("(turnaround) has passed, and it is not reported")
+    missed = due(lab)["turnaround"]
+    assert missed.breached_at == missed.due_at
+    assert missed.predicted_at is not None
+    assert len(notices(lab)) == 2
+    says(lab, reported("26H1", "F", sent_at=hl7(utc_now())))
+    assert raised(lab) == {}
+
+
+def test_the_alert_tells_the_latest_forecast_and_keeps_when_it_was_raised(sqlite_lab: Lab) -> None:
+    lab = sqlite_lab
+    says(lab, order("26H1", A))
+    scan_arrives(lab, SmallSlide(codes=(A,)))
+    run_until_calm(lab)
+    moved(lab, "turnaround", timedelta(hours=5))
+    goes_on_leave(lab, the_reader(lab), 5)
+    looked(lab)
+    before = raised(lab)
+    with lab.database.write("longer") as session:
+        session.execute(update(Leave).values(last_day=Leave.first_day + timedelta(days=20)))
+    looked(lab)
+
+    assert raised(lab) != before
+    assert len(notices(lab)) == 1
+    with lab.database.read() as session:
+        assert len(session.scalars(select(Alert).where(Alert.kind == "deadline at risk")).all()) == 1
+
+
+def test_nothing_is_missed_while_its_clock_stands_still(lab: Lab) -> None:
+    desk = Desk(lab.database, lab.settings, lab.ids)
+    policy_begins(lab, turnaround=Target(minutes=0.01))
+    says(lab, order("26H1", A))
+    pause_deadlines(desk, the_case(lab).id, ANN)
+    with lab.database.write("earlier") as session:
+        session.execute(update(Deadline).values(due_at=Deadline.starts_at))
+    looked(lab)
+
+    assert raised(lab) == {}
+    assert due(lab)["turnaround"].breached_at is None
+    resume_deadlines(desk, the_case(lab).id, ANN)
+    moved(lab, "turnaround", timedelta(seconds=-1))
+    looked(lab)
+    assert set(raised(lab)) == {"deadline missed"}
+
+
+def test_a_meeting_is_a_deadline_like_others(sqlite_lab: Lab) -> None:
+    lab = sqlite_lab
+    desk = Desk(lab.database, lab.settings, lab.ids)
+    says(lab, order("26H1", A))
+    set_mdt(desk, the_case(lab).id, utc_now() + timedelta(hours=3), ANN)
+    assert the_case(lab).due_kind == "mdt"
+    looked(lab)
+    assert "(MDT)" in raised(lab)["deadline at risk"]
+
+    set_mdt(desk, the_case(lab).id, None, ANN)
+    assert the_case(lab).due_kind == "turnaround"
+    assert raised(lab) == {}
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4])
+def test_looks_go_round_so_that_no_case_is_left_out(sqlite_lab: Lab, most: int) -> None:
+    lab = sqlite_lab
+    for number in range(4):
+        says(lab, order(f"26H{number}", f"26H00000{number}-A1-1", control_id=f"M{number}"))
+    moved(lab, "turnaround", timedelta(hours=5))
+    watch = Watch(lab, most)
+
+    assert [watch.look() for _ in range(4)] == [min(most, max(0, 4 - most * number)) for number in range(4)]
+    with lab.database.write("now") as session:
+        session.execute(update(Deadline).values(due_at=database_now(session)))
+    assert [watch.look() for _ in range(4)] == [min(most, max(0, 4 - most * number)) for number in range(4)]
+
+
+def test_what_is_usual_is_what_this_laboratory_did(lab: Lab) -> None:
+    for number in range(3):
+        slide = f"26H00000{number}-A1-1"
+        says(lab, order(f"26H{number}", slide, control_id=f"M{number}"))
+        scan_arrives(lab, SmallSlide(codes=(slide,)))
+        run_until_calm(lab)
+        says(lab, reported(f"26H{number}", "F", control_id=f"R{number}", sent_at=hl7(utc_now())))
+
+    with lab.database.read() as session:
+        usual = usual_of(session)
+        assert session.scalars(select(Read.closed_at)).all() != [None] * 3
+        assert session.scalars(select(History.id)).first() is not None
+    counted = {stage: len(spans) for stage, spans in usual.took.items()}
+    assert counted == {"archive": 3, "scan": 3, "rescan": 0, "work": 0, "assignment": 3, "reading": 3}
