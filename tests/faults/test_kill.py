@@ -36,6 +36,7 @@ ELSEWHERE: Final = {
     "people.": "only at set-up, or when a person acts",
     "preview.": "only when a person looks: it commits nothing",
     "rereading.": "only when a person acts: tests/flows/actions/test_rereading.py kills there",
+    "rebalance.": "only when open reads are looked at: case_assignment/rebalance/test_killed.py kills there",
     "reject.": "only when an edition is withdrawn",
     "replay.": "only when a person acts",
     "spool.after_remove": "only when a file is refused or delivered twice",
