@@ -90,6 +90,12 @@ def stated(known: Containers, order: OrderStated) -> Containers:
     return Containers(specimens, blocks, slides)
 
 
+def named_in(order: OrderStated) -> frozenset[Container]:
+    """Return what an order states."""
+    assets: tuple[SpecimenStated | BlockStated | SlideStated, ...] = (*order.specimens, *order.blocks, *order.slides)
+    return frozenset((one.issuer, one.container_identifier) for one in assets)
+
+
 def what_came(before: Containers, after: Containers, order: OrderStated) -> frozenset[Container]:
     """Return what an order has brought that a report is about: specimens and slides that were not expected."""
     specimens = _what_came(before.specimens, after.specimens, order.specimens)

@@ -18,11 +18,12 @@ from models.case_containers import (
     SlideState,
     SpecimenState,
     meant,
+    named_in,
     stated,
     what_came,
     with_stubs,
 )
-from models.covering import concerned, to_be_covered, with_specimens
+from models.covering import concerned, specimens_of, to_be_covered, with_specimens
 from models.facets import LANE_OF_PRIORITY, Lane
 from models.round_fold import Round, came_late, ended, reported, settled
 from models.statements import (
@@ -293,7 +294,7 @@ def _ordered(state: CaseState, told: Told) -> CaseState:
         placer_order_numbers=state.placer_order_numbers | set(order.placer_order_numbers),
         filler_order_numbers=state.filler_order_numbers | set(order.filler_order_numbers),
         visits=state.visits | ({order.visit} if order.visit else frozenset()),
-        subspecialty=order.subspecialty or state.subspecialty,
+        subspecialty=_subspecialty(state, order),
         study_instance_uid=order.study_instance_uid or state.study_instance_uid,
         lane=LANE_OF_PRIORITY[order.priority] if order.priority else state.lane,
         reader=ReaderStated(id=order.reader_stated) if order.reader_stated else state.reader,
@@ -312,6 +313,15 @@ def _ordered(state: CaseState, told: Told) -> CaseState:
     return replace(
         state, cancelled=cancelled, below=below, set_closed=False, round=came_late(state.round, concerned(below, came))
     )
+
+
+def _subspecialty(state: CaseState, order: OrderStated) -> str | None:
+    """Return what the case is: what is said of other specimens than its first is no word about the case."""
+    first = next((key for key, one in state.specimens.items() if not one.cancelled), None)
+    if order.subspecialty is None or state.subspecialty is None or first is None:
+        return order.subspecialty or state.subspecialty
+    theirs = specimens_of(stated(state.below, order), named_in(order))
+    return order.subspecialty if not theirs or first in theirs else state.subspecialty
 
 
 def _stamped(state: CaseState, told: Told) -> CaseState:

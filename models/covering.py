@@ -33,8 +33,13 @@ def with_specimens(part: ReportPart, known: Containers, accession_number: str) -
 
 def concerned(known: Containers, came: Iterable[Container]) -> frozenset[str]:
     """Return the specimens that containers are, or are of; none where that can't be told of all of them."""
-    roots = frozenset(name for _, name in _roots(known, came))
+    roots = frozenset(name for _, name in specimens_of(known, came))
     return roots if roots <= to_be_covered(known) else frozenset()
+
+
+def specimens_of(known: Containers, keys: Iterable[Container]) -> frozenset[Container]:
+    """Return what containers were cut from in the end, or they themselves where nobody says."""
+    return frozenset(_roots(known, keys))
 
 
 def _specimens(known: Containers) -> Mapping[Container, SpecimenState | BlockState]:

@@ -57,7 +57,8 @@ def _escalate(session: Session, claimed: Claim, case: Case, escalated: Escalated
         f"nobody may have the {told.role} read of this {told.subspecialty} case: 'coverslip assign explain' says what "
         "keeps each one from it, and what would help"
     )
-    raise_alert(session, Subject("case", case.id), NOBODY_ELIGIBLE, sentence, now)
+    if told.role != "trainee":  # whom nothing waits for
+        raise_alert(session, Subject("case", case.id), NOBODY_ELIGIBLE, sentence, now)
     wait = ledger.Wait(AN_ELIGIBLE_PATHOLOGIST, claimed.subject_id, now + _TRY_AGAIN_AFTER[case.lane], "tried again")
     ledger.wait(session, claimed, wait, {"explanation": told.model_dump(mode="json")})
 

@@ -23,10 +23,11 @@ from flows.reads.weight import weigh_anew
 from models.facets import Images, Lane, Report
 from models.policy import Policy
 from models.tables.case import Case, Specimen
-from models.tables.reading import Read
+from models.tables.reading import Competence, Pathologist, Read
 
 NOTHING_LEFT: Final = "nothing of it is left to read"
 _SECOND, _TRAINEE, _INTRA_OPERATIVE = "second", "trainee", "intra-operative"
+_LEARNS: Final = 3
 _BESIDE: Final = (_SECOND, _TRAINEE)
 # In which order readers are looked for: whoever looks second has to know who is first.
 _ORDER: Final = (_INTRA_OPERATIVE, "primary", _SECOND, _TRAINEE)
@@ -56,8 +57,17 @@ class _At:
     def beside(self, subspecialty: str) -> tuple[str, ...]:
         """The roles that go with a primary read of a subspecialty."""
         rules = self.policy.of(subspecialty)
-        wanted = {_SECOND: rules.double, _TRAINEE: rules.trainees}
-        return tuple(role for role in _BESIDE if self.ours and wanted[role])
+        if not self.ours:
+            return ()
+        second = (_SECOND,) if rules.double else ()
+        return (*second, _TRAINEE) if rules.trainees and self._is_taught(subspecialty) else second
+
+    def _is_taught(self, subspecialty: str) -> bool:
+        """Whether somebody of the site learns a subspecialty."""
+        trainees = select(Competence.id).join(Pathologist, Pathologist.id == Competence.pathologist_id)
+        here = (Pathologist.site_id == self.case.site_id, Pathologist.active.is_(True))
+        wanted = trainees.where(*here, Competence.subspecialty == subspecialty, Competence.level == _LEARNS)
+        return self.session.scalars(wanted.limit(1)).first() is not None
 
 
 def keep(
@@ -154,7 +164,8 @@ def _row_of(at: _At, there: list[Row], role: str, part: Part) -> Row | None:
 def _have(at: _At, there: list[Row], part: Part, role: str, row: Row | None) -> None:
     mine = row or rows.new_row(at.session, at.case, there, role, part.scope, at.now)
     mine.read.scope, mine.read.closed_at = part.scope, None
-    mine.read.subspecialty = part.subspecialty if part.subspecialty != at.own else None
+    # A part is of what it was made for, whatever the case turns out to be.
+    mine.read.subspecialty = part.subspecialty if part.specimens or part.subspecialty != at.own else None
     rows.cover(at.session, mine, part.specimens)
 
 
