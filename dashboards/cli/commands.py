@@ -24,9 +24,23 @@ def application(first_word: str = "") -> typer.Typer:
     from dashboards.cli import assign, hl7
 
     if first_word not in _ALONE:
-        from dashboards.cli import alerts, audit, config, demo, doctor, kafka, people, processes, replay, show, work
+        from dashboards.cli import (
+            alerts,
+            audit,
+            config,
+            deadline,
+            demo,
+            doctor,
+            kafka,
+            people,
+            processes,
+            replay,
+            roster,
+            show,
+            work,
+        )
 
-        for group in (people, work, replay, alerts, show, audit, kafka):
+        for group in (people, work, replay, alerts, show, deadline, audit, kafka, roster):
             group.register(app)
     hl7.register(app)
     assign.register(app)

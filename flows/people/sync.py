@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from connectors.settings import Reader, Settings
 from flows.people.pools import THE_POOL, keep_pools, lock_pools
+from flows.people.roster.lines import IMPORT
 from flows.sending.publish import THE_LOG
 from models.database import database_now
 from models.tables.place import Site
@@ -20,10 +21,6 @@ _LEADS: Final = 1
 # Each waits for all replicas, a few milliseconds: four keep up with any laboratory.
 _EVENTS_AT_ONCE: Final = 4
 _MAY_READ: Final = 2
-
-FROM_SETTINGS: Final = "settings"
-FROM_IMPORT: Final = "import"
-"""Who says what a pathologist is (``Pathologist.source``)."""
 
 
 def sync_people(session: Session, settings: Settings) -> None:
@@ -38,7 +35,7 @@ def sync_people(session: Session, settings: Settings) -> None:
     now = database_now(session)
     zones = {site.id: ZoneInfo(site.zone) for site in settings.sites}
     rows = {row.id: row for row in session.scalars(select(Pathologist))}
-    imported = {row.id for row in rows.values() if row.source == FROM_IMPORT}
+    imported = {row.id for row in rows.values() if row.source == IMPORT}
     readers = [reader for reader in settings.readers if reader.id not in imported]
     for row in rows.values():
         row.active = row.active and row.id in imported

@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from connectors.settings import Settings
 from connectors.wiring import Lab
+from flows.people.sync import sync_people
 from models.facets import Images, Reading
 from models.tables.books import OutboxMessage
 from models.tables.reading import Assignment
@@ -22,7 +23,10 @@ def allocated_by(lab: Lab, authority: str, known_as: dict[str, tuple[str, ...]] 
         site.update(allocation=authority, **rules)
     for reader in said["readers"]:
         reader["known_as"] = (known_as or {}).get(reader["id"], ())
-    return replace(lab, settings=Settings(**said))
+    settings = Settings(**said)
+    with lab.database.write("test") as session:
+        sync_people(session, settings)
+    return replace(lab, settings=settings)
 
 
 def scanned(lab: Lab) -> None:
