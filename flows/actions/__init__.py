@@ -7,6 +7,7 @@ nothing.
 from flows.actions.absence import Away, LeftOpen, absent_now, back_early, left_open
 from flows.actions.acknowledging import Acknowledgeable, acknowledge, acknowledgeable_alerts
 from flows.actions.desk import Acted, Desk, Person
+from flows.actions.looking import ask_for_look
 from flows.actions.matching import match
 from flows.actions.naming import case_named, message_named, scan_named, slide_named, thing_named
 from flows.actions.noticing import see
@@ -42,6 +43,7 @@ __all__ = [
     "acknowledge",
     "acknowledgeable_alerts",
     "answer",
+    "ask_for_look",
     "ask_opinion",
     "back_early",
     "call_off",

@@ -1,17 +1,18 @@
 """The looks at all open reads: asked for, under way and over, a row each, so that a kill loses none."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from flows import ledger
-from flows.case_assignment.plan.objective import Objective
-from flows.case_assignment.rebalance.moves import Move, Occasion, Proposal
-from flows.case_assignment.rebalance.snapshot import Snapshot
 from models.tables.reading import Assignment, Rebalance
+
+Occasion = Literal["schedule", "absence", "flood"]
+"""Why there is a look: its time has come or a person asks for it, somebody can't read, there is far more to read."""
 
 NEXT_LOOK: Final = "the next look at who reads what"
 EVERYBODY: Final = "everybody"
@@ -25,6 +26,16 @@ _LONGEST_WHY: Final = 200
 _GRAVEST: Final[tuple[Occasion, ...]] = ("flood", "absence", "schedule")
 _STATE = Rebalance.outcome["state"].as_string()
 _OPEN = select(Rebalance).where(_STATE != _OVER).order_by(Rebalance.id).with_for_update()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a look: how many reads might have moved, how many were held back, and what else is kept of it."""
+
+    policy_version: int | None
+    reads: int
+    held_back: int
+    told: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -87,27 +98,19 @@ def begin(session: Session, now: datetime) -> Look:
     return Look(row.id, row.why, row.outcome["occasion"])
 
 
-def note_move(session: Session, look: Look, move: Move) -> None:
-    """Count a move in the transaction in which it is made."""
+def note_move(session: Session, look: Look, *, counts: bool) -> None:
+    """Count a move in the transaction in which it is made; ``counts`` if only so many of its like are allowed."""
     row = session.get_one(Rebalance, look.id, with_for_update=True)
     row.moved += 1
-    row.outcome = row.outcome | {"counted": row.outcome["counted"] + int(move.counts)}
+    row.outcome = row.outcome | {"counted": row.outcome["counted"] + int(counts)}
 
 
-def end(session: Session, look: Look, seen: Snapshot, proposal: Proposal, refused: int) -> None:
-    """Say what came of a look; ``refused`` are moves that were no longer right when their turn came."""
+def end(session: Session, look: Look, came_of_it: Outcome) -> None:
+    """Say what came of a look."""
     row = session.get_one(Rebalance, look.id, with_for_update=True)
-    row.policy_version, row.reads, row.held_back = seen.in_force.version, proposal.reads, proposal.held_back + refused
+    row.policy_version, row.reads, row.held_back = came_of_it.policy_version, came_of_it.reads, came_of_it.held_back
     last = session.scalar(select(Assignment.id).order_by(Assignment.id.desc()).limit(1))
-    row.outcome = row.outcome | {
-        "state": _OVER,
-        "before": _terms(proposal.before),
-        "after": _terms(proposal.after),
-        "quiet": proposal.quiet,
-        "refused": refused,
-        "cut_off": sorted(seen.cut_off),
-        "last_assignment": last or 0,
-    }
+    row.outcome = row.outcome | dict(came_of_it.told) | {"state": _OVER, "last_assignment": last or 0}
 
 
 def moved_lately(session: Session, now: datetime, period: timedelta) -> int:
@@ -123,8 +126,3 @@ def last_looks(session: Session, most: int) -> list[Rebalance]:
 
 def _row(why: str, now: datetime, outcome: dict[str, Any]) -> Rebalance:
     return Rebalance(at=now, why=why[:_LONGEST_WHY], reads=0, moved=0, held_back=0, outcome=outcome)
-
-
-def _terms(j: Objective) -> dict[str, float]:
-    rounded = {"late": j.late, "balance": j.balance, "preference": j.preference, "total": j.total}
-    return {name: round(value, 3) for name, value in rounded.items()}

@@ -12,10 +12,8 @@ from flows.case_assignment.plan.objective import Objective, objective
 from flows.case_assignment.plan.plan import Plan
 from flows.case_assignment.plan.search import improve, improve_largest_first
 from flows.case_assignment.plan.solve import solve
+from flows.case_assignment.rebalance.looks import Occasion
 from flows.case_assignment.rebalance.snapshot import Snapshot
-
-Occasion = Literal["schedule", "absence", "flood"]
-"""Why there is a look: its time has come or a person asks for it, somebody can't read, there is far more to read."""
 
 Because = Literal["nobody has it", "its reader is away", "it would be late", "it is better so"]
 

@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 from connectors.settings import Settings
 from connectors.wiring import Lab
 from flows import ledger
+from flows.case_assignment.plan.objective import Objective
 from flows.case_assignment.rebalance import looks
 from flows.case_assignment.rebalance.applying import make_move
 from flows.case_assignment.rebalance.cut_off import cut_off_sites
-from flows.case_assignment.rebalance.looks import Look
-from flows.case_assignment.rebalance.moves import Occasion, Proposal, propose
+from flows.case_assignment.rebalance.looks import Look, Occasion, Outcome
+from flows.case_assignment.rebalance.moves import Proposal, propose
 from flows.case_assignment.rebalance.problem import problem_of
 from flows.case_assignment.rebalance.snapshot import Snapshot, snapshot
 from flows.ledger import Claim
@@ -44,7 +45,7 @@ def rebalance(lab: Lab, claimed: Claim) -> End:
     for move in found.proposal.moves:
         with lab.database.write("rebalance.move") as session:
             if make_move(session, lab.settings, look, move, cause_of(claimed)):
-                looks.note_move(session, look, move)
+                looks.note_move(session, look, counts=move.counts)
             else:
                 refused += 1
     return lambda session: _end(session, claimed, look, found, refused)
@@ -60,7 +61,7 @@ def preview(session: Session, settings: Settings, ids: OpaqueIds, occasion: Occa
 
 def _end(session: Session, claimed: Claim, look: Look, found: Preview, refused: int) -> None:
     """Say what came of it, and wait for the next look; one that was asked for meanwhile is begun at once."""
-    looks.end(session, look, found.seen, found.proposal, refused)
+    looks.end(session, look, _outcome(found, refused))
     ledger.hold_key(session, looks.NEXT_LOOK, looks.EVERYBODY)
     if looks.is_asked_for(session):
         ledger.give_back(session, claimed)
@@ -68,6 +69,24 @@ def _end(session: Session, claimed: Claim, look: Look, found: Preview, refused: 
     now = database_now(session)
     wait = ledger.Wait(looks.NEXT_LOOK, looks.EVERYBODY, now + _every(session, now), looks.THEN)
     ledger.wait(session, claimed, wait)
+
+
+def _outcome(found: Preview, refused: int) -> Outcome:
+    """``refused`` are moves that were no longer right when their turn came."""
+    seen, proposal = found.seen, found.proposal
+    told = {
+        "before": _terms(proposal.before),
+        "after": _terms(proposal.after),
+        "quiet": proposal.quiet,
+        "refused": refused,
+        "cut_off": sorted(seen.cut_off),
+    }
+    return Outcome(seen.in_force.version, proposal.reads, proposal.held_back + refused, told)
+
+
+def _terms(j: Objective) -> dict[str, float]:
+    terms = {"late": j.late, "balance": j.balance, "preference": j.preference, "total": j.total}
+    return {name: round(value, 3) for name, value in terms.items()}
 
 
 def _every(session: Session, now: datetime) -> timedelta:

@@ -10,7 +10,6 @@ from connectors.wiring import Lab
 from flows import ledger
 from flows.case_assignment.rebalance import looks
 from flows.case_assignment.rebalance.cut_off import cut_off_sites
-from flows.case_assignment.rebalance.moves import Occasion
 from flows.journey import REBALANCE
 from flows.people.policies import policy_in_force
 from models.database import database_now
@@ -44,7 +43,7 @@ def _begin_in(session: Session, now: datetime) -> timedelta | None:
     every = timedelta(minutes=policy_in_force(session, now).policy.batch.every_minutes)
     latest = session.execute(_STEP).one_or_none()
     if latest is None:
-        return every
+        return timedelta(0) if looks.is_asked_for(session) else every
     # One that failed has been raised; the next may find other reads.
     over = latest.state not in OPEN_STEP_STATES and latest.ended_at is not None and latest.ended_at < now - every
     return timedelta(0) if over else None
@@ -61,7 +60,7 @@ def _begin(session: Session, lab: Lab, now: datetime, begin_in: timedelta) -> No
         ledger.rerun(session, new)
 
 
-def _shock(session: Session, lab: Lab) -> tuple[str, datetime, Occasion] | None:
+def _shock(session: Session, lab: Lab) -> tuple[str, datetime, looks.Occasion] | None:
     """Return why a look should be made at once, if it should and none is on its way."""
     last = looks.last_over(session)
     if last is None or looks.is_on_its_way(session):

@@ -1,0 +1,170 @@
+"""The commands by which people see what a look at all open reads would move, ask for one, and see the last ones."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+
+import typer
+
+from dashboards.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy.orm import Session
+
+    from flows.case_assignment.rebalance.step import Preview
+    from models.tables.reading import Rebalance
+
+_DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Only show what would move, and why.")]
+_By: TypeAlias = Annotated[
+    str | None, typer.Option("--by", metavar="NAME", help="Who you are; kept with what is changed.")
+]
+_Because: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--because", "--reason", "--why", metavar="TEXT", help="Why; kept with what is changed."),
+]
+_Most: TypeAlias = Annotated[int, typer.Option("--most", min=1, max=1_000, help="How many to show.")]
+
+_NOBODY: Final = "nobody"
+
+
+def register_rebalance(group: typer.Typer) -> None:
+    """Add these commands to those of assignment."""
+    group.command(name="rebalance")(rebalance_command)
+    group.command(name="rebalances")(rebalances_command)
+
+
+def rebalance_command(
+    context: typer.Context,
+    dry_run: _DryRun = False,
+    by: _By = None,
+    because: _Because = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have all open reads looked at now, and those moved that lie better elsewhere; or only show which.
+
+    A read that somebody opened, accepted or was given by a person never moves.
+    """
+    from dashboards.cli.desk import opened, print_json
+    from flows.actions import Person, ask_for_look
+    from flows.case_assignment.rebalance.step import preview
+
+    with opened(context) as desk:
+        with desk.database.read() as session:
+            found = preview(session, desk.settings, desk.ids, "schedule")
+            moves = _moves(session, found)
+        if not dry_run:
+            ask_for_look(desk, Person(by or "", because or ""))
+        if as_json:
+            print_json({"moves": moves, "asked_for": not dry_run, **_counts(found)})
+            return
+        _print_moves(moves)
+        print(_summary(found))
+        if not dry_run:
+            print("Asked for: a worker looks within seconds. 'coverslip assign rebalances' says what came of it.")
+
+
+def rebalances_command(context: typer.Context, most: _Most = 10, as_json: AsJson = False) -> None:
+    """Show the last looks at all open reads: why, how many moved, and what that saved."""
+    from dashboards.cli.desk import opened, print_json
+    from flows.case_assignment.rebalance.looks import last_looks
+
+    with opened(context) as desk:
+        with desk.database.read() as session:
+            looks = last_looks(session, most)
+        if as_json:
+            print_json([_as_values(look) for look in looks])
+        elif looks:
+            _print_looks(looks)
+        else:
+            print("Nobody has looked at all open reads yet: a worker does, every hour by the usual policy.")
+
+
+def _moves(session: "Session", found: "Preview") -> list[dict[str, Any]]:
+    """Return what would move as people know it."""
+    from sqlalchemy import select
+
+    from models.tables.case import Identifier
+
+    called = {one.pathologist_id: one.name for one in found.seen.people}
+    cases = [move.case_id for move in found.proposal.moves]
+    numbers: Mapping[str, str] = {
+        row.subject_id: row.value
+        for row in session.execute(
+            select(Identifier.subject_id, Identifier.value).where(
+                Identifier.subject_id.in_(cases), Identifier.kind == "accession"
+            )
+        )
+    }
+    return [
+        {
+            "case": move.case_id,
+            "accession_number": numbers.get(move.case_id),
+            "read": move.role,
+            "from": called.get(move.from_id, move.from_id) if move.from_id else _NOBODY,
+            "to": called[move.to_id],
+            "why": move.because,
+            "saves": None if move.has_to_go else round(move.gain, 2),
+        }
+        for move in found.proposal.moves
+    ]
+
+
+def _print_moves(moves: "Sequence[Mapping[str, Any]]") -> None:
+    from dashboards.cli.desk import console, plain, plain_table, short
+
+    if not moves:
+        return
+    table = plain_table("Case", "Accession", "Read", "From", "To", "Why", "Saves")
+    for move in moves:
+        saves = "" if move["saves"] is None else f"{move['saves']:.1f} points"
+        words = (move["accession_number"], move["read"], move["from"], move["to"], move["why"], saves)
+        table.add_row(*map(plain, (short(move["case"]), *words)))
+    console().print(table)
+
+
+def _counts(found: "Preview") -> dict[str, Any]:
+    proposal = found.proposal
+    return {
+        "reads": proposal.reads,
+        "quiet": proposal.quiet,
+        "held_back": proposal.held_back,
+        "before": round(proposal.before.total, 3),
+        "after": round(proposal.after.total, 3),
+    }
+
+
+def _summary(found: "Preview") -> str:
+    proposal = found.proposal
+    return (
+        f"{len(proposal.moves)} of {proposal.reads} unopened reads would move now. {proposal.quiet} stay because they "
+        f"came or moved lately, {proposal.held_back} more because only so many move at a time. The plan costs "
+        f"{proposal.before.total:.1f} points now and {proposal.after.total:.1f} then."
+    )
+
+
+def _print_looks(looks: "Sequence[Rebalance]") -> None:
+    from dashboards.cli.desk import console, plain, plain_table
+
+    table = plain_table("At", "Why", "Reads", "Moved", "Held back", "Cost before", "After")
+    for look in looks:
+        values = _as_values(look)
+        costs = ["" if values[name] is None else f"{values[name]:.1f}" for name in ("before", "after")]
+        counts = map(str, (look.reads, look.moved, look.held_back))
+        state = "" if values["state"] == "over" else f" ({values['state']})"
+        table.add_row(*map(plain, (f"{look.at:%d %b %Y %H:%M} UTC", f"{look.why}{state}", *counts, *costs)))
+    console().print(table)
+
+
+def _as_values(look: "Rebalance") -> dict[str, Any]:
+    told = look.outcome
+    return {
+        "at": look.at,
+        "why": look.why,
+        "state": told["state"],
+        "reads": look.reads,
+        "moved": look.moved,
+        "held_back": look.held_back,
+        "policy_version": look.policy_version,
+        "before": told.get("before", {}).get("total"),
+        "after": told.get("after", {}).get("total"),
+    }

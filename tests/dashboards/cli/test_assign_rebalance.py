@@ -1,0 +1,68 @@
+"""What people see of the looks at all open reads, and how they ask for one."""
+
+import json
+import re
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete
+
+from flows.case_assignment.rebalance.watching import see_to_looks
+from models.tables.reading import Assignment, ReadingSession
+from tests.dashboards.cli.conftest import Run, lab_of
+from tests.flows.case_assignment.rebalance.desks import ONLY_LOOKS, Desk, Given, lay, only
+from tests.small_lab import run_until_calm
+
+ASKED = ("--by", "Mia Manager", "--because", "Ann called me")
+
+
+@pytest.fixture
+def crowded(home: Path) -> Path:
+    """Ann's desk is crowded, Bob's is empty."""
+    lab = lab_of(home)
+    with closing(lab.database):
+        only(lab, Desk("ann"), Desk("bob"))
+        lay(lab, *(Given("ann", points=3) for _ in range(40)))
+        see_to_looks(lab)
+    return home
+
+
+def _works(home: Path) -> None:
+    lab = lab_of(home)
+    with closing(lab.database):
+        run_until_calm(lab, ONLY_LOOKS)
+
+
+def test_a_dry_run_shows_what_would_move_and_why_and_changes_nothing(crowded: Path, run: Run) -> None:
+    said = run("assign", "rebalance", "--dry-run")
+
+    assert (said.code, said.err) == (0, "")
+    assert re.search(r"primary +Dr Ann +Dr Bob +it is better so +\d+\.\d points", said.out)
+    assert "unopened reads would move now" in said.out
+    assert run("assign", "rebalances").out.startswith("Nobody has looked at all open reads yet")
+    assert json.loads(run("assign", "rebalance", "--dry-run", "--json").out)["asked_for"] is False
+    assert crowded.is_dir()
+
+
+def test_whoever_asks_for_a_look_gives_a_name_and_a_reason(crowded: Path, run: Run) -> None:
+    assert run("assign", "rebalance").code == 1
+    said = run("assign", "rebalance", *ASKED)
+    assert "Asked for: a worker looks within seconds." in said.out
+
+    _works(crowded)
+
+    [look] = json.loads(run("assign", "rebalances", "--json").out)
+    assert (look["why"], look["state"]) == ("Mia Manager: Ann called me", "over")
+    assert look["moved"] > 0
+    assert look["after"] < look["before"]
+    assert "Mia Manager: Ann called me" in run("assign", "rebalances").out
+
+
+def test_a_read_that_only_one_person_may_have_is_not_shown_as_a_move(home: Path, run: Run) -> None:
+    lab = lab_of(home)
+    with closing(lab.database), lab.database.write("alone") as session:
+        session.execute(delete(ReadingSession))
+        session.execute(delete(Assignment))
+
+    assert json.loads(run("assign", "rebalance", "--dry-run", "--json").out)["moves"] == []
