@@ -154,6 +154,8 @@ def _flips(ground: Ground, winner: Considered, lost_by: int) -> str:
     a_point_more = ground.weights.balance * ground.read.points * 2.0 / max(1.0, winner.capacity)
     if not a_point_more:
         return f"they would have got it for {lost_by / MILLIONTHS:.2f} points of cost less"
+    if not lost_by:
+        return "they would have got it, had the winner had anything more on their desk"
     further = lost_by / MILLIONTHS / a_point_more
     return f"they would have got it, had the winner had more than {further:.1f} points more on their desk"
 
