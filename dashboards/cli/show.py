@@ -128,6 +128,7 @@ def _print_page(
     head += [("Due", page.beside.due), ("Slides", line.completeness)]
     head += named_facts(slides, lambda at: _at(at, zone))
     head += [("Stands at", line.standing.state), ("Waits for", line.standing.waiting_for), ("Reader", reader)]
+    head += [(one.what.capitalize(), f"{one.name}, since {_at(one.since, zone)}: {one.why}") for one in line.others]
     others = page.beside.reader_stated
     head += [("Others", f"{others} reads it" if others else None), ("Allocates", _WHO_ALLOCATES[authority])]
     head += [("Report", page.beside.report)]

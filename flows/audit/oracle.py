@@ -10,6 +10,8 @@ from typing import Final
 from sqlalchemy import func, select
 
 from flows.audit.conservation import scans_are_conserved
+from flows.audit.covered import specimens_are_read_once
+from flows.audit.due import cases_are_due_by_their_deadlines
 from flows.audit.holdings import archive_holds_what_the_books_say
 from flows.audit.inbox import messages_have_their_steps
 from flows.audit.names import human_actions_are_named
@@ -53,6 +55,8 @@ CHECKS: Final = (
     Check("spool", "the spool holds exactly what the books say", spool_holds_what_the_books_say),
     Check("scan facts", "every scan is what its facts say", scans_are_their_facts),
     Check("case facts", "every case is what its facts say", cases_are_their_facts),
+    Check("specimens", "each specimen is in exactly one open primary read", specimens_are_read_once),
+    Check("due", "every case is due by the earliest of its deadlines", cases_are_due_by_their_deadlines),
     Check("patient facts", "every patient is what its facts say", patients_are_their_facts),
     Check("names", "every human action has a name on it", human_actions_are_named),
 )

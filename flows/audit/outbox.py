@@ -5,9 +5,12 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, String, and_, cast, exists, func, literal, or_, select
 
+from connectors.settings import Settings
 from flows.audit.snapshots import Books, snapshot
+from flows.sending.announce import REPORTED_SCOPES, REPORTING_ROLES
 from models.facets import OPEN_STEP_STATES, Outcome, StepState, Storage
 from models.tables.books import OutboxMessage
+from models.tables.case import Case
 from models.tables.reading import Assignment, Read
 from models.tables.scan import Scan
 from models.tables.step import Step
@@ -32,7 +35,7 @@ def events_are_told_once_and_in_order(books: Books) -> Iterator[str]:
             yield f"message {message_id} was answered before message {earlier_id}, which stood before it"
         for scan_id in session.scalars(_untold_scans()):
             yield f"scan {scan_id} is archived, and no message tells the LIMS"
-        for assignment_id in session.scalars(_untold_assignments()):
+        for assignment_id in session.scalars(_untold_assignments(books.settings)):
             yield f"assignment {assignment_id} was made, and no message tells the LIMS"
 
 
@@ -78,10 +81,13 @@ def _untold_scans() -> Select[str]:
     return select(Scan.id).outerjoin(*told).where(archived, OutboxMessage.id.is_(None)).order_by(Scan.id)
 
 
-def _untold_assignments() -> Select[int]:
+def _untold_assignments(settings: Settings) -> Select[int]:
     key = literal("assigned:") + Read.case_id + ":" + cast(Assignment.id, String)
     told = (OutboxMessage, OutboxMessage.event_key == key)
-    made = select(Assignment.id).join(Read, Read.id == Assignment.read_id)
-    # Who gave the case away itself need not be told.
+    made = select(Assignment.id).join(Read, Read.id == Assignment.read_id).join(Case, Case.id == Read.case_id)
+    # Who gave the case away itself need not be told; who else reads it, only a LIMS that can tell them apart.
     ours = Assignment.decided_by != "lims"
-    return made.outerjoin(*told).where(ours, OutboxMessage.id.is_(None)).order_by(Assignment.id)
+    hears_all = [site.id for site in settings.sites if settings.peer(site.lims).hears_all_readers]
+    of_reporter = and_(Read.role.in_(REPORTING_ROLES), Read.scope.in_(REPORTED_SCOPES))
+    to_tell = or_(of_reporter, Case.site_id.in_(hears_all))
+    return made.outerjoin(*told).where(ours, to_tell, OutboxMessage.id.is_(None)).order_by(Assignment.id)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from flows import cases
 from flows.audit.snapshots import Books, portions, snapshot
+from flows.case_assignment.giving import NEEDED
 from flows.cases import ITS_LANE, Known
 from flows.completeness import READABLE, Completeness, ExpectedSlide, judge, standing_of
 from flows.expected import slides_of_cases
@@ -226,6 +227,7 @@ def _reads_of_closed_rounds() -> Select[str]:
     return (
         select(Read.id)
         .join(Case, Case.id == Read.case_id)
+        .where(Read.role != "mdt")  # prepared for a meeting, whatever was reported before it
         .where(or_(Read.closed_at.is_(None), owned), or_(over, Read.closed_at.is_not(None)))
         .order_by(Read.id)
     )
@@ -243,11 +245,14 @@ def _slides_that_prefer_another_scan() -> Select[str]:
 
 
 def _reading(session: Session, case_ids: Sequence[str]) -> dict[str, str]:
-    """Return, for each case that has an open read in its round, whether somebody owns its primary one."""
+    """Return, for each case that has an open read that its round needs, whether somebody owns every one of them."""
     owned = exists().where(Assignment.read_id == Read.id, Assignment.ended_at.is_(None))
     rows = session.execute(
         select(Case.id, owned)
         .join(Read, Read.case_id == Case.id)
-        .where(Case.id.in_(case_ids), Read.round == Case.round, Read.role == "primary", Read.closed_at.is_(None))
+        .where(Case.id.in_(case_ids), Read.round == Case.round, Read.role.in_(NEEDED), Read.closed_at.is_(None))
     )
-    return {case_id: Reading.ASSIGNED if is_owned else Reading.UNASSIGNED for case_id, is_owned in rows}
+    needed: dict[str, bool] = {}
+    for case_id, is_owned in rows:
+        needed[case_id] = needed.get(case_id, True) and is_owned
+    return {case_id: Reading.ASSIGNED if every else Reading.UNASSIGNED for case_id, every in needed.items()}

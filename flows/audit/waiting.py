@@ -121,7 +121,8 @@ def _cases_held_back_for_ever() -> Select[str]:
 
 
 def _cases_without_a_read() -> Select[str]:
-    read = exists().where(Read.case_id == Case.id, Read.round == Case.round, Read.role == "primary")
+    begins_with = ("primary", "intra-operative")
+    read = exists().where(Read.case_id == Case.id, Read.round == Case.round, Read.role.in_(begins_with))
     ready = and_(Case.images == Images.READY, Case.cancelled.is_(False), Case.round_closed_at.is_(None))
     return select(Case.id).where(ready, ~read).order_by(Case.id)
 

@@ -9,8 +9,10 @@ from typing import Any, Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from flows.case_assignment.giving import NEEDED
 from flows.completeness import READABLE, ExpectedSlide, standing_of
 from flows.expected import slides_of_cases
+from flows.reads.parts import WHOLE
 from flows.standing.beside import Beside, beside
 from flows.standing.rows import Row, is_open, open_step, rows_of_case, step_columns
 from flows.standing.rule import OpenStep, Standing, standing_of_case
@@ -32,18 +34,29 @@ _MISSING_WORDS: Final = {
     "images gone": "whose images are gone",
     "being made": "being made",
 }
+_ROLES: Final = ("primary", "intra-operative", "second", "trainee", "opinion", "mdt")
+_REPORT: Final = _ROLES[:2]
 _RELEASED_WORDS: Final = {A_PERSON: "released by a person", THE_POLICY: "released by the policy"}
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Who has a case's read, since when, and why it went to them."""
+    """Who has a read of a case, since when, and why it went to them; which read that is."""
 
     id: str
     name: str
     since: datetime
     why: str
     decided_by: str
+    role: str = "primary"
+    scope: str = WHOLE
+
+    @property
+    def what(self) -> str:
+        """What they have, as people call it: the whole case, a part of it, or what goes beside."""
+        beside = "" if self.role == "primary" else self.role
+        scope = "" if self.scope == WHOLE or self.scope.startswith(self.role) else self.scope
+        return ", ".join(filter(None, (beside, scope))) or self.role
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,8 @@ class CaseLine:
     """Where one case stands.
 
     ``completeness`` is a sentence such as "7 of 9 slides can be read, 1 rescan, 1 awaited"; it never becomes a tick.
-    ``reader_stated`` is whom somebody else says to have the case, as they call them.
+    ``reader`` reports it; ``others`` have its other parts and what is read beside. ``reader_stated`` is whom somebody
+    else says to have the case, as they call them.
     """
 
     id: str
@@ -68,6 +82,7 @@ class CaseLine:
     report: str = "none"
     round: int = 1
     reader_stated: str | None = None
+    others: tuple[Reader, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,7 +171,7 @@ def completeness_in_words(expected: Sequence[ExpectedSlide], *, closed: bool, re
 def _lines(session: Session, cases: Sequence[Case]) -> list[CaseLine]:
     ids = [case.id for case in cases]
     expected, accessions = slides_of_cases(session, ids), _accessions(session, ids)
-    readers, assigning = dict(_readers(session, ids, ended=False)), _assigning(session, ids)
+    readers, assigning = _open_readers(session, ids), _assigning(session, ids)
     changed, held = _last_changes(session, ids), holds_of(session, ids)
     return [
         CaseLine(
@@ -181,10 +196,11 @@ def _lines(session: Session, cases: Sequence[Case]) -> list[CaseLine]:
                 expected[case.id], closed=case.expected_closed_at is not None, released_how=case.released_how
             ),
             is_closed=case.expected_closed_at is not None,
-            reader=readers.get(case.id),
+            reader=_reporter(readers[case.id]),
             report=case.report,
             round=case.round,
             reader_stated=(case.reader_stated or {}).get("id"),
+            others=tuple(one for one in readers[case.id] if one != _reporter(readers[case.id])),
         )
         for case in cases
     ]
@@ -201,7 +217,7 @@ def _accessions(session: Session, ids: Sequence[str]) -> dict[str, str]:
 
 def _readers(session: Session, ids: Sequence[str], *, ended: bool) -> list[tuple[str, Reader]]:
     query = (
-        select(Read.case_id, Pathologist.id, Pathologist.name, Assignment)
+        select(Read.case_id, Pathologist.id, Pathologist.name, Assignment, Read.role, Read.scope)
         .join(Read, Read.id == Assignment.read_id)
         .join(Pathologist, Pathologist.id == Assignment.pathologist_id)
         .where(Read.case_id.in_(ids))
@@ -209,9 +225,24 @@ def _readers(session: Session, ids: Sequence[str], *, ended: bool) -> list[tuple
     )
     rows = session.execute(query if ended else query.where(Assignment.ended_at.is_(None)))
     return [
-        (case_id, Reader(reader_id, name, given.started_at, _why(given.explanation), given.decided_by))
-        for case_id, reader_id, name, given in rows
+        (case_id, Reader(reader_id, name, given.started_at, _why(given.explanation), given.decided_by, role, scope))
+        for case_id, reader_id, name, given, role, scope in rows
     ]
+
+
+def _open_readers(session: Session, ids: Sequence[str]) -> dict[str, list[Reader]]:
+    """Return who has a read of each case now: of a primary one first, of its first part before others."""
+    readers: dict[str, list[Reader]] = {case_id: [] for case_id in ids}
+    for case_id, reader in _readers(session, ids, ended=False):
+        readers[case_id].append(reader)
+    for of_case in readers.values():
+        of_case.sort(key=lambda one: (_ROLES.index(one.role), one.scope != WHOLE, len(one.scope), one.scope))
+    return readers
+
+
+def _reporter(readers: Sequence[Reader]) -> Reader | None:
+    """Return who reports a case, of these."""
+    return readers[0] if readers and readers[0].role in _REPORT else None
 
 
 def _why(explanation: dict[str, Any]) -> str:
@@ -222,7 +253,8 @@ def _assigning(session: Session, ids: Sequence[str]) -> dict[str, OpenStep]:
     rows = session.execute(
         select(Read.case_id, *step_columns())
         .join(Step, Step.subject_id == Read.id)
-        .where(Read.case_id.in_(ids), Step.kind == "case_assignment", is_open())
+        .where(Read.case_id.in_(ids), Read.role.in_(NEEDED), Step.kind == "case_assignment", is_open())
+        .order_by(Step.id.desc())
     )
     return {case_id: open_step(step) for case_id, *step in rows}
 

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from connectors.wiring import Lab
 from models.base import Base
 from models.tables.books import Alert, Fact, History, InboxMessage, OutboxMessage
-from models.tables.case import Case, CaseVisit, Derivation, Identifier, Patient, Slide
-from models.tables.reading import Assignment, Read
+from models.tables.case import Case, CaseVisit, Derivation, Identifier, Patient, Slide, Specimen
+from models.tables.deadline import Deadline
+from models.tables.reading import Assignment, Credit, Read, ReadSpecimen
 from models.tables.scan import Instance, Scan, ScanFile
 from models.tables.step import Slot, Step, Worker
 from models.tables.work import WorkOrder
@@ -147,6 +148,40 @@ def nameless_reason(_session: Session) -> dict[str, Any]:
 
 
 PROVEN = Scan.storage == "proven"
+
+
+def a_specimen(session: Session, case_id: str) -> str:
+    made = {"id": str(uuid.uuid4()), "case_id": case_id, "issuer": "NET", "container_identifier": str(uuid.uuid4())}
+    session.execute(insert(Specimen).values(**made))
+    return made["id"]
+
+
+def parts_that_overlap(session: Session) -> None:
+    """Two parts of a case have its specimen, beside the read of all of it."""
+    case_id = session.scalars(select(Case.id).where(READY_CASE)).first() or NOBODY
+    specimen_id = a_specimen(session, case_id)
+    for number in (1, 2):
+        read = {"id": str(uuid.UUID(int=number)), "case_id": case_id, "round": 1, "scope": f"part {number}"}
+        session.execute(insert(Read).values(**read, role="primary", points=1, created_at=LONG_AGO))
+        session.execute(insert(ReadSpecimen).values(read_id=read["id"], specimen_id=specimen_id))
+
+
+def a_part_lost_its_specimen(session: Session) -> None:
+    """A case is divided, and one of its specimens is in no part."""
+    read = session.scalars(select(Read).where(Read.closed_at.is_(None))).first()
+    assert read is not None
+    covered, _left_out = (a_specimen(session, read.case_id) for _ in range(2))
+    session.execute(insert(ReadSpecimen).values(read_id=read.id, specimen_id=covered))
+
+
+def for_an_open_read(session: Session) -> dict[str, Any]:
+    given = session.scalars(select(Assignment).where(Assignment.ended_at.is_(None))).first()
+    assert given is not None
+    points = {"forecast": 1, "points": 1, "weights": "weights/1", "subspecialty": "general", "lane": 2}
+    who = {"read_id": given.read_id, "pathologist_id": given.pathologist_id, "site_id": "site-a"}
+    return {**who, **points, "credited_at": LONG_AGO}
+
+
 ANSWERED = OutboxMessage.state == "answered"
 READY_CASE = Case.images == "ready"
 PROVEN_BY_MACHINE = (Scan.storage == "proven") & Scan.quality_by_person.is_(False)
@@ -217,6 +252,10 @@ KNOWN_BAD: list[tuple[str, Break, str]] = [
     ),
     ("scan facts", added(Fact, word("Guessed", {}, None)), "has a fact that can't be read"),
     ("scan facts", added(Fact, of_nobody("scan")), f"scan {NOBODY} has facts and no row"),
+    ("due", changed(Case, READY_CASE, due_kind="another"), "is due by none of its deadlines"),
+    ("due", gone(Deadline, Deadline.ended_at.is_(None)), "is due by none of its deadlines"),
+    ("due", changed(Deadline, Deadline.ended_at.is_(None), due_at=LONG_AGO), "has a deadline that is earlier"),
+    ("due", changed(Case, READY_CASE, round=7), "lives, and its round is over"),
     ("case facts", changed(Case, READY_CASE, lane=0), "is not what its facts say: lane"),
     ("case facts", changed(Case, READY_CASE, identity_digest=""), "is not what its facts say: identity_digest"),
     (
@@ -239,6 +278,10 @@ KNOWN_BAD: list[tuple[str, Break, str]] = [
     ("case facts", added(CaseVisit, of_a_visit), "is not what its facts say: visits"),
     ("case facts", added(WorkOrder, of_no_fact), "is not what its facts say: work_orders"),
     ("case facts", changed(Read, Read.closed_at.is_(None), closed_at=LONG_AGO), "is open, and its round is over"),
+    ("specimens", parts_that_overlap, "is in several open primary reads"),
+    ("specimens", parts_that_overlap, "has an open primary read of all of it, and another one"),
+    ("specimens", a_part_lost_its_specimen, "in none of the open primary reads"),
+    ("specimens", added(Credit, for_an_open_read), "is credited, and open"),
     ("waiting", added(WorkOrder, of_no_fact), "is under way, and nothing waits for it"),
     ("case facts", gone(Identifier, Identifier.kind == "placer"), "is not what its facts say: identifiers"),
     ("case facts", added(Fact, of_nobody("case")), f"case {NOBODY} has facts and no row"),
