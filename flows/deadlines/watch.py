@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from connectors.wiring import Lab
 from flows import cases, notices
 from flows.books import Cause, Subject, clear_alert, raise_alert
+from flows.case_assignment.rebalance import looks
 from flows.deadlines.clocks import pauses_of
 from flows.deadlines.forecast import Forecast, forecast, quickest
 from flows.deadlines.keep import AT_RISK, MISSED, deadlines_of, keep
@@ -195,6 +196,8 @@ def _tell_risk(session: Session, case: Case, coming: list[Deadline], outlook: _O
     session.execute(_SAY, {"subject": case.id, "said": sentence})
     if is_new:
         _notify(session, case, sentence, now)
+        if outlook.seen.is_late_by_its_reader(late[0].due_at, outlook.quickest) and not looks.is_asked_for(session):
+            looks.request_rebalance(session, "a read will be late with whoever has it", now, "schedule")
 
 
 def _notify(session: Session, case: Case, sentence: str, now: datetime) -> None:

@@ -26,6 +26,7 @@ ELSEWHERE: Final = {
     "archive.before_reject": "only when an edition is withdrawn",
     "consumer_": "only where Kafka is read: tests/flows/intake/test_events_killed.py kills there",
     "correct.": "only when an archived scan's case turns out to be another patient's",
+    "deadlines.": "when something is late, or a policy begins: deadlines/test_recounting.py kills there",
     "edit.": "only when a person acts",
     "event.": "only where Kafka is written to: tests/flows/sending/test_published_killed.py kills there",
     "events.": "only where Kafka is read: tests/flows/intake/test_events_killed.py kills there",

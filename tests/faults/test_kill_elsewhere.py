@@ -97,12 +97,18 @@ _COMMANDS: Final[dict[str, Callable[[FaultLab], tuple[str, ...]]]] = {
     "match": lambda lab: ("match", _scan(lab, "slide_id IS NULL"), _slide(lab, SLIDES[0])),
     "review": lambda lab: ("review", _scan(lab, "quality = 'review'"), "pass"),
     "order_work": lambda lab: ("order-work", _slide(lab, SLIDES[0]), "recut"),
-    "release": lambda lab: ("release", str(lab.rows('SELECT id FROM "case"')[0][0])),
+    "release": lambda lab: ("release", _case(lab)),
+    "pause_deadlines": lambda lab: ("deadline", "pause", _case(lab)),
+    "set_mdt": lambda lab: ("deadline", "mdt", _case(lab), "2036-12-05T14:00+00:00"),
     "rerun": lambda lab: ("rerun", _scan(lab, "quality = 'review'"), "--from", "slide_qc"),
     "replay": lambda lab: ("replay", _set_aside(lab)),
     "edit": lambda lab: ("hl7", "edit", _set_aside(lab), "--set", "MSH-10=EDITED"),
     "withdraw": lambda lab: ("withdraw", _scan(lab, "slide_id IS NOT NULL")),
 }
+
+
+def _case(lab: FaultLab) -> str:
+    return str(lab.rows('SELECT id FROM "case"')[0][0])
 
 
 def _set_aside(lab: FaultLab) -> str:

@@ -14,7 +14,7 @@ from models.database import database_now, utc_now
 from models.policy import Target
 from models.tables.books import Alert, History
 from models.tables.deadline import Deadline
-from models.tables.reading import Assignment, Leave, Read, ReadingSession
+from models.tables.reading import Assignment, Leave, Read, ReadingSession, Rebalance
 from tests.flows.deadlines.kept import due, hl7, looked, moved, notices, policy_begins, raised
 from tests.flows.looking import A, B, books_balance, says, the_case
 from tests.lims_says import reported
@@ -91,6 +91,9 @@ def test_a_reader_who_can_not_make_it_is_told_once_and_so_are_people(lab: Lab) -
     assert [looked(lab), looked(lab)] == [1, 0]
 
     assert "who reads next on " in raised(lab)["deadline at risk"]
+    with lab.database.read() as session:
+        # Somebody else could make it: all open reads are looked at.
+        assert session.scalars(select(Rebalance.why)).all() == ["a read will be late with whoever has it"]
     assert notices(lab) == [(reader, f"A case of yours: {raised(lab)['deadline at risk']}")]
     with lab.database.write("back") as session:
         session.execute(delete(Leave))

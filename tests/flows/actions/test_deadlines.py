@@ -1,0 +1,82 @@
+"""People stop a case's clock, let it run again, and say when a meeting wants the case."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from connectors.wiring import Lab
+from flows.actions import Desk, Person
+from flows.actions.deadlines import pause_deadlines, resume_deadlines, set_mdt
+from models.database import utc_now
+from models.errors import RefusedError
+from models.tables.books import History
+from models.tables.deadline import Deadline, DeadlinePause
+from models.tables.reading import Read
+from tests.flows.actions.life import ANN, NOBODY, ON_BOTH, ONE, case_of, ordered, scanned
+from tests.flows.looking import books_balance, says
+from tests.lims_says import reported
+
+BEN = Person("Ben Example", "the clinic answered")
+
+
+@ON_BOTH
+def test_a_clock_is_stopped_once_and_let_run_once(lab: Lab, desk: Desk) -> None:
+    ordered(lab)
+    case = case_of(lab)
+    assert pause_deadlines(desk, case.id, ANN).what == "its clock stands still"
+    with pytest.raises(RefusedError, match=r"stands still since .* UTC: Ann Example stopped it"):
+        pause_deadlines(desk, case.id, BEN)
+    assert resume_deadlines(desk, case.id, BEN).what == "its clock runs again"
+    with pytest.raises(RefusedError, match="runs: there is nothing to resume"):
+        resume_deadlines(desk, case.id, BEN)
+
+    with lab.database.read() as session:
+        pause = session.scalars(select(DeadlinePause)).one()
+        changes = session.scalars(select(History).where(History.what == "clock").order_by(History.id)).all()
+    assert (pause.by, pause.because) == ("Ann Example", "looked at the glass")
+    assert pause.ended_at is not None
+    assert [(one.actor, one.after) for one in changes] == [("Ann Example", "stands still"), ("Ben Example", "runs")]
+    books_balance(lab)
+
+
+def test_nothing_is_stopped_or_wanted_of_a_case_that_nobody_has_to_read(lab: Lab, desk: Desk) -> None:
+    with pytest.raises(RefusedError, match="there is no case"):
+        pause_deadlines(desk, NOBODY, ANN)
+    ordered(lab)
+    says(lab, reported("26B0001", "F"))
+    for act in (pause_deadlines, lambda *what: set_mdt(what[0], what[1], utc_now() + timedelta(days=1), what[2])):
+        with pytest.raises(RefusedError, match="is reported: nothing is due"):
+            act(desk, case_of(lab).id, ANN)
+
+
+def test_a_meeting_rules_when_it_is_first_and_is_moved_or_taken_back(lab: Lab, desk: Desk) -> None:
+    ordered(lab)
+    scanned(lab, ONE)
+    soon = utc_now() + timedelta(days=2)
+    acted = set_mdt(desk, case_of(lab).id, soon, ANN)
+    assert acted.follows == (f"it is due {soon:%d %b %Y %H:%M} UTC (mdt)", "somebody is asked to prepare it")
+    acted = set_mdt(desk, case_of(lab).id, soon + timedelta(days=20), BEN)
+    assert acted.follows[0].endswith("(turnaround)")
+
+    with lab.database.read() as session:
+        meeting = session.scalars(select(Deadline).where(Deadline.kind == "mdt")).one()
+        assert [read.role for read in session.scalars(select(Read).where(Read.role == "mdt"))] == ["mdt"]
+    assert (meeting.source, meeting.basis) == ("set by Ben Example", "moment")
+    assert meeting.due_at == soon + timedelta(days=20)
+    set_mdt(desk, case_of(lab).id, None, ANN)
+    with lab.database.read() as session:
+        assert session.scalars(select(Deadline).where(Deadline.kind == "mdt")).all() == []
+        said = session.scalars(select(History).where(History.what == "due (mdt)").order_by(History.id)).all()
+    assert [(one.actor, one.after is None) for one in said] == [
+        ("Ann Example", False),
+        ("Ben Example", False),
+        ("Ann Example", True),
+    ]
+    books_balance(lab)
+
+
+def test_a_meeting_that_has_begun_wants_nothing(lab: Lab, desk: Desk) -> None:
+    ordered(lab)
+    with pytest.raises(RefusedError, match="that moment is over"):
+        set_mdt(desk, case_of(lab).id, utc_now() - timedelta(minutes=1), ANN)
