@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from flows.books import Subject, raise_alert
+from flows.books import Subject, clear_alert, raise_alert
 from flows.case_assignment.points import WEIGHTS_VERSION
 from flows.case_assignment.weighing import NotWeighed, SpecimenWork, Weighed, Work, weigh
 from flows.reads.parts import WHOLE
@@ -43,6 +43,8 @@ def weigh_anew(session: Session, case: Case, row: Row, policy: Policy, now: date
         if row.read.weights:
             return
         found = weight_of(session, case, row, policy, WEIGHTS_VERSION)
+    else:
+        clear_alert(session, case.id, NO_WEIGHT, now)
     if isinstance(found, Weighed):
         row.read.points, row.read.weights = found.points, found.model
 
