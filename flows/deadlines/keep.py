@@ -110,7 +110,7 @@ def _bring_in_line(session: Session, settings: Settings, case: Case, cause: Caus
     present = {row.kind: row for row in rows if row.round == case.round}
     counts = {one.kind: one for one in counted_for(session, settings, case, policy, pauses)}
     for kind, one in counts.items():
-        row = present.setdefault(kind, _new(case, kind))
+        present[kind] = row = present.get(kind) or _new(case, kind)
         _set(row, one, now)
         session.add(row)
     for kind in [kind for kind, row in present.items() if row.basis != A_MOMENT and kind not in counts]:

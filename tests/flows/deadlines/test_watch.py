@@ -1,9 +1,12 @@
 """A deadline that will be missed is raised before it is, and one that was missed at once."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, event, insert, select, update
 
 from connectors.wiring import Lab
 from flows.actions import Desk, Person
@@ -13,6 +16,7 @@ from flows.deadlines.watch import Watch
 from models.database import database_now, utc_now
 from models.policy import Target
 from models.tables.books import Alert, History
+from models.tables.case import Case
 from models.tables.deadline import Deadline
 from models.tables.reading import Assignment, Leave, Read, ReadingSession, Rebalance
 from tests.flows.deadlines.kept import due, hl7, looked, moved, notices, policy_begins, raised
@@ -215,3 +219,45 @@ def test_what_is_usual_is_what_this_laboratory_did(lab: Lab) -> None:
         assert session.scalars(select(History.id)).first() is not None
     counted = {stage: len(spans) for stage, spans in usual.took.items()}
     assert counted == {"archive": 3, "scan": 3, "rescan": 0, "work": 0, "assignment": 3, "reading": 3}
+
+
+def test_a_look_asks_as_much_of_the_database_however_many_cases_are_open(lab: Lab) -> None:
+    asked: list[int] = []
+    for more in (40, 400):
+        _open_cases(lab, more)
+        watch = Watch(lab, most=20)
+        assert watch.look() == 20
+        statements: list[str] = []
+        listener = _listen(lab, statements)
+        watch.look()
+        event.remove(lab.database.engine, "before_cursor_execute", listener)
+        asked.append(len(statements))
+
+    # So many reads, and so many for each of the twenty cases that there is news of.
+    assert asked[0] == asked[1]
+    assert asked[0] < 20 * 20
+
+
+def _listen(lab: Lab, statements: list[str]) -> Callable[..., None]:
+    def heard(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        statements.append(statement)
+
+    event.listen(lab.database.engine, "before_cursor_execute", heard)
+    return heard
+
+
+def _open_cases(lab: Lab, number: int) -> None:
+    """Have so many other cases be open, each due within a day and without anything that could be read."""
+    with lab.database.write("many") as session:
+        now = database_now(session)
+        session.execute(delete(Deadline))
+        alike = {"site_id": "site-a", "lane": 2, "cancelled": False, "released": False, "images": "awaiting"}
+        alike |= {"reading": "none", "report": "none", "round": 1, "registered_at": now, "orders_changed_at": now}
+        alike |= {"completeness_version": 0, "identity_digest": "", "due_kind": "turnaround"}
+        rows: list[dict[str, Any]] = [
+            {**alike, "id": str(uuid4()), "due_at": now + timedelta(minutes=60 + one)} for one in range(number)
+        ]
+        session.execute(insert(Case), rows)
+        said = {"round": 1, "kind": "turnaround", "source": "a test", "basis": "calendar", "starts_at": now}
+        lives = [{**said, "id": str(uuid4()), "case_id": row["id"], "due_at": row["due_at"]} for row in rows]
+        session.execute(insert(Deadline), lives)
