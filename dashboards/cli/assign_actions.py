@@ -177,14 +177,16 @@ def absent(
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with what is changed.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Have somebody away from now on: others read what they have not opened. Without PERSON, list what is left open."""
-    from dashboards.cli.assign_lists import print_left_open
+    """Have somebody away from now on: others read what they have not opened. Without PERSON, list who is."""
+    from dashboards.cli.assign_lists import print_who_is_away
     from dashboards.cli.desk import opened
     from flows import actions
 
+    if name is None and until is not None:
+        raise RefusedError("say who is away: coverslip assign absent PERSON --until DAY")
     with opened(context) as desk:
         if name is None:
-            print_left_open(desk, as_json=as_json)
+            print_who_is_away(desk, as_json=as_json)
             return
         last = _day(until)
         with desk.database.read() as session:
@@ -258,15 +260,16 @@ def _say_away(away: "Away", *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(away))
         return
-    said = [f"{_reads(away.moved)} moved to others, who are told"]
-    said += [f"{_reads(away.waiting)} wait, since nobody else may have them: see 'coverslip list --waiting'"] * (
-        away.waiting > 0
+    parts = (
+        (away.moved, "moved to others, who are told"),
+        (away.waiting, "wait, since nobody else may have them: 'coverslip list --waiting' shows them"),
+        (away.left_open, "had been opened: 'coverslip assign absent' lists what a person has to hand on"),
+        (away.elsewhere, "are the LIMS's or the PACS's to give away"),
     )
-    said += [f"{_reads(away.left_open)} had been opened: 'coverslip assign absent' lists them"] * (away.left_open > 0)
-    said += [f"{_reads(away.elsewhere)} are the LIMS's or the PACS's to give away"] * (away.elsewhere > 0)
-    sentence = f"{away.name} is away until {away.until:%d %b %Y}: {'; '.join(said)}."
+    said = [f"{_reads(number)} {what}" for number, what in parts if number]
+    sentence = f"{away.name} is away until {away.until:%d %b %Y}: {'; '.join(said) or 'nothing had to move'}."
     console().print(plain(sentence), soft_wrap=True)
 
 
 def _reads(number: int) -> str:
-    return "1 read" if number == 1 else f"{number or 'no'} reads"
+    return "1 read" if number == 1 else f"{number} reads"

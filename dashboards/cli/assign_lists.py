@@ -70,35 +70,35 @@ def notices_command(
             see(desk, person.id, [one.number for one in found])
 
 
-def print_left_open(desk: "Desk", *, as_json: bool) -> None:
-    """Print the reads that somebody had opened who is away now."""
+def print_who_is_away(desk: "Desk", *, as_json: bool) -> None:
+    """Print who is away, and the reads that they had opened: a person hands those on."""
     from dashboards.cli.desk import console, plain, plain_table, print_json, short
     from dashboards.web.words import moment
-    from flows.actions import left_open
+    from flows.actions import who_is_away
     from models.database import database_now
 
     with desk.database.read() as session:
         now = database_now(session)
-        found = left_open(session, now)
+        found = who_is_away(session, now)
     if as_json:
         print_json([asdict(one) for one in found])
         return
-    if not found:
-        print("Nobody who is away has a case open.")
-        return
-    table = plain_table("Case", "Role", "Reader", "Away until", "Opened", "Due")
     for one in found:
-        due = moment(one.due_at, one.zone, now) if one.due_at else ""
-        cells = (
-            short(one.case_id),
-            one.role,
-            one.name,
-            f"{one.away_until:%d %b %Y}",
-            moment(one.opened_at, one.zone, now),
-        )
-        table.add_row(*map(plain, (*cells, due)))
+        has = f": {len(one.left_open)} opened" if one.left_open else ""
+        console().print(plain(f"{one.name} is away until {one.until:%d %b %Y} ({one.kind}){has}"), soft_wrap=True)
+    if not found:
+        print("Nobody is away.")
+    if not any(one.left_open for one in found):
+        return
+    table = plain_table("Case", "Read", "Reader", "Opened", "Due")
+    for one in found:
+        for read in one.left_open:
+            due = moment(read.due_at, one.zone, now) if read.due_at else ""
+            cells = (short(read.case_id), read.role, one.name, moment(read.opened_at, one.zone, now), due)
+            table.add_row(*map(plain, cells))
+    console().print()
     console().print(table)
-    print("Give each to somebody else: coverslip assign override CASE PERSON --by NAME --reason TEXT")
+    print("A person gives each to somebody else: coverslip assign override CASE PERSON --by NAME --reason TEXT")
 
 
 def _print_reads(desk: "Desk", found: "Sequence[ToRead]") -> None:
@@ -107,7 +107,7 @@ def _print_reads(desk: "Desk", found: "Sequence[ToRead]") -> None:
     from models.database import utc_now
 
     now = utc_now()
-    table = plain_table("Case", "Accession", "Read", "Points", "Priority", "Due", "Stands at", "For")
+    table = plain_table("Case", "Accession", "Read", "Points", "Priority", "Due", "State", "For")
     for one in found:
         zone = desk.settings.site(one.site).zone
         late = " (late)" if one.due_at and one.due_at < now else ""
@@ -118,7 +118,7 @@ def _print_reads(desk: "Desk", found: "Sequence[ToRead]") -> None:
                 (
                     short(one.case),
                     one.accession_number,
-                    one.role if one.scope == "whole" else f"{one.role}, {one.scope}",
+                    _called(one),
                     f"{one.points:g}",
                     one.lane,
                     due,
@@ -128,6 +128,12 @@ def _print_reads(desk: "Desk", found: "Sequence[ToRead]") -> None:
             )
         )
     console().print(table)
+
+
+def _called(one: "ToRead") -> str:
+    if one.scope == "whole":
+        return one.role
+    return one.scope if one.scope.startswith(one.role) else f"{one.role}, {one.scope}"
 
 
 def _stands_at(one: "ToRead") -> str:

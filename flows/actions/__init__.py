@@ -4,7 +4,7 @@ An action that the present state forbids raises ``RefusedError`` with a sentence
 nothing.
 """
 
-from flows.actions.absence import Away, LeftOpen, absent_now, back_early, left_open
+from flows.actions.absence import Away, AwayNow, LeftOpen, absent_now, back_early, who_is_away
 from flows.actions.acknowledging import Acknowledgeable, acknowledge, acknowledgeable_alerts
 from flows.actions.desk import Acted, Desk, Person
 from flows.actions.looking import ask_for_look
@@ -30,6 +30,7 @@ __all__ = [
     "Acknowledgeable",
     "Acted",
     "Away",
+    "AwayNow",
     "Desk",
     "LeftOpen",
     "Passed",
@@ -51,7 +52,6 @@ __all__ = [
     "case_named",
     "decline",
     "hand_over",
-    "left_open",
     "let_move",
     "match",
     "message_named",
@@ -75,5 +75,6 @@ __all__ = [
     "set_aside_messages",
     "slide_named",
     "thing_named",
+    "who_is_away",
     "withdraw",
 ]

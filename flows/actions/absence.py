@@ -51,19 +51,27 @@ class Away:
 
 
 @dataclass(frozen=True)
+class AwayNow:
+    """Somebody who is away, and how many reads they have that nobody may move but a person."""
+
+    pathologist: str
+    name: str
+    zone: str
+    """Of the site where they work, in which their days are meant."""
+    until: date
+    kind: str
+    left_open: tuple["LeftOpen", ...]
+
+
+@dataclass(frozen=True)
 class LeftOpen:
     """A read that somebody had opened who is away now."""
 
     case_id: str
     read_id: str
     role: str
-    pathologist: str
-    name: str
-    zone: str
-    """Of the site where they work, in which their days are meant."""
     opened_at: datetime
     due_at: datetime | None
-    away_until: date
 
 
 def absent_now(desk: Desk, pathologist_id: str, until: date, person: Person) -> Away:
@@ -113,26 +121,34 @@ def back_early(desk: Desk, pathologist_id: str, person: Person) -> str:
         return row.name
 
 
-def left_open(session: Session, now: datetime) -> list[LeftOpen]:
-    """Return the reads that somebody had opened who is away now, the most urgent first."""
-    rows = session.execute(
-        select(Read, Assignment, Pathologist, Case, Site.zone)
-        .join(Assignment, Assignment.read_id == Read.id)
-        .join(Pathologist, Pathologist.id == Assignment.pathologist_id)
-        .join(Case, Case.id == Read.case_id)
+def who_is_away(session: Session, now: datetime) -> list[AwayNow]:
+    """Return who is away now, by name, and what they had opened, the most urgent first."""
+    people = (
+        select(Pathologist, Site.zone)
         .join(Site, Site.id == Pathologist.site_id)
-        .where(Assignment.ended_at.is_(None), Assignment.opened_at.is_not(None), Read.closed_at.is_(None))
-        .where(Pathologist.id.in_(select(Leave.pathologist_id)))
-        .order_by(Case.lane, Case.due_at.is_(None), Case.due_at, Read.id)
+        .where(Pathologist.active, Pathologist.id.in_(select(Leave.pathologist_id)))
+        .order_by(Pathologist.name, Pathologist.id)
     )
     found = []
-    for read, given, reader, case, zone in rows:
-        covering = _leave_at(session, reader.id, now.astimezone(ZoneInfo(zone)).date())
-        if covering and given.opened_at is not None:
-            until = max(one.last_day for one in covering)
-            named = (read.case_id, read.id, read.role, reader.id, reader.name, zone)
-            found.append(LeftOpen(*named, given.opened_at, case.due_at, until))
+    for one, zone in session.execute(people).all():
+        covering = _leave_at(session, one.id, now.astimezone(ZoneInfo(zone)).date())
+        if covering:
+            last = max(covering, key=lambda leave: leave.last_day)
+            opened = _left_open(session, one.id)
+            found.append(AwayNow(one.id, one.name, zone, last.last_day, last.kind, opened))
     return found
+
+
+def _left_open(session: Session, pathologist_id: str) -> tuple[LeftOpen, ...]:
+    rows = session.execute(
+        select(Read, Assignment.opened_at, Case.due_at)
+        .join(Assignment, Assignment.read_id == Read.id)
+        .join(Case, Case.id == Read.case_id)
+        .where(Assignment.pathologist_id == pathologist_id, Assignment.ended_at.is_(None), Read.closed_at.is_(None))
+        .where(Assignment.opened_at.is_not(None))
+        .order_by(Case.lane, Case.due_at.is_(None), Case.due_at, Read.id)
+    )
+    return tuple(LeftOpen(read.case_id, read.id, read.role, at, due) for read, at, due in rows if at is not None)
 
 
 def _is_away(session: Session, pathologist_id: str, until: date, person: Person) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from flows import allocation, reads
 from flows.actions.desk import Acted, Desk, Person
 from flows.actions.reads_given import LEFT_OPEN, entrust, objection_to
-from flows.actions.reads_held import MACHINES, Held, expect_ours, expect_owner, hold, hold_any, name_of, when
+from flows.actions.reads_held import MACHINES, Held, are_told, expect_ours, expect_owner, hold, hold_any, name_of, when
 from flows.actions.reads_named import Seen
 from flows.books import Cause, Subject, clear_alert, note_changes
 from flows.case_assignment import giving
@@ -104,7 +104,8 @@ def pass_on(session: Session, desk: Desk, held: Held, because: str, cause: Cause
         policy_version=policy_in_force(session, held.now).version,
     )
     allocation.follow(session, desk.settings, held.case, cause, held.now)
-    return f"{name_of(session, choice.pathologist_id)} has it now, and is told, as is the LIMS"
+    told = are_told(session, held, choice.pathologist_id)
+    return f"{name_of(session, choice.pathologist_id)} has it now; {told}"
 
 
 def _take_up(session: Session, desk: Desk, held: Held, reader_id: str, person: Person, *, insist: bool) -> Acted:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from flows import allocation, ledger
 from flows.actions.desk import Acted, Desk, Person
-from flows.actions.reads_held import Held, expect_ours, expect_owner, hold, name_of, when
+from flows.actions.reads_held import Held, are_told, expect_ours, expect_owner, hold, name_of, when
 from flows.actions.reads_named import Seen
 from flows.books import Subject, clear_alert, note_changes
 from flows.case_assignment import giving
@@ -122,8 +122,7 @@ def entrust(  # noqa: PLR0913, PLR0917 - whom, by whom, and what is said against
     clear_alert(session, held.read.id, LEFT_OPEN, held.now)
     allocation.follow(session, desk.settings, held.case, cause, held.now)
     follows = [f"the rules object: {who} {objection}"] if objection else []
-    follows += [f"{name_of(session, had)} is told"] if had not in (None, to_id) and had is not None else []
-    return Acted(f"given to {who}", (*follows, f"{who} and the LIMS are told", _STAYS), case=held.case.id)
+    return Acted(f"given to {who}", (*follows, are_told(session, held, to_id, had), _STAYS), case=held.case.id)
 
 
 def _objection_unless(session: Session, held: Held, to_id: str, *, insist: bool) -> str | None:

@@ -96,7 +96,7 @@ def expect_owner(session: Session, settings: Settings, held: Held, reader_id: st
         Somebody else has the read, or nobody.
     """
     if held.given is None or held.given.pathologist_id != reader_id:
-        raise RefusedError(f"{who_was_first(session, settings, held)}: it is not with {reader_id}")
+        raise RefusedError(f"{who_was_first(session, settings, held)}: it is not with {name_of(session, reader_id)}")
     return held.given
 
 
@@ -122,6 +122,14 @@ def when(at: datetime, now: datetime, zone: str) -> str:
     offset = there.tzname() or "UTC"
     said = f"at {there:%H:%M} {'UTC' if offset[0] in '+-' else ''}{offset}"
     return said if there.date() == today else f"on {there.day} {there:%b} {said}"
+
+
+def are_told(session: Session, held: Held, *whom: str | None) -> str:
+    """Say who is told of a change of hands: these people, and the LIMS where it hears of this read."""
+    named = [name_of(session, one) for one in dict.fromkeys(whom) if one is not None]
+    named += ["the LIMS"] if held.read.role == "primary" else []
+    *others, last = named
+    return f"{', '.join(others)} and {last} are told" if others else f"{last} is told"
 
 
 def name_of(session: Session, pathologist_id: str) -> str:

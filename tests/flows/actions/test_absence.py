@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from connectors.wiring import Lab
-from flows.actions import Desk, absent_now, accept, back_early, left_open, open_read, override
+from flows.actions import Desk, absent_now, accept, back_early, open_read, override, who_is_away
 from models.database import database_now, utc_now
 from models.errors import RefusedError
 from models.tables.reading import Leave, Pathologist
@@ -72,8 +72,9 @@ def test_what_is_unopened_moves_at_once_and_what_is_open_goes_to_a_list(lab: Lab
     assert leaves(lab) == [("rosa", TODAY, FRIDAY, "sick")]
     assert raised(lab) == ["reader absent"]
     with lab.database.read() as session:
-        (listed,) = left_open(session, database_now(session))
-    assert (listed.case_id, listed.pathologist, listed.away_until) == (mine[0].case_id, "rosa", FRIDAY)
+        (away_now,) = who_is_away(session, database_now(session))
+    assert (away_now.pathologist, away_now.until, away_now.kind) == ("rosa", FRIDAY, "sick")
+    assert [one.case_id for one in away_now.left_open] == [mine[0].case_id]
     assert notices(lab, "rosa")[-1] == "taken"
     assert told(lab).count("assigned") == 5
     run_until_calm(lab)
@@ -156,7 +157,7 @@ def test_who_is_back_early_reads_again_and_keeps_what_was_open(lab: Lab, desk: D
     yesterday = TODAY - timedelta(days=1)
     assert leaves(lab) == [(owner, yesterday, yesterday, "sick")]
     with lab.database.read() as session:
-        assert left_open(session, database_now(session)) == []
+        assert who_is_away(session, database_now(session)) == []
     with pytest.raises(RefusedError, match="is not away: 'coverslip assign absent' lists who is"):
         back_early(desk, owner, MANAGER)
     assert theirs(lab, owner) == 1
@@ -170,7 +171,7 @@ def test_what_was_left_open_is_given_to_somebody_else_by_a_person(lab: Lab, desk
     override(desk, the_read(lab, seen.case_id), other, MANAGER)
     assert raised(lab) == []
     with lab.database.read() as session:
-        assert left_open(session, database_now(session)) == []
+        assert [one.left_open for one in who_is_away(session, database_now(session))] == [()]
 
 
 def test_an_absence_that_is_over_or_longer_than_a_year_is_refused(lab: Lab, desk: Desk) -> None:

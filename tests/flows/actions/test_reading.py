@@ -63,8 +63,9 @@ def test_doing_it_again_changes_nothing_and_says_since_when(lab: Lab, desk: Desk
 
 def test_what_somebody_else_has_is_neither_accepted_nor_opened_nor_given_back(lab: Lab, desk: Desk) -> None:
     seen, owner, other = assigned(lab)
+    said = f"it went to {PERSONS[owner].name} at .*UTC: it is not with {PERSONS[other].name}"
     for act in (accept, open_read, decline):
-        with pytest.raises(RefusedError, match=f"it went to {PERSONS[owner].name} at .*UTC: it is not with {other}"):
+        with pytest.raises(RefusedError, match=said):
             act(desk, seen, other, PERSONS[other])
 
 
@@ -84,7 +85,7 @@ def test_what_is_reported_or_cancelled_or_not_there_is_not_read(lab: Lab, desk: 
 def test_what_is_given_back_goes_to_somebody_else_at_once_and_the_lims_hears_of_it(lab: Lab, desk: Desk) -> None:
     seen, owner, other = assigned(lab)
     acted = decline(desk, seen, owner, PERSONS[owner])
-    assert acted.follows == (f"{PERSONS[other].name} has it now, and is told, as is the LIMS",)
+    assert acted.follows == (f"{PERSONS[other].name} has it now; {PERSONS[other].name} and the LIMS are told",)
     assert owners(lab) == [(owner, "coverslip", False, False), (other, "coverslip", False, True)]
     with lab.database.read() as session:
         (why,) = session.scalars(select(Declined))

@@ -5,37 +5,28 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from sqlalchemy import select
 
 from connectors.wiring import Lab
 from flows.actions import Desk, Seen, absent_now, accept, decline, hand_over, open_read, override
 from flows.books import Cause
-from flows.case_assignment import giving
-from flows.cases import lock_case
-from models.database import database_now, utc_now
-from models.tables.case import Case
-from models.tables.reading import Assignment, Read
+from flows.case_assignment.rebalance.applying import make_move
+from flows.case_assignment.rebalance.looks import Look
+from flows.case_assignment.rebalance.moves import Move
+from models.database import utc_now
 from tests.flows.actions.life import ON_BOTH
 from tests.flows.actions.reads_life import MANAGER, OTHER, PERSONS, cases_assigned, owners, the_read
 from tests.flows.actions.test_together import together
 
 ROUNDS = 6
+LOOK = Look(1, "its time has come", "schedule")
 FRIDAY = utc_now().date() + timedelta(days=4)
 
 
 def the_batch_moves(lab: Lab, seen: Seen, to: str) -> None:
-    """Move a read as the batch does: unless it was opened, or has gone elsewhere, since it was planned."""
+    """Move a read as a look at all of them does that was planned before."""
+    whose = (seen.read_id, seen.case_id, seen.role, 2, seen.pathologist_id, seen.assignment_id)
     with lab.database.write("test") as session:
-        case = lock_case(session, seen.case_id)
-        assert isinstance(case, Case)
-        given = select(Assignment).where(Assignment.read_id == seen.read_id, Assignment.ended_at.is_(None))
-        now_given = session.scalars(given.execution_options(populate_existing=True)).one()
-        if now_given.id != seen.assignment_id or now_given.opened_at is not None:
-            return
-        read, now = session.get_one(Read, seen.read_id), database_now(session)
-        said = {"sentence": "the loads are more even so"}
-        cause = Cause("batch")
-        giving.give(session, lab.settings, case, read, to, decided_by="batch", explanation=said, cause=cause, now=now)
+        make_move(session, lab.settings, LOOK, Move(*whose, to, "it is better so", late=3.0), Cause("look"))
 
 
 def with_whom(lab: Lab, seen: Seen) -> str:
