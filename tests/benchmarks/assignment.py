@@ -20,6 +20,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.whole_step import measure
+from tests.flows.case_assignment.network import Size
+
 _SHARED = Path(__file__).resolve().parents[3] / "shared" / "assignment"
 _COLUMNS = ("seed", "broken", "J", "gap %", "CV %", "max/mean", "late %", "continuity %", "large", "s or ms", "CPU s")
 
@@ -35,7 +38,11 @@ def main() -> None:
     parser.add_argument("--online", action="store_true")
     parser.add_argument("--keep-assigned", action="store_true")
     parser.add_argument("--scorer", default=None, metavar="PYTHON")
+    parser.add_argument("--step", action="store_true")
     given = parser.parse_args()
+    if given.step:
+        _measure_step(Size(people=given.people, sites=given.sites, reads=given.cases))
+        return
     if not _SHARED.is_dir():
         sys.exit("needs the generator and the scorer in ../shared/assignment, which are not here")
     table = Table(*_COLUMNS)
@@ -48,6 +55,19 @@ def main() -> None:
     Console(width=120).print(table)
     if gaps:
         print(f"gap: median {100 * median(gaps):.1f} %, worst {100 * max(gaps):.1f} %")
+
+
+def _measure_step(size: Size) -> None:
+    with TemporaryDirectory() as folder:
+        found = measure(Path(folder), size)
+    table = Table("a read", "ms by the clock", "ms of a processor")
+    for name, cost in (("event", found.event), ("step", found.step), ("bare decision (median)", found.bare)):
+        table.add_row(name, f"{cost.wall_ms:.2f}", f"{cost.cpu_ms:.2f}")
+    Console(width=120).print(table)
+    print(
+        f"{found.reads} reads, {size.people} people, {found.candidates:.0f} of whom may have a read. The bare "
+        f"decision's p99 is {found.bare_p99_ms:.2f} ms; event and step take {found.ratio:.1f} times its processor time."
+    )
 
 
 def _measure(given: argparse.Namespace, seed: int, folder: Path) -> tuple[list[str], float | None]:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from connectors.settings import LimsPeer, Settings, SiteRules
 from flows.people.pools import THE_POOL
-from models.database import Database
+from models.database import Database, insert_unless_there
 from models.policy import Policy, Subspecialty
 from models.tables.case import Case, Patient
 from models.tables.place import Site
@@ -92,7 +92,7 @@ def _sites(size: Size) -> dict[str, str]:
 
 def _places(session: Session, size: Size) -> None:
     session.execute(insert(Network), [{"id": one, "name": one, "region": region} for one, region in _NETWORKS.items()])
-    session.execute(insert(Pool), [{"id": one} for one in (THE_POOL, *_NETWORKS)])
+    insert_unless_there(session, Pool, [{"id": one} for one in (THE_POOL, *_NETWORKS)])
     session.execute(insert(NetworkAid), [{"network_id": "north", "aiding_id": "south"}])
     rows = [
         {"id": one, "name": one, "zone": "Europe/London", "network_id": network}
