@@ -42,6 +42,7 @@ _COLUMNS: Final = {
     "second level": "Level",
     "continuity": "Patient",
     "wait": "Wait",
+    "move": "Move",
 }
 _WHO_DECIDED: Final = {
     "coverslip": "Coverslip",
@@ -140,7 +141,7 @@ def _who(owner: "Owned", when: _When) -> str:
 def _why(record: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """Return why somebody got a read, against whom."""
     runner_up = record.get("runner_up")
-    if runner_up is None or runner_up["deciding_term"] not in _BECAUSE:
+    if runner_up is None or runner_up["deciding_term"] not in _BECAUSE or record.get("because"):
         return str(record.get("sentence", "no reason was kept"))
     other = names.get(runner_up["pathologist_id"], runner_up["pathologist_id"])
     of = record.get("eligible", 0)

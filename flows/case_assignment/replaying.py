@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.case_assignment.cost import MARGINAL_COST, costs
 from flows.case_assignment.explanation import Explanation
+from flows.case_assignment.rebalance.cost import PLAN_COST, replay_plan
 from models.errors import RejectedError
 from models.statements import Moment
 
@@ -27,6 +28,8 @@ def replay(record: Mapping[str, Any]) -> str | None:
     formula = record.get("formula") or record.get("policy", {}).get("version")
     if formula == MARGINAL_COST:
         return _by_marginal_cost(Explanation.model_validate(record, strict=False))
+    if formula == PLAN_COST:
+        return replay_plan(record)
     if formula == _SMALLEST_RELATIVE_LOAD:
         return _by_relative_load(_OldRecord.model_validate(record))
     raise RejectedError(f"this decision was made by {formula!r}, which this version can't replay")

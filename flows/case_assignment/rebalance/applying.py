@@ -11,6 +11,7 @@ from flows.books import Cause
 from flows.case_assignment import giving
 from flows.case_assignment.choice import Choice
 from flows.case_assignment.eligibility import Eligible, eligible
+from flows.case_assignment.rebalance.cost import PLAN_COST, runner_up
 from flows.case_assignment.rebalance.looks import Look
 from flows.case_assignment.rebalance.moves import Move
 from flows.case_assignment.wanted import wanted
@@ -39,11 +40,10 @@ def make_move(session: Session, settings: Settings, look: Look, move: Move, caus
     read = session.get(Read, move.read_id, populate_existing=True)
     if case is None or read is None or not _is_as_seen(session, settings, case, read, move):
         return False
-    now = database_now(session)
-    in_force = policy_in_force(session, now)
     to_id, explanation = _target(session, case, read, look, move)
     if to_id is None or to_id == move.from_id:
         return False
+    now = database_now(session)
     # What was still looking for somebody, or waits for one, has found them.
     ledger.end_open(session, read.id, (_STEP_KIND,), StepState.SUPERSEDED)
     giving.give(
@@ -52,7 +52,7 @@ def make_move(session: Session, settings: Settings, look: Look, move: Move, caus
         explanation=explanation,
         cause=cause,
         now=now,
-        policy_version=in_force.version,
+        policy_version=move.verdict.ground.policy_version,
         because=f"{_name(session, to_id)} has it now, since {_why(move)}",
     )
     allocation.follow(session, settings, case, cause, now)
@@ -107,16 +107,28 @@ def _target(session: Session, case: Case, read: Read, look: Look, move: Move) ->
 
 
 def _explanation(session: Session, look: Look, move: Move) -> dict[str, Any]:
-    terms = {"late": move.late, "load": move.balance, "preference": move.preference}
+    verdict, ground = move.verdict, move.verdict.ground
+    other = runner_up(verdict.best)
     return {
+        "formula": PLAN_COST,
         "sentence": _sentence(session, move),
         "decided_by": DECIDED_BY,
+        "decided_at": ground.at.isoformat(),
         "rebalance": look.id,
         "why": look.why,
+        "because": move.because,
         "from": move.from_id,
         "winner": move.to_id,
-        "because": move.because,
-        "saves": {name: round(value, 3) for name, value in terms.items()},
+        "read": ground.read.model_dump(mode="json"),
+        "had": verdict.had,
+        "mean": verdict.mean,
+        "weights": ground.weights.model_dump(mode="json"),
+        "policy_version": ground.policy_version,
+        "weight_model": verdict.weight_model,
+        "eligible": verdict.eligible,
+        "best": [one.model_dump(mode="json") for one in verdict.best],
+        "ruled_out": [one.model_dump(mode="json") for one in verdict.ruled_out],
+        "runner_up": None if other is None else other.model_dump(mode="json"),
     }
 
 
@@ -127,9 +139,7 @@ def _sentence(session: Session, move: Move) -> str:
     had = _name(session, move.from_id)
     if move.has_to_go:
         return f"{had} can't read it now: of all open reads together, {to} reads it best"
-    parts = (("late points", move.late), ("even loads", move.balance), ("place, level and continuity", move.preference))
-    saves = ", ".join(f"{name} {value:+.1f}" for name, value in parts if abs(value) >= 0.05)  # noqa: PLR2004 - what is shown
-    return f"left with {had} it would cost {move.gain:.1f} points more than with {to}: {saves}"
+    return f"left with {had} it would cost {move.gain:.1f} points more, of all open reads together, than with {to}"
 
 
 def _why(move: Move) -> str:

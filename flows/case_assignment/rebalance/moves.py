@@ -13,11 +13,13 @@ from flows.case_assignment.plan.plan import Plan
 from flows.case_assignment.plan.search import improve, improve_largest_first
 from flows.case_assignment.plan.solve import solve
 from flows.case_assignment.rebalance.looks import Occasion
+from flows.case_assignment.rebalance.record import Verdict, Weighing
 from flows.case_assignment.rebalance.snapshot import Snapshot
 
 Because = Literal["nobody has it", "its reader is away", "it would be late", "it is better so"]
 
 _ORDER: Final = ("nobody has it", "its reader is away", "it would be late", "it is better so")
+_MOST_ROUNDS: Final = 10
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _MOST_AFTER_ABSENCE: Final = 0.02
 """Of the unopened reads, beyond those of whoever is absent: others hardly notice that somebody is ill."""
@@ -25,7 +27,7 @@ _MOST_AFTER_ABSENCE: Final = 0.02
 
 @dataclass(frozen=True)
 class Move:
-    """One read that should go to ``to_id``; leaving it where it is costs so many points more, by the terms of J.
+    """One read that should go to ``to_id``, and what speaks for that.
 
     A read that nobody has, or whose reader may not have it any more, has to go whatever that costs.
     """
@@ -38,14 +40,12 @@ class Move:
     assignment_id: int | None
     to_id: str
     because: Because
-    late: float = 0.0
-    balance: float = 0.0
-    preference: float = 0.0
+    verdict: Verdict
 
     @property
     def gain(self) -> float:
-        """By how much J is lower."""
-        return self.late + self.balance + self.preference
+        """How many points more it would cost to leave the read where it is; nothing when it can't stay."""
+        return self.verdict.saves_over(self.from_id)
 
     @property
     def has_to_go(self) -> bool:
@@ -93,14 +93,15 @@ def propose(seen: Snapshot, model: Model, occasion: Occasion, moved_lately: int 
     gain = objective(model, least).total - objective(model, owner).total
     if gain < seen.in_force.policy.batch.smallest_gain:
         owner, held_back = least, 0
+    plan = look.polished(owner)
     now = np.where(model.pinned == NOBODY, model.present, model.pinned)
     return Proposal(
-        moves=look.moves(owner),
+        moves=look.moves(plan),
         reads=int(look.movable.sum()),
         quiet=int(look.quiet.sum()),
         held_back=held_back,
         before=objective(model, now),
-        after=objective(model, owner),
+        after=objective(model, plan.owner),
     )
 
 
@@ -113,7 +114,8 @@ class _Look:
     """Reads by what may become of them, each of shape (T,)."""
 
     def __init__(self, seen: Snapshot, model: Model) -> None:
-        self._seen, self._model = seen, model
+        self._seen, self._model, self._weighing = seen, model, Weighing(seen, model)
+        self._number = {person.pathologist_id: p for p, person in enumerate(seen.people)}
         quiet_since = seen.at - timedelta(hours=seen.in_force.policy.batch.quiet_hours)
         lately = np.array([one.since is not None and one.since > quiet_since for one in seen.reads], np.bool_)
         stays = np.array([one.stays is not None for one in seen.reads], np.bool_)
@@ -150,10 +152,23 @@ class _Look:
         present = np.where(self.free, self._model.present, NOBODY)
         return solve(replace(self._model, pinned=kept, present=present), 0)
 
-    def moves(self, owner: Ints) -> tuple[Move, ...]:
-        """Return what lies elsewhere than now: what nobody has first, then by lane, by deadline, by what it gains."""
+    def polished(self, owner: Ints) -> Plan:
+        """Return a plan with each read that moves where it costs least, all others being where they are."""
         plan = self._plan(owner)
-        found = list(self._moves(plan, owner))
+        for _ in range(_MOST_ROUNDS):
+            before = plan.owner.copy()
+            for read in np.flatnonzero(self._moves_in(plan)).tolist():
+                has = int(plan.owner[read])
+                plan.give(read, NOBODY)
+                verdict = self._weighing.best(plan, read)
+                plan.give(read, has if verdict is None else self._number[verdict.best[0].pathologist_id])
+            if np.array_equal(before, plan.owner):
+                break
+        return plan
+
+    def moves(self, plan: Plan) -> tuple[Move, ...]:
+        """Return what lies elsewhere than now: what nobody has first, then by lane, by deadline, by what it gains."""
+        found = list(self._moves(plan))
         due = {one.wanted.read_id: one.wanted.due_at for one in self._seen.reads}
         found.sort(
             key=lambda one: (
@@ -163,22 +178,28 @@ class _Look:
         )
         return tuple(found)
 
-    def _moves(self, plan: Plan, owner: Ints) -> Iterator[Move]:
-        number = {person.pathologist_id: p for p, person in enumerate(self._seen.people)}
-        for t, one in enumerate(self._seen.reads):
-            to = int(owner[t])
-            had = number.get(one.owner or "", NOBODY)
-            if to in {NOBODY, had} or not self.movable[t]:
+    def _moves(self, plan: Plan) -> Iterator[Move]:
+        for t in np.flatnonzero(self._moves_in(plan)).tolist():
+            one, to = self._seen.reads[t], int(plan.owner[t])
+            plan.give(t, NOBODY)
+            verdict, ruled_out = self._weighing.best(plan, t), self._weighing.ruled_out(plan, t)
+            plan.give(t, to)
+            if verdict is None:
                 continue
             want = one.wanted
             whose = (want.read_id, want.case_id, want.role, want.lane, one.owner, one.assignment_id)
             to_id = self._seen.people[to].pathologist_id
-            if self.leaves[t]:
-                yield Move(*whose, to_id, "nobody has it" if one.owner is None else "its reader is away")
-                continue
-            because: Because = "it would be late" if self.late[t] else "it is better so"
-            late, balance, preference = _saved(plan, t, had, to)
-            yield Move(*whose, to_id, because, late, balance, preference)
+            yield Move(*whose, to_id, self._because(t), replace(verdict, ruled_out=ruled_out))
+
+    def _moves_in(self, plan: Plan) -> Flags:
+        """Whether each read lies elsewhere than now."""
+        moves: Flags = self.movable & (plan.owner != NOBODY) & (plan.owner != self._model.present)
+        return moves
+
+    def _because(self, read: int) -> Because:
+        if self.leaves[read]:
+            return "nobody has it" if self._seen.reads[read].owner is None else "its reader is away"
+        return "it would be late" if self.late[read] else "it is better so"
 
     def _would_be_late(self) -> Flags:
         """Whether more falls due on a read's desk by its class than can be reported there."""
@@ -193,12 +214,3 @@ class _Look:
         for read in np.flatnonzero(owner != NOBODY).tolist():
             plan.give(read, int(owner[read]))
         return plan
-
-
-def _saved(plan: Plan, read: int, had: int, has: int) -> tuple[float, float, float]:
-    """Return by how much each term of J would rise, were this read alone still where it was."""
-    plan.give(read, NOBODY)
-    terms = plan.terms_of_adding(read, np.array([had, has]))
-    preference, balance, late = (float(there - here) for there, here in terms)
-    plan.give(read, has)
-    return late, balance, preference

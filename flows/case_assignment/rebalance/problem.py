@@ -38,7 +38,8 @@ def problem_of(seen: Snapshot) -> Model:
     points = np.array([one.wanted.points for one in seen.reads], np.float64)
     bucket = np.array([_class(one.wanted, seen.at) for one in seen.reads], np.int64)
     people = _people(seen)
-    may, preference = _Pairings(seen, number).of_all(owner)
+    twin = np.array([place.get(one.twin or "", NOBODY) for one in seen.reads], np.int64)
+    may, preference = _Pairings(seen, number).of_all(owner, twin)
     left = np.array([person.cum_capacity for person in people], np.float64).reshape(len(people), len(CLASS_ENDS))
     return Model(
         instance=Instance(_policy(seen.in_force.policy.weights), {}, {}, {}, people, tuple(map(_case, seen.reads))),
@@ -49,7 +50,7 @@ def problem_of(seen: Snapshot) -> Model:
         dues=points * (np.arange(len(CLASS_ENDS))[:, None] >= bucket),
         pinned=np.where(pinned, owner, NOBODY),
         present=np.where(pinned, NOBODY, owner),
-        twin=np.array([place.get(one.twin or "", NOBODY) for one in seen.reads], np.int64),
+        twin=twin,
         may=may,
         preference=preference,
         capacity=np.array([person.capacity for person in people], np.float64),
@@ -58,13 +59,18 @@ def problem_of(seen: Snapshot) -> Model:
     )
 
 
+def next_readings(seen: Snapshot) -> Floats:
+    """Return when each person reads next, in seconds since 1970; infinity who does not within three months."""
+    return np.array([_next_reading_s(one, seen.at) for one in seen.people], np.float64)
+
+
 class _Pairings:
     """Who may have which read, and what that costs by itself."""
 
     def __init__(self, seen: Snapshot, number: Mapping[str, int]) -> None:
         people = seen.people
         self._seen, self._number, self._now_s = seen, number, seen.at.timestamp()
-        self._next_s = np.array([_next_reading_s(one, seen.at) for one in people], np.float64)
+        self._next_s = next_readings(seen)
         self._gets_none = np.array([absence_at(one, seen.at) is not None for one in people], np.bool_)
         self._gone = np.array([one.pathologist_id in seen.absent for one in people], np.bool_)
         self._open = np.array([one.open_points for one in people], np.float64)
@@ -73,7 +79,7 @@ class _Pairings:
         self._network: _Names = np.array([one.network_id for one in people], object)
         self._levels: dict[ReadToAssign, Ints] = {}
 
-    def of_all(self, owner: Ints) -> tuple[Flags, Floats]:
+    def of_all(self, owner: Ints, twin: Ints) -> tuple[Flags, Floats]:
         """Return ``may`` and ``preference``, of shape (P, T)."""
         may = np.zeros((len(self._seen.people), len(self._seen.reads)), np.bool_)
         preference = np.zeros(may.shape)
@@ -81,6 +87,7 @@ class _Pairings:
             if not one.pinned:
                 may[:, t] = self._may(one.wanted, int(owner[t]))
                 preference[:, t] = self._cost(one.wanted, int(owner[t]), may[:, t])
+        _reserve(may, owner, twin)
         return may, preference
 
     def _may(self, want: ReadToAssign, mine: int) -> Flags:
@@ -123,6 +130,14 @@ class _Pairings:
             )
             found = self._levels[alike] = np.fromiter(levels, np.int64, len(self._seen.people))
         return found
+
+
+def _reserve(may: Flags, owner: Ints, twin: Ints) -> None:
+    """Keep the only one who may have a read that nobody has from the case's other read, if others may have that."""
+    for read in np.flatnonzero((owner == NOBODY) & (twin != NOBODY) & (may.sum(axis=0) == 1)).tolist():
+        other = int(twin[read])
+        if (may[:, other] & ~may[:, read]).any():
+            may[:, other] &= ~may[:, read]
 
 
 def _people(seen: Snapshot) -> tuple[Person, ...]:

@@ -33,7 +33,7 @@ _CONFLICT, _DECLINED, _LEAVE = (table_of(entity) for entity in (ReadingConflict,
 _NETWORK, _AID = table_of(Network), table_of(NetworkAid)
 
 _COLUMNS: Final = (
-    *(_READ.c.id, _READ.c.case_id, _READ.c.round, _READ.c.scope, _READ.c.role, _READ.c.points),
+    *(_READ.c.id, _READ.c.case_id, _READ.c.round, _READ.c.scope, _READ.c.role, _READ.c.points, _READ.c.weights),
     *(_CASE.c.site_id, _CASE.c.lane, _CASE.c.due_at, _CASE.c.patient_id),
     _CASE.c.subspecialty.label("of_case"),
     _READ.c.subspecialty.label("of_read"),
@@ -201,6 +201,7 @@ class _Known:
             ),
             before=before,
             patients_reader=self._patients_reader(row),
+            weight_model=row.weights,
         )
         pinned = self._pinned(row)
         stays = pinned

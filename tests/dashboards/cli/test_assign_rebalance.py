@@ -59,6 +59,23 @@ def test_whoever_asks_for_a_look_gives_a_name_and_a_reason(crowded: Path, run: R
     assert "Mia Manager: Ann called me" in run("assign", "rebalances").out
 
 
+def test_explain_says_why_a_look_moved_a_read_and_that_its_record_decides_the_same_again(
+    crowded: Path, run: Run
+) -> None:
+    [case, *_] = [
+        move["case"]
+        for move in json.loads(run("assign", "rebalance", *ASKED, "--json").out)["moves"]
+        if move["from"] == "Dr Ann"
+    ]
+    _works(crowded)
+
+    said = run("assign", "explain", case)
+
+    assert re.search(r"left with Dr Ann it would cost \d+\.\d points more, of all open reads together, than", said.out)
+    assert "decided by Coverslip, of all reads" in said.out
+    assert "Decided again from this record, the winner is the same." in said.out
+
+
 def test_a_read_that_only_one_person_may_have_is_not_shown_as_a_move(home: Path, run: Run) -> None:
     lab = lab_of(home)
     with closing(lab.database), lab.database.write("alone") as session:

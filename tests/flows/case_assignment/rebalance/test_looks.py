@@ -4,10 +4,13 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from connectors.wiring import Lab
 from flows.case_assignment.rebalance.looks import request_rebalance
+from flows.case_assignment.replaying import replay
 from models.database import database_now
+from models.tables.reading import Assignment
 from tests.flows.case_assignment.rebalance.desks import (
     Desk,
     Given,
@@ -138,3 +141,30 @@ def test_a_look_that_is_asked_for_says_why_and_several_reasons_are_one_look(lab:
 
     done = last_look(lab)
     assert (done.why, done.outcome["occasion"]) == ("ann is away; 200 reads came", "flood")
+
+
+def test_the_record_of_every_move_names_the_best_and_who_may_not_and_decides_the_same_again(lab: Lab) -> None:
+    busy(lab)
+    falls_ill(lab, Counter(owners(lab).values()).most_common(1)[0][0])
+
+    moved = look(lab).moved
+
+    with lab.database.read() as session:
+        given = session.scalars(select(Assignment).where(Assignment.decided_by == "batch")).all()
+    assert len(given) == moved > 0
+    for one in given:
+        assert replay(one.explanation) == one.explanation["winner"] == one.pathologist_id
+        told = one.explanation["best"], one.explanation["ruled_out"]
+        people = {each["pathologist_id"] for each in told[0]} | {who for each in told[1] for who in each["people"]}
+        assert one.explanation["from"] in people
+        assert one.explanation["runner_up"]["pathologist_id"] == told[0][1]["pathologist_id"]
+
+
+def test_the_only_possible_second_reader_is_kept_from_the_first_read(lab: Lab) -> None:
+    only(lab, Desk("ann"), Desk("bob", level=2))
+    case = "00000000-0000-4000-8000-000000000001"
+    first, second = lay(lab, Given(None, case=case), Given(None, role="second", points=2, case=case))
+
+    look(lab)
+
+    assert (owners(lab)[first], owners(lab)[second]) == ("bob", "ann")
