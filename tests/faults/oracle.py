@@ -34,7 +34,10 @@ _TABLES: Final = {
     "deadline": "SELECT id, case_id, round, kind, basis, ended_at IS NULL FROM deadline",
     "specimen": "SELECT id, case_id, issuer, container_identifier, cancelled FROM specimen",
     "block": "SELECT id, case_id, issuer, container_identifier, cancelled FROM block",
-    "slide": "SELECT id, case_id, issuer, container_identifier, route, cancelled, preferred_scan_id FROM slide",
+    "slide": (
+        "SELECT id, case_id, issuer, container_identifier, route, cancelled, preferred_scan_id, readable_at IS NULL"
+        " FROM slide"
+    ),
     "derivation": "SELECT child_id, parent_id, case_id FROM derivation",
     "scan": (
         "SELECT id, site_id, scanner, slide_id, case_id, purpose, edition, quality, quality_by_person, identity,"
