@@ -7,7 +7,7 @@ A laboratory writes it as TOML; whatever it leaves out is as below. Weights and 
 from datetime import time
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from models.statements import Frozen
 
@@ -94,6 +94,13 @@ class Target(Frozen):
     pausable: bool = True
     """Its clock stands still while the case is paused."""
 
+    @model_validator(mode="after")
+    def _one_length(self) -> "Target":
+        if (self.days is None) == (self.minutes is None):
+            message = "must say either days or minutes"
+            raise ValueError(message)
+        return self
+
 
 # RCPath KPI 6.4 as laboratories apply it; a frozen section is answered in about twenty minutes.
 _TARGETS: Final = {
@@ -129,6 +136,14 @@ class Policy(Frozen):
     working_day: tuple[time, time] = (time(8), time(18))
     """In the civil time of the site: what a working day is where a target counts parts of one."""
     fairness: Fairness = Fairness()
+
+    @field_validator("working_day")
+    @classmethod
+    def _has_an_end(cls, day: tuple[time, time]) -> tuple[time, time]:
+        if day[0] >= day[1] or day[0].tzinfo is not None or day[1].tzinfo is not None:
+            message = "must be two times without offset, of which the second is later"
+            raise ValueError(message)
+        return day
 
     def of(self, subspecialty: str | None) -> Subspecialty:
         """Return the rules of one subspecialty; one that the policy does not name has the usual ones."""

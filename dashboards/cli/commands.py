@@ -33,6 +33,7 @@ def application(first_word: str = "") -> typer.Typer:
             doctor,
             kafka,
             people,
+            policy,
             processes,
             replay,
             roster,
@@ -40,7 +41,7 @@ def application(first_word: str = "") -> typer.Typer:
             work,
         )
 
-        for group in (people, work, replay, alerts, show, deadline, audit, kafka, roster):
+        for group in (people, work, replay, alerts, show, deadline, audit, kafka, roster, policy):
             group.register(app)
     hl7.register(app)
     assign.register(app)

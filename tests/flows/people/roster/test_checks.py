@@ -9,7 +9,7 @@ from flows.people.roster.sheets import FILES
 from models.database import database_now
 from models.errors import RefusedError
 from models.tables.case import Case, Identifier, Patient
-from tests.flows.people.roster.conftest import ANN, Office
+from tests.flows.people.conftest import ANN, Office
 
 PEOPLE = "okafor,Dr Ada Okafor,site-a,1,100,,yes,\nlind,Dr Jonas Lind,site-b,0.5,50,30,yes,LIND"
 CASE = "01234567-0000-8000-8000-000000000001"

@@ -36,7 +36,7 @@ from models.errors import RefusedError
 from models.tables.books import History
 from models.tables.case import Case
 from models.tables.reading import Assignment, Leave, Pathologist, Pool, Read
-from tests.flows.people.roster.conftest import ANN, SITES, Office, settings_of
+from tests.flows.people.conftest import ANN, SITES, Office, settings_of
 
 NORTH = {
     "networks": "north,The North,ne\nsouth,The South,sw",
