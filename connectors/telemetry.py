@@ -23,7 +23,7 @@ Ended = Literal["done", "waiting", "given back", "set aside", "lost"]
 _OTHER: Final = "other"
 _KINDS: Final = frozenset(
     [
-        *("apply", "settle", "expect_scan", "expect_work"),
+        *("apply", "settle", "hold", "expect_scan", "expect_work", "count_deadlines"),
         *("slide_qc", "barcode_matching"),
         *("convert", "correct", "store", "prove", "reject"),
         *("case_assignment", "send", "forward", "rebalance"),
