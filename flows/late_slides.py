@@ -32,7 +32,7 @@ _SAID: Final[dict[_What, str]] = {
     "ordered": "was ordered after its case could be read, and is still to come: wait for it, or report without it",
     "added": "was added after its case could be read: look at it",
     "came": "was missing, and can be read now: look at it",
-    "gone": "can't be read any more as it was: it was withdrawn, or is to be scanned again",
+    "gone": "can't be read any more as it was: it was withdrawn, its images are gone, or it is to be scanned again",
     "failed": "was read before the archive had proven its image, and the proof failed: what was seen may not be kept",
 }
 _KIND: Final[dict[_What, notices.NoticeKind]] = {
