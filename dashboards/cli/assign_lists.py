@@ -137,11 +137,11 @@ def _called(one: "ToRead") -> str:
 
 
 def _stands_at(one: "ToRead") -> str:
-    if one.opened_at is not None:
-        return "opened"
-    said = "accepted" if one.accepted_at is not None else "new"
-    said = f"{said}, by hand" if one.by_hand else said
-    return said if one.images == "ready" else f"{said}; images {one.images}"
+    said = "opened" if one.opened_at else "accepted" if one.accepted_at else "new"
+    parts = [f"{said}, by hand" if one.by_hand and not one.opened_at else said]
+    if one.images != "ready" and not one.opened_at:
+        parts.append(f"images {one.images}")
+    return "; ".join((*parts, *([one.read_early] if one.read_early else [])))
 
 
 def _print_notices(desk: "Desk", site_id: str, found: "Sequence[Told]") -> None:

@@ -3,19 +3,13 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from dashboards.cli.desk import console, plain, plain_table
-from flows.standing.whereabouts import CaseSlides, LateSlide, Whereabouts
+from flows.standing.whereabouts import READ_EARLY, CaseSlides, LateSlide, Whereabouts
 
 At = Callable[[datetime], str]
 """How a time is written: in the zone of the case's site."""
-
-_RELEASED: Final = {
-    "a person": "a person let it be read",
-    "policy": "the policy let it be read without what is missing",
-    "lane": "its urgency lets it be read before the archive has proven all images",
-}
 
 
 def slides_as_json(slides: CaseSlides) -> dict[str, Any]:
@@ -40,7 +34,7 @@ def named_facts(slides: CaseSlides, at: At) -> list[tuple[str, str | None]]:
     waits = f"for its missing slides until {at(held.until)}, then {held.then}" if held and held.until else None
     late = [one for one in slides.late if one.acknowledged_at is None]
     said = f"{len(late)} not acknowledged: look at them, then 'coverslip acknowledge NUMBER'" if late else None
-    return [("Held back", waits), ("Read early", _RELEASED.get(slides.released_how or "")), ("Late slides", said)]
+    return [("Held back", waits), ("Read early", READ_EARLY.get(slides.released_how or "")), ("Late slides", said)]
 
 
 def print_slides(slides: CaseSlides, at: At) -> None:

@@ -26,7 +26,12 @@ _TECHNICAL: Final = frozenset(
 """Columns that say nothing to people, or follow from the others."""
 
 _BELOW_A_CASE: Final[tuple[tuple[str, type[Any]], ...]] = (("specimen", Specimen), ("block", Block), ("slide", Slide))
-_CALLED: Final = {"lane": "priority", "expected_closed_at": "no more slides expected since", "due_at": "due"}
+_CALLED: Final = {
+    "lane": "priority",
+    "expected_closed_at": "no more slides expected since",
+    "due_at": "due",
+    "readable_at": "can be read since",
+}
 _LANES: Final = {lane.value: lane.name.lower().replace("_", "-") for lane in Lane}
 
 

@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
 from flows.barcode_matching.identifiers import find, normalised
+from flows.cases import ITS_LANE
 from flows.completeness import READABLE, ExpectedSlide, SlideStanding, standing_of
 from flows.expected import expected_slides
 from flows.intake.sightings import SEEN
 from flows.late_slides import LATE_SLIDE, PROOF_FAILED
 from flows.standing.rows import Row, is_open, open_step, rows_of_case, step_columns
 from flows.standing.rule import OpenStep
+from models.case_fold import A_PERSON, THE_POLICY
 from models.facets import FileState, Outcome
 from models.tables.books import Alert, History
 from models.tables.case import Case, Slide
@@ -31,6 +33,13 @@ _READ_AT: Final[dict[SlideStanding, str]] = {
     "glass only": "on glass, for a microscope",
     "imaged elsewhere": "another image manager",
 }
+READ_EARLY: Final = {
+    A_PERSON: "a person let it be read without what is missing",
+    THE_POLICY: "the policy let it be read without what is missing",
+    ITS_LANE: "its urgency lets it be read before the archive has proven all of its images",
+}
+"""Who lets a case be read before all of it is there and proven."""
+
 _MOST_FILES: Final = 500
 _ALERT: Final = "alert "
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from flows.standing.whereabouts import READ_EARLY
 from models.facets import Lane
 from models.tables.case import Case, Identifier
 from models.tables.reading import Assignment, Notice, Read
@@ -33,6 +34,8 @@ class ToRead:
     by_hand: bool
     """A person gave it to them: no machine moves it."""
     images: str
+    read_early: str | None = None
+    """Who lets it be read before all of its slides are there and proven, in words."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def _to_read(read: Read, given: Assignment, case: Case, accession_number: str) -
         opened_at=given.opened_at,
         by_hand=given.manual,
         images=case.images,
+        read_early=READ_EARLY.get(case.released_how or ""),
     )
 
 
