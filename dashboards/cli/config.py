@@ -14,6 +14,7 @@ from sqlalchemy import make_url
 
 from connectors.settings import Settings, load
 from dashboards.cli.home import home_of
+from models.errors import TransientError
 
 _MASK: Final = "********"
 _NAMES: Final = ("id", "name", "peer")
@@ -63,7 +64,32 @@ def check(
     for one in found:
         note = "" if one.source == "file" else "  # default"
         print(f"{one.setting} = {_as_written(one.value)}{note}")
+    for sentence in _overruled(settings):
+        print(f"# {sentence}")
     print("# These settings can be used. Whether what they name is there: 'coverslip doctor'.")
+
+
+def _overruled(settings: Settings) -> Iterator[str]:
+    """Yield whom the database knows better, as far as it can be asked."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from connectors.wiring import open_database
+    from dashboards.doctor.books import sqlite_file
+    from flows.people.sync import kept_as_data
+
+    file = sqlite_file(settings)
+    if file is not None and not file.exists():
+        return
+    database = open_database(settings)
+    try:
+        with database.read() as session:
+            kept = kept_as_data(session, settings)
+    except (TransientError, SQLAlchemyError):
+        return
+    finally:
+        database.close()
+    if kept:
+        yield f"Kept as data, whatever is said of them above: {', '.join(kept)} ('coverslip people list')."
 
 
 def said_of(settings: Settings) -> Iterator[Said]:

@@ -15,6 +15,7 @@ from connectors.settings import Settings
 from connectors.wiring import open_database
 from dashboards.doctor.finding import UP, Finding, Findings, Installation, Level
 from flows.intake.consumers import intake_state, reads_events
+from flows.people.sync import kept_as_data
 from flows.standing import engine_state, gateway_state, open_alerts
 from flows.sweep_places import UNSERVED
 from models.database import database_now, utc_now
@@ -52,6 +53,7 @@ def database(installation: Installation) -> Findings:
             if _has_tables(session):
                 yield from _workers(installation, session, is_sqlite=opened.is_sqlite)
                 yield from _places(session)
+                yield from _people(installation, session)
                 yield from _gateway(installation, session)
                 yield from _intake(installation, session)
                 yield from _clock(session)
@@ -108,6 +110,14 @@ def _places(session: Session) -> Findings:
     """Look whether work waits at a place where nobody is; those who are somewhere raise it."""
     for raised in (one for one in open_alerts(session) if one.kind == UNSERVED):
         yield Finding("place", "missing", raised.sentence)
+
+
+def _people(installation: Installation, session: Session) -> Findings:
+    """Say of whom the settings speak in vain; who else reads, 'coverslip people list' shows."""
+    kept = kept_as_data(session, installation.settings)
+    if kept:
+        sentence = f"{len(kept)} of the settings' readers are kept as data, whatever the settings say of them"
+        yield Finding("people", "note", sentence, "take them out of the settings; 'coverslip people list' shows them")
 
 
 def _gateway(installation: Installation, session: Session) -> Findings:

@@ -53,6 +53,12 @@ def sync_people(session: Session, settings: Settings) -> None:
     session.flush()
 
 
+def kept_as_data(session: Session, settings: Settings) -> tuple[str, ...]:
+    """Return the readers of the settings of whom they say nothing any more, since they were imported."""
+    imported = set(session.scalars(select(Pathologist.id).where(Pathologist.source == IMPORT)))
+    return tuple(sorted(imported.intersection(reader.id for reader in settings.readers)))
+
+
 def event_slots(settings: Settings) -> int:
     """Return how many messages may be on their way to the event log at once."""
     if settings.kafka is None:
