@@ -13,7 +13,7 @@ from connectors.settings import Authority, Settings
 from flows import ledger, reads
 from flows.books import Cause, Subject, clear_alert, clear_alerts, raise_alert
 from flows.case_assignment import giving
-from flows.case_assignment.candidate import Candidate
+from flows.case_assignment.candidate import ReadToAssign
 from flows.case_assignment.eligibility import Excluded, eligible
 from flows.case_assignment.wanted import wanted
 from flows.people.called import known_reader
@@ -21,7 +21,7 @@ from flows.people.candidates import load_candidates
 from flows.people.policies import policy_in_force
 from flows.step import THE_LIMS, THE_PACS
 from models.tables.case import Case
-from models.tables.reading import Read
+from models.tables.reading import Pathologist, Read
 
 OTHER_READER: Final = "another reader stated"
 UNKNOWN_READER: Final = "unknown reader"
@@ -76,22 +76,24 @@ def give_stated(
     if case.reader_stated is None:
         return None
     subject, reader_id = Subject("case", case.id), known_reader(session, case.reader_stated["id"])
-    candidates = {one.pathologist_id: one for one in load_candidates(session, now)}
-    if reader_id is None or reader_id not in candidates:
+    person = session.get(Pathologist, reader_id) if reader_id else None
+    if person is None:
         raise_alert(session, subject, UNKNOWN_READER, _unknown(authority), now)
         return None
-    objection = _objection(session, case, read, candidates[reader_id], now)
+    in_force = policy_in_force(session, now)
+    objection = _objection(session, wanted(session, case, read, in_force.policy), person, now)
     given = giving.give(
         session,
         settings,
         case,
         read,
-        reader_id,
+        person.id,
         decided_by=authority,
         explanation=_explanation(authority, objection),
         cause=cause,
         now=now,
-        because=f"{WHO_SAYS[authority]} gave it to {reader_id}",
+        policy_version=in_force.version,
+        because=f"{WHO_SAYS[authority]} gave it to {person.name}",
     )
     _settle_alerts(session, case, authority, objection, now)
     return given
@@ -108,8 +110,16 @@ def _compare(session: Session, case: Case, owners: Collection[str], stated: str 
     raise_alert(session, Subject("case", case.id), OTHER_READER, sentence, now)
 
 
-def _objection(session: Session, case: Case, read: Read, candidate: Candidate, now: datetime) -> str | None:
-    want = wanted(session, case, read, policy_in_force(session, now).policy)
+def _objection(session: Session, want: ReadToAssign, person: Pathologist, now: datetime) -> str | None:
+    """Return what our rules have against somebody's having a read, their pool locked: whoever decides next sees it."""
+    people = load_candidates(
+        session,
+        now,
+        pools=(person.pool_id,),
+        subspecialty=want.subspecialty,
+        among=lambda one: one.pathologist_id == person.id,
+    )
+    candidate = next(one for one in people if one.pathologist_id == person.id)
     verdict = eligible(want, candidate, now)
     return verdict.sentence if isinstance(verdict, Excluded) else None
 
