@@ -22,7 +22,7 @@ from flows.sending import announce, publish
 from models.base import table_of
 from models.facets import Reading, StepState
 from models.tables.case import Case
-from models.tables.reading import Assignment, Read
+from models.tables.reading import Assignment, Pathologist, Read
 from models.tables.step import Step
 
 NOBODY_ELIGIBLE: Final = "nobody eligible"
@@ -108,7 +108,8 @@ def give(  # noqa: PLR0913 - an assignment's own columns
 
     ``because`` is for whoever had it. Where the LIMS decided it need not be told.
     """
-    had = _end(session, read, because or f"given to {pathologist_id}", now)
+    why = because or f"{session.get_one(Pathologist, pathologist_id).name} has it now"
+    had = _end(session, read, why, now)
     given = {
         "read_id": read.id,
         "pathologist_id": pathologist_id,
@@ -128,7 +129,7 @@ def give(  # noqa: PLR0913 - an assignment's own columns
     if not session.scalars(_ANOTHER_WAITS, {"of_case": case.id, "read": read.id}).first():
         clear_alert(session, case.id, NOBODY_ELIGIBLE, now)
     if had is not None and had != pathologist_id:
-        _tell_of_loss(session, case, read, had, because or f"{pathologist_id} has it now", now)
+        _tell_of_loss(session, case, read, had, why, now)
     notices.tell(session, pathologist_id, case.id, "given", _given(case, read), now, read.id)
     late_slides.tell_what_lacks(session, case, pathologist_id, read.id, now)
     if decided_by != "lims":
