@@ -46,6 +46,7 @@ _SLIDES_WITH_SCANS = (
         *(_SLIDE.c.elsewhere_series_uid, _SLIDE.c.elsewhere_at, _SLIDE.c.readable_at),
         *(_SCAN.c.id.label("scan_id"), _SCAN.c.quality, _SCAN.c.storage, _SCAN.c.outcome),
         *(_SCAN.c.edition, _SCAN.c.received_at),
+        exists().where(_WORK.c.case_id == _SLIDE.c.case_id).label("has_work"),
     )
     .select_from(_SLIDE.outerjoin(_SCAN, _SCAN.c.slide_id == _SLIDE.c.id))
     .where(_SLIDE.c.case_id.in_(bindparam("of_cases", expanding=True)), _SLIDE.c.cancelled.is_(False))
@@ -68,7 +69,8 @@ def slides_of_cases(session: Session, case_ids: Collection[str]) -> dict[str, li
     found: dict[str, list[ExpectedSlide]] = defaultdict(list)
     for rows in by_slide.values():
         found[rows[0].case_id].append(_expected(rows))
-    for case_id, work_id, kind in session.execute(_BEING_MADE, {"of_cases": list(case_ids)}):
+    worked_on = sorted({rows[0].case_id for rows in by_slide.values() if rows[0].has_work})
+    for case_id, work_id, kind in session.execute(_BEING_MADE, {"of_cases": worked_on}) if worked_on else ():
         found[case_id].append(ExpectedSlide(work_id, "scan", being_made=kind))
     return found
 

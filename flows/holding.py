@@ -77,8 +77,9 @@ def held(
         return None
     ready = set(verdict.ready)
     since = min(one.readable_at or now for one in expected if one.slide_id in ready)
-    stopped: datetime | None = session.scalar(_STOPPED_BEING_READY, {"of_case": case.id})
-    since = max(since, stopped) if stopped else since
+    if case.completeness_version > 1:
+        stopped: datetime | None = session.scalar(_STOPPED_BEING_READY, {"of_case": case.id})
+        since = max(since, stopped) if stopped else since
     policy = policy_in_force(session, now)
     release = policy.policy.release_of(case.subspecialty)
     return Held(since, since + timedelta(hours=release.after_hours), release, policy)

@@ -8,6 +8,8 @@ from sqlalchemy import select
 from models.tables.case import Slide
 from models.tables.scan import Scan
 from tests.dashboards.cli.conftest import Run, lab_of
+from tests.dashboards.cli.test_people import ANN
+from tests.small_lab import SmallSlide, run_until_calm, scan_arrives
 
 
 @pytest.fixture
@@ -47,6 +49,47 @@ def test_a_case_is_shown_with_its_slides_and_its_reader(run: Run, archived: tupl
     page = json.loads(run("show", archived[1], "--json").out)
     assert (page["id"], page["reader"], page["released"]) == (archived[1], None, False)
     assert len(page["rows"]) == 4
+
+
+def test_a_case_names_what_is_missing_where_it_was_seen_and_until_when_it_is_held_back(
+    run: Run, archived: tuple[str, str]
+) -> None:
+    said = run("show", archived[1]).out
+    assert "Held back  for its missing slides until " in said
+    assert "then people are told what is missing" in " ".join(said.split())
+    lines = said.splitlines()
+    table = lines[next(at for at, line in enumerate(lines) if line.startswith("Slide  ")) + 1 :]
+    assert table[0].startswith("26B0002-A1-3@NET  waiting for a scan")
+
+    page = json.loads(run("show", archived[1], "--json").out)
+    assert (page["slides_readable"], page["slides_expected"], page["released_how"]) == (2, 3, None)
+    assert page["held_then"] == "people are told what is missing"
+    missing = [one for one in page["slides"] if not one["can_be_read"]]
+    assert [(one["slide"], one["standing"], one["waits_for"]) for one in missing] == [
+        ("26B0002-A1-3@NET", "waiting for a scan", "the scanner")
+    ]
+    assert missing[0]["last_seen"] == {"where": "the laboratory: no scanner has seen it", "at": None}
+    assert page["late_slides"] == []
+
+
+def test_a_slide_that_came_late_is_shown_with_who_ticked_it_off(
+    run: Run, home: Path, archived: tuple[str, str]
+) -> None:
+    run("release", archived[1], *ANN)
+    number = json.loads(run("show", archived[1], "--json").out)["accession_number"]
+    assert "a person let it be read without what is missing" in " ".join(run("show", number).out.split())
+    lab = lab_of(home)
+    with closing(lab.database):
+        scan_arrives(lab, SmallSlide(codes=("26B0002-A1-3",)))
+        run_until_calm(lab)
+    said = run("show", archived[1]).out
+    assert "1 not acknowledged" in said
+    assert "by nobody yet" in said
+    [listed] = json.loads(run("acknowledge", "--json").out)
+    assert listed["slide"] == "26B0002-A1-3"
+    run("acknowledge", str(listed["number"]), *ANN)
+    [late] = json.loads(run("show", archived[1], "--json").out)["late_slides"]
+    assert (late["slide"], late["acknowledged_by"]) == ("26B0002-A1-3@NET", "Ann Example")
 
 
 def test_a_case_is_found_by_its_accession_number_and_by_each_of_its_slides(run: Run, archived: tuple[str, str]) -> None:
