@@ -1,5 +1,6 @@
 """A small laboratory whose cases are divided, read twice and read ahead: its people, its policy, its orders."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, time
 from pathlib import Path
@@ -14,6 +15,9 @@ from models.policy import Policy
 from models.tables.case import Specimen
 from models.tables.reading import Assignment, Competence, Credit, PolicyVersion, Read, ReadSpecimen
 from tests.small_lab import small_lab
+
+LabOf = Callable[..., Lab]
+"""Opens a laboratory as ``reading_lab`` does, and closes it when the test is over."""
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 ALWAYS = Hours(days=("mon", "tue", "wed", "thu", "fri", "sat", "sun"), starts=time(0), ends=time(0))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.small_lab import message_arrives, run_until_calm
 NAMES = "ABC"
 CODES = ("SKIN", "NEURO", "BREAST")
 NOBODY_YET = tuple(stage for stage in STAGES if stage.name != CASE_ASSIGNMENT)
-POLICY = {"skin": {"split": True, "double": True}, "neuro": {"split": True}, "breast": {"split": True}}
+POLICY: dict[str, Any] = {"skin": {"split": True, "double": True}, "neuro": {"split": True}, "breast": {"split": True}}
 
 
 def a_story(chance: Random) -> list[bytes]:

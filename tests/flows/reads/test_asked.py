@@ -1,7 +1,6 @@
 """Opinions, and what is prepared for a meeting: reads of their own, beside those that a report closes."""
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from models.facets import Reading
 from models.tables.case import Case
 from models.tables.reading import Assignment, Read
 from tests.flows.looking import LATER, books_balance, says, the_case
-from tests.flows.reads.life import credits_of, divided, reading_lab, reads_of
+from tests.flows.reads.life import LabOf, credits_of, divided, reads_of
 from tests.lims_says import reported
 from tests.small_lab import run_until_calm
 
@@ -54,8 +53,8 @@ def prepared(lab: Lab) -> str:
         return reads.add_mdt_read(session, lab.settings, case, "Ann", "breast meeting", at=at, cause=CAUSE, now=now).id
 
 
-def test_an_opinion_goes_to_somebody_else_and_the_case_stays_assigned(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url)
+def test_an_opinion_goes_to_somebody_else_and_the_case_stays_assigned(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN"), slides=12))
     asked(lab)
 
@@ -69,8 +68,8 @@ def test_an_opinion_goes_to_somebody_else_and_the_case_stays_assigned(tmp_path: 
     books_balance(lab)
 
 
-def test_an_opinion_of_another_subspecialty_goes_to_who_reads_that(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url)
+def test_an_opinion_of_another_subspecialty_goes_to_who_reads_that(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN")))
     asked(lab, of_subspecialty="neuro")
 
@@ -78,8 +77,8 @@ def test_an_opinion_of_another_subspecialty_goes_to_who_reads_that(tmp_path: Pat
     books_balance(lab)
 
 
-def test_whoever_is_named_has_it_and_no_machine_moves_it(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url)
+def test_whoever_is_named_has_it_and_no_machine_moves_it(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN")))
     read_id = asked(lab, of_pathologist="bea")
 
@@ -89,8 +88,8 @@ def test_whoever_is_named_has_it_and_no_machine_moves_it(tmp_path: Path, databas
     books_balance(lab)
 
 
-def test_what_can_not_be_asked_is_refused(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url, skin={"second_opinion": True})
+def test_what_can_not_be_asked_is_refused(lab_of: LabOf) -> None:
+    lab = lab_of(skin={"second_opinion": True})
     says(lab, divided(("A", "SKIN")))
     ((_, _, _, who, _),) = reads_of(lab)
     with pytest.raises(RefusedError, match="has the primary read"):
@@ -109,8 +108,8 @@ def test_what_can_not_be_asked_is_refused(tmp_path: Path, database_url: str) -> 
 
 
 @pytest.mark.parametrize("who", ["lims", "pacs"])
-def test_where_others_allocate_they_are_asked(tmp_path: Path, database_url: str, who: str) -> None:
-    lab = reading_lab(tmp_path, database_url, site={"allocation": who})
+def test_where_others_allocate_they_are_asked(lab_of: LabOf, who: str) -> None:
+    lab = lab_of(site={"allocation": who})
     says(lab, divided(("A", "SKIN")))
     with pytest.raises(RefusedError, match="says who reads this case"):
         asked(lab)
@@ -118,17 +117,15 @@ def test_where_others_allocate_they_are_asked(tmp_path: Path, database_url: str,
         prepared(lab)
 
 
-def test_a_policy_may_have_no_opinions(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url, skin={"second_opinion": False})
+def test_a_policy_may_have_no_opinions(lab_of: LabOf) -> None:
+    lab = lab_of(skin={"second_opinion": False})
     says(lab, divided(("A", "SKIN")))
     with pytest.raises(RefusedError, match="no opinions in skin"):
         asked(lab)
 
 
-def test_an_opinion_that_was_given_is_credited_and_one_that_waits_ends_with_the_report(
-    tmp_path: Path, database_url: str
-) -> None:
-    lab = reading_lab(tmp_path, database_url)
+def test_an_opinion_that_was_given_is_credited_and_one_that_waits_ends_with_the_report(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN")))
     first = asked(lab, of_pathologist="bea")
     asked(lab, "and this?", of_pathologist="nia")
@@ -143,10 +140,8 @@ def test_an_opinion_that_was_given_is_credited_and_one_that_waits_ends_with_the_
     books_balance(lab)
 
 
-def test_what_is_prepared_for_a_meeting_outlasts_the_report_and_goes_to_the_reporter(
-    tmp_path: Path, database_url: str
-) -> None:
-    lab = reading_lab(tmp_path, database_url)
+def test_what_is_prepared_for_a_meeting_outlasts_the_report_and_goes_to_the_reporter(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN")))
     ((_, _, _, who, _),) = reads_of(lab)
     read_id = prepared(lab)
@@ -163,8 +158,8 @@ def test_what_is_prepared_for_a_meeting_outlasts_the_report_and_goes_to_the_repo
     books_balance(lab)
 
 
-def test_a_report_alone_ends_a_primary_read(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url)
+def test_a_report_alone_ends_a_primary_read(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN")))
     with lab.database.read() as session:
         read_id = session.scalars(select(Read.id)).one()

@@ -13,6 +13,7 @@ from tests.flows.looking import LATER, LATEST, alerts, books_balance, says, the_
 from tests.flows.reads.life import (
     PEOPLE,
     SPLIT,
+    LabOf,
     cancelled,
     credits_of,
     divided,
@@ -27,8 +28,8 @@ from tests.lims_says import reported, updated
 LAST = "20250101150000+0000"
 
 
-def test_a_case_of_one_subspecialty_is_read_whole(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url, skin=SPLIT)
+def test_a_case_of_one_subspecialty_is_read_whole(lab_of: LabOf) -> None:
+    lab = lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "SKIN")))
 
     assert [read[:3] for read in reads_of(lab)] == [("primary", "whole", "AB")]
@@ -36,8 +37,8 @@ def test_a_case_of_one_subspecialty_is_read_whole(tmp_path: Path, database_url: 
     books_balance(lab)
 
 
-def test_specimens_of_another_subspecialty_go_to_a_reader_of_their_own(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url, skin=SPLIT)
+def test_specimens_of_another_subspecialty_go_to_a_reader_of_their_own(lab_of: LabOf) -> None:
+    lab = lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "NEURO"), ("C", "NEURO")))
 
     mine, other = reads_of(lab)
@@ -49,16 +50,16 @@ def test_specimens_of_another_subspecialty_go_to_a_reader_of_their_own(tmp_path:
     books_balance(lab)
 
 
-def test_without_that_rule_a_case_is_never_split(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url)
+def test_without_that_rule_a_case_is_never_split(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")))
 
     assert [read[:3] for read in reads_of(lab)] == [("primary", "whole", "")]
     books_balance(lab)
 
 
-def test_a_case_is_assigned_only_when_every_part_is(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url, reader("rosa", "skin"), skin=SPLIT)
+def test_a_case_is_assigned_only_when_every_part_is(lab_of: LabOf) -> None:
+    lab = lab_of(reader("rosa", "skin"), skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")))
 
     assert [read[3] for read in reads_of(lab)] == ["rosa", None]
@@ -67,10 +68,8 @@ def test_a_case_is_assigned_only_when_every_part_is(tmp_path: Path, database_url
     books_balance(lab)
 
 
-def test_a_whole_case_that_somebody_has_becomes_a_part_when_another_subspecialty_comes(
-    tmp_path: Path, database_url: str
-) -> None:
-    lab = reading_lab(tmp_path, database_url, skin=SPLIT)
+def test_a_whole_case_that_somebody_has_becomes_a_part_when_another_subspecialty_comes(lab_of: LabOf) -> None:
+    lab = lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN")))
     ((_, _, _, first, _),) = reads_of(lab)
     says(lab, divided(("B", "NEURO"), sent_at=LATER, control_id="O2"))
@@ -79,10 +78,8 @@ def test_a_whole_case_that_somebody_has_becomes_a_part_when_another_subspecialty
     books_balance(lab)
 
 
-def test_a_part_of_which_everything_is_cancelled_is_taken_from_its_reader_who_is_told(
-    tmp_path: Path, database_url: str
-) -> None:
-    lab = reading_lab(tmp_path, database_url, skin=SPLIT)
+def test_a_part_of_which_everything_is_cancelled_is_taken_from_its_reader_who_is_told(lab_of: LabOf) -> None:
+    lab = lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")))
     says(lab, cancelled("B", sent_at=LATER))
 
@@ -119,8 +116,8 @@ def test_any_order_of_messages_makes_the_same_reads(tmp_path: Path, arrival: tup
     books_balance(lab)
 
 
-def test_a_final_report_of_a_part_closes_and_credits_that_part_alone(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url, skin=SPLIT)
+def test_a_final_report_of_a_part_closes_and_credits_that_part_alone(lab_of: LabOf) -> None:
+    lab = lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")))
     (_, _, _, first, _), _ = reads_of(lab)
     says(lab, reported("26H1", "F", "26H1-B", sent_at=LATER))
@@ -135,8 +132,8 @@ def test_a_final_report_of_a_part_closes_and_credits_that_part_alone(tmp_path: P
     books_balance(lab)
 
 
-def test_a_later_stain_opens_a_round_for_its_own_part_with_the_same_reader(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url, skin=SPLIT)
+def test_a_later_stain_opens_a_round_for_its_own_part_with_the_same_reader(lab_of: LabOf) -> None:
+    lab = lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")), reported("26H1", "F", sent_at=LATER))
     assert the_case(lab).reading == Reading.NONE
     says(lab, divided(("B", "NEURO"), sent_at=LATEST, control_id="O2", control="XO", slides=2))
@@ -148,10 +145,8 @@ def test_a_later_stain_opens_a_round_for_its_own_part_with_the_same_reader(tmp_p
     books_balance(lab)
 
 
-def test_a_stain_for_a_reported_part_is_read_though_the_other_part_is_not_reported_yet(
-    tmp_path: Path, database_url: str
-) -> None:
-    lab = reading_lab(tmp_path, database_url, skin=SPLIT)
+def test_a_stain_for_a_reported_part_is_read_though_the_other_part_is_not_reported_yet(lab_of: LabOf) -> None:
+    lab = lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")), reported("26H1", "F", "26H1-B", sent_at=LATER))
     says(lab, divided(("B", "NEURO"), sent_at=LATEST, control_id="O2", control="XO", slides=2))
 
@@ -161,10 +156,8 @@ def test_a_stain_for_a_reported_part_is_read_though_the_other_part_is_not_report
     books_balance(lab)
 
 
-def test_a_case_that_is_read_twice_has_a_second_read_of_half_the_points_by_another_lead(
-    tmp_path: Path, database_url: str
-) -> None:
-    lab = reading_lab(tmp_path, database_url, skin={"double": True})
+def test_a_case_that_is_read_twice_has_a_second_read_of_half_the_points_by_another_lead(lab_of: LabOf) -> None:
+    lab = lab_of(skin={"double": True})
     says(lab, divided(("A", "SKIN"), slides=12))
 
     first, second = reads_of(lab)
@@ -178,8 +171,8 @@ def test_a_case_that_is_read_twice_has_a_second_read_of_half_the_points_by_anoth
     books_balance(lab)
 
 
-def test_a_lims_that_can_tell_readers_apart_hears_of_the_second_one_too(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url, skin={"double": True}, hears_all=True)
+def test_a_lims_that_can_tell_readers_apart_hears_of_the_second_one_too(lab_of: LabOf) -> None:
+    lab = lab_of(skin={"double": True}, hears_all=True)
     says(lab, divided(("A", "SKIN")))
 
     heard = [one.decode() for one in lab.senders["lims-a"].heard if b"ASSIGNED" in one]  # type: ignore[attr-defined] # a SmallLims
@@ -189,8 +182,8 @@ def test_a_lims_that_can_tell_readers_apart_hears_of_the_second_one_too(tmp_path
     books_balance(lab)
 
 
-def test_a_trainee_reads_ahead_of_whoever_has_the_primary_read(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url, *PEOPLE, reader("pat", "skin"), skin={"trainees": True})
+def test_a_trainee_reads_ahead_of_whoever_has_the_primary_read(lab_of: LabOf) -> None:
+    lab = lab_of(*PEOPLE, reader("pat", "skin"), skin={"trainees": True})
     reads_ahead(lab, "pat", "skin")
     says(lab, divided(("A", "SKIN")))
 
@@ -201,10 +194,8 @@ def test_a_trainee_reads_ahead_of_whoever_has_the_primary_read(tmp_path: Path, d
     books_balance(lab)
 
 
-def test_a_laboratory_without_a_trainee_of_the_site_has_its_cases_assigned_all_the_same(
-    tmp_path: Path, database_url: str
-) -> None:
-    lab = reading_lab(tmp_path, database_url, skin={"trainees": True})
+def test_a_laboratory_without_a_trainee_of_the_site_has_its_cases_assigned_all_the_same(lab_of: LabOf) -> None:
+    lab = lab_of(skin={"trainees": True})
     says(lab, divided(("A", "SKIN")))
 
     assert the_case(lab).reading == Reading.ASSIGNED
@@ -212,8 +203,8 @@ def test_a_laboratory_without_a_trainee_of_the_site_has_its_cases_assigned_all_t
     books_balance(lab)
 
 
-def test_a_frozen_section_is_read_at_once_and_its_paraffin_later(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url)
+def test_a_frozen_section_is_read_at_once_and_its_paraffin_later(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN"), priority="FS"))
     ((role, _, _, who, _),) = reads_of(lab)
     assert role == "intra-operative"
@@ -234,10 +225,8 @@ def test_a_frozen_section_is_read_at_once_and_its_paraffin_later(tmp_path: Path,
     books_balance(lab)
 
 
-def test_paraffin_that_comes_before_any_word_of_the_frozen_section_is_read_too(
-    tmp_path: Path, database_url: str
-) -> None:
-    lab = reading_lab(tmp_path, database_url)
+def test_paraffin_that_comes_before_any_word_of_the_frozen_section_is_read_too(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN"), priority="FS"))
     says(lab, divided(("A", "SKIN"), sent_at=LATER, control_id="O2", control="XO", slides=3))
 
@@ -245,10 +234,8 @@ def test_paraffin_that_comes_before_any_word_of_the_frozen_section_is_read_too(
     books_balance(lab)
 
 
-def test_a_preliminary_report_credits_nothing_and_a_final_one_said_twice_credits_once(
-    tmp_path: Path, database_url: str
-) -> None:
-    lab = reading_lab(tmp_path, database_url)
+def test_a_preliminary_report_credits_nothing_and_a_final_one_said_twice_credits_once(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN")), reported("26H1", "P", sent_at=LATER))
     assert credits_of(lab) == []
     final = reported("26H1", "F", sent_at=LATEST, control_id="R02")
@@ -258,8 +245,8 @@ def test_a_preliminary_report_credits_nothing_and_a_final_one_said_twice_credits
     books_balance(lab)
 
 
-def test_dpows_final_credits_and_its_ended_does_not(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url)
+def test_dpows_final_credits_and_its_ended_does_not(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN")), updated("26H1", says="Ended", sent_at=LATER))
     assert (the_case(lab).reading, credits_of(lab)) == (Reading.NONE, [])
     says(lab, divided(("B", "SKIN"), sent_at=LATEST, control_id="O2"))
@@ -269,8 +256,8 @@ def test_dpows_final_credits_and_its_ended_does_not(tmp_path: Path, database_url
     books_balance(lab)
 
 
-def test_an_addendum_opens_a_round_with_a_small_credit_of_its_own(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url)
+def test_an_addendum_opens_a_round_with_a_small_credit_of_its_own(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN"), slides=12), reported("26H1", "F", sent_at=LATER))
     ((_, _, _, who, points),) = credits_of(lab)
     says(lab, reported("26H1", "C", sent_at=LATEST, control_id="R02"))
@@ -283,9 +270,9 @@ def test_an_addendum_opens_a_round_with_a_small_credit_of_its_own(tmp_path: Path
 
 
 def test_a_report_that_an_older_order_turns_out_to_precede_credits_nobody_until_it_is_final_again(
-    tmp_path: Path, database_url: str
+    lab_of: LabOf,
 ) -> None:
-    lab = reading_lab(tmp_path, database_url)
+    lab = lab_of()
     says(lab, divided(("A", "SKIN"), slides=12), reported("26H1", "F", "26H1-A", sent_at=LATEST))
     ((_, _, _, who, _),) = credits_of(lab)
     says(lab, divided(("B", "SKIN"), sent_at=LATER, control_id="O2", control="XO"))
@@ -299,10 +286,8 @@ def test_a_report_that_an_older_order_turns_out_to_precede_credits_nobody_until_
     books_balance(lab)
 
 
-def test_a_cancelled_case_is_taken_from_everybody_credits_nobody_and_comes_back_to_them(
-    tmp_path: Path, database_url: str
-) -> None:
-    lab = reading_lab(tmp_path, database_url, skin={"double": True})
+def test_a_cancelled_case_is_taken_from_everybody_credits_nobody_and_comes_back_to_them(lab_of: LabOf) -> None:
+    lab = lab_of(skin={"double": True})
     says(lab, divided(("A", "SKIN")))
     before = reads_of(lab)
     cancel = (
@@ -321,12 +306,8 @@ def test_a_cancelled_case_is_taken_from_everybody_credits_nobody_and_comes_back_
 
 
 @pytest.mark.parametrize("who", ["lims", "pacs"])
-def test_where_others_allocate_a_case_is_neither_split_nor_read_twice_by_us(
-    tmp_path: Path, database_url: str, who: str
-) -> None:
-    lab = reading_lab(
-        tmp_path, database_url, skin={"split": True, "double": True, "trainees": True}, site={"allocation": who}
-    )
+def test_where_others_allocate_a_case_is_neither_split_nor_read_twice_by_us(lab_of: LabOf, who: str) -> None:
+    lab = lab_of(skin={"split": True, "double": True, "trainees": True}, site={"allocation": who})
     says(lab, divided(("A", "SKIN"), ("B", "NEURO"), priority="FS"))
 
     assert [read[:2] for read in reads_of(lab)] == [("primary", "whole")]
@@ -335,8 +316,8 @@ def test_where_others_allocate_a_case_is_neither_split_nor_read_twice_by_us(
     books_balance(lab)
 
 
-def test_a_policy_that_is_changed_takes_nothing_from_who_has_it(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url, skin={"double": True, "split": True})
+def test_a_policy_that_is_changed_takes_nothing_from_who_has_it(lab_of: LabOf) -> None:
+    lab = lab_of(skin={"double": True, "split": True})
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")))
     before = [read for read in reads_of(lab) if read[3]]
     policy_is(lab, Policy(subspecialties={"skin": Subspecialty()}))
@@ -346,8 +327,8 @@ def test_a_policy_that_is_changed_takes_nothing_from_who_has_it(tmp_path: Path, 
     books_balance(lab)
 
 
-def test_a_stated_reader_of_any_part_is_no_difference(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url, skin=SPLIT)
+def test_a_stated_reader_of_any_part_is_no_difference(lab_of: LabOf) -> None:
+    lab = lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")), updated("26H1", reader="nia", sent_at=LATER))
     assert alerts(lab) == []
     says(lab, updated("26H1", reader="bea", sent_at=LATEST, control_id="L102"))

@@ -11,7 +11,7 @@ from models.tables.books import Alert, InboxMessage
 from models.tables.case import Specimen
 from models.tables.reading import Assignment, Credit, Read
 from tests.flows.looking import LATER, LATEST, alerts, books_balance, says
-from tests.flows.reads.life import SPLIT, credits_of, divided, policy_is, reading_lab, reads_of
+from tests.flows.reads.life import SPLIT, LabOf, credits_of, divided, policy_is, reading_lab, reads_of
 from tests.lims_says import reported
 
 LAST = "20250101150000+0000"
@@ -32,8 +32,8 @@ def of_points(points: str, message: bytes) -> bytes:
     return message + f"OBX|9|NM|WORKLOAD-POINTS^Points^L||{points}||||||F\r".encode()
 
 
-def test_a_policy_picks_the_model_and_the_read_keeps_which_it_was(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url, weight_model="specimen table/1", specimen_points={"m1": 9.5})
+def test_a_policy_picks_the_model_and_the_read_keeps_which_it_was(lab_of: LabOf) -> None:
+    lab = lab_of(weight_model="specimen table/1", specimen_points={"m1": 9.5})
     says(lab, divided(("A", "SKIN"), kind="M1^Something^L"))
     assert weights(lab) == [(9.5, "specimen table/1")]
     policy_is(lab, Policy())
@@ -44,10 +44,8 @@ def test_a_policy_picks_the_model_and_the_read_keeps_which_it_was(tmp_path: Path
     books_balance(lab)
 
 
-def test_points_that_change_after_the_read_was_given_move_nothing_and_are_credited(
-    tmp_path: Path, database_url: str
-) -> None:
-    lab = reading_lab(tmp_path, database_url)
+def test_points_that_change_after_the_read_was_given_move_nothing_and_are_credited(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN")))
     before = reads_of(lab)
     says(lab, divided(("A", "SKIN"), sent_at=LATER, control_id="O2", control="XO", slides=12))
@@ -61,10 +59,8 @@ def test_points_that_change_after_the_read_was_given_move_nothing_and_are_credit
     books_balance(lab)
 
 
-def test_what_the_lims_says_of_points_after_the_report_corrects_the_credit_once(
-    tmp_path: Path, database_url: str
-) -> None:
-    lab = reading_lab(tmp_path, database_url, weight_model="lims events/1")
+def test_what_the_lims_says_of_points_after_the_report_corrects_the_credit_once(lab_of: LabOf) -> None:
+    lab = lab_of(weight_model="lims events/1")
     says(lab, divided(("A", "SKIN")), reported("26H1", "F", sent_at=LATER))
     assert credits_in_full(lab) == [(1.0, 1.0, False)]
     says(lab, of_points("7.5", reported("26H1", "F", sent_at=LATEST, control_id="R02")))
@@ -94,8 +90,8 @@ def test_points_that_are_no_weight_are_left_out_with_a_sentence_and_the_former_s
     books_balance(lab)
 
 
-def test_a_model_that_nobody_knows_weighs_as_ever_and_people_are_told(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url, weight_model="weights/99")
+def test_a_model_that_nobody_knows_weighs_as_ever_and_people_are_told(lab_of: LabOf) -> None:
+    lab = lab_of(weight_model="weights/99")
     says(lab, divided(("A", "SKIN")))
 
     assert weights(lab) == [(1.0, "weights/1")]
@@ -104,18 +100,16 @@ def test_a_model_that_nobody_knows_weighs_as_ever_and_people_are_told(tmp_path: 
         assert "choose one of weights/1" in session.scalars(select(Alert.sentence)).one()
 
 
-def test_a_part_weighs_what_is_of_it_and_shares_what_the_lims_says_of_the_case(
-    tmp_path: Path, database_url: str
-) -> None:
-    lab = reading_lab(tmp_path, database_url, weight_model="lims events/1", skin=SPLIT)
+def test_a_part_weighs_what_is_of_it_and_shares_what_the_lims_says_of_the_case(lab_of: LabOf) -> None:
+    lab = lab_of(weight_model="lims events/1", skin=SPLIT)
     says(lab, of_points("8", divided(("A", "SKIN"), ("B", "NEURO"), ("C", "NEURO"), ("D", "NEURO"))))
 
     assert sorted(weights(lab)) == [(2.0, "lims events/1"), (6.0, "lims events/1")]
     books_balance(lab)
 
 
-def test_duplicates_of_every_message_credit_once(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url, skin={"double": True})
+def test_duplicates_of_every_message_credit_once(lab_of: LabOf) -> None:
+    lab = lab_of(skin={"double": True})
     story = [divided(("A", "SKIN")), reported("26H1", "F", sent_at=LATER)]
     again = [one.replace(b"|O1|", b"|O9|").replace(b"|R01|", b"|R09|") for one in story]
     says(lab, *story, *story, *again, *reversed(again))
@@ -124,8 +118,8 @@ def test_duplicates_of_every_message_credit_once(tmp_path: Path, database_url: s
     books_balance(lab)
 
 
-def test_a_read_that_nobody_ever_had_credits_nobody(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url)
+def test_a_read_that_nobody_ever_had_credits_nobody(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "RENAL")), reported("26H1", "F", sent_at=LATER))
 
     assert credits_of(lab) == []
@@ -133,8 +127,8 @@ def test_a_read_that_nobody_ever_had_credits_nobody(tmp_path: Path, database_url
     books_balance(lab)
 
 
-def test_weights_stay_when_a_specimen_s_type_is_no_longer_what_it_was(tmp_path: Path, database_url: str) -> None:
-    lab = reading_lab(tmp_path, database_url, weight_model="specimen table/1")
+def test_weights_stay_when_a_specimen_s_type_is_no_longer_what_it_was(lab_of: LabOf) -> None:
+    lab = lab_of(weight_model="specimen table/1")
     says(lab, divided(("A", "SKIN"), kind="X^Mastectomy^L"))
     assert weights(lab) == [(12.0, "specimen table/1")]
     with lab.database.write("its type") as session:

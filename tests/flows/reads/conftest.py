@@ -1,0 +1,23 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.settings import Reader
+from connectors.wiring import Lab
+from tests.flows.reads.life import LabOf, reading_lab
+
+
+@pytest.fixture
+def lab_of(tmp_path: Path, database_url: str) -> Iterator[LabOf]:
+    """Give what opens a laboratory with people and a policy; the test runs once on SQLite and once on PostgreSQL."""
+    opened: list[Lab] = []
+
+    def open_lab(*people: Reader, **said: Any) -> Lab:  # noqa: ANN401 - as ``reading_lab`` takes it
+        opened.append(reading_lab(tmp_path, database_url, *people, **said))
+        return opened[-1]
+
+    yield open_lab
+    for lab in opened:
+        lab.database.close()
