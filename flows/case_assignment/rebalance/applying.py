@@ -13,7 +13,7 @@ from flows.case_assignment.choice import Choice
 from flows.case_assignment.eligibility import Eligible, eligible
 from flows.case_assignment.rebalance.cost import PLAN_COST, runner_up
 from flows.case_assignment.rebalance.looks import Look
-from flows.case_assignment.rebalance.moves import Move
+from flows.case_assignment.rebalance.moves import Because, Move
 from flows.case_assignment.wanted import wanted
 from flows.cases import lock_case
 from flows.people.candidates import load_candidates, pools_of
@@ -26,6 +26,16 @@ from models.tables.step import Step
 
 DECIDED_BY: Final = "batch"
 """Who decided an assignment that a look made."""
+
+_WHY: Final[dict[Because, str]] = {
+    "nobody has it": "nobody had it",
+    "its reader is away": "you are away",
+    "its reader may not have it": "by the rules you may not have it any more",
+    "its reader can't read it in time": "you do not read again before its deadline",
+    "it would be late": "it would have been late",
+    "it is better so": "the work is more even so",
+}
+"""What whoever had a read is told."""
 
 _STEP_KIND: Final = "case_assignment"
 
@@ -53,7 +63,7 @@ def make_move(session: Session, settings: Settings, look: Look, move: Move, caus
         cause=cause,
         now=now,
         policy_version=move.verdict.ground.policy_version,
-        because=f"{_name(session, to_id)} has it now, since {_why(move)}",
+        because=f"{_name(session, to_id)} has it now, since {_WHY[move.because]}",
     )
     allocation.follow(session, settings, case, cause, now)
     return True
@@ -138,17 +148,9 @@ def _sentence(session: Session, move: Move) -> str:
         return f"nobody had it: of all open reads together, {to} reads it best"
     had = _name(session, move.from_id)
     if move.has_to_go:
-        return f"{had} can't read it now: of all open reads together, {to} reads it best"
+        because = move.because.replace("its reader", had)
+        return f"{because}: of all open reads together, {to} reads it best"
     return f"left with {had} it would cost {move.gain:.1f} points more, of all open reads together, than with {to}"
-
-
-def _why(move: Move) -> str:
-    return {
-        "nobody has it": "nobody had it",
-        "its reader is away": "it could not be read by you in time",
-        "it would be late": "it would have been late",
-        "it is better so": "the work is shared more evenly so",
-    }[move.because]
 
 
 def _name(session: Session, pathologist_id: str) -> str:

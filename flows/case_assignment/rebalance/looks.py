@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
 from flows import ledger
+from models.database import database_now
 from models.tables.reading import Assignment, Rebalance
 
 Occasion = Literal["schedule", "absence", "flood"]
@@ -25,7 +26,8 @@ _AS_PLANNED: Final = "its time has come"
 _LONGEST_WHY: Final = 200
 _GRAVEST: Final[tuple[Occasion, ...]] = ("flood", "absence", "schedule")
 _STATE = Rebalance.outcome["state"].as_string()
-_OPEN = select(Rebalance).where(_STATE != _OVER).order_by(Rebalance.id).with_for_update()
+# Older ones are over: a look that nobody made for so long is made whether it is asked for or not.
+_LATELY: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,12 @@ def request_rebalance(session: Session, why: str, now: datetime, occasion: Occas
 
 def is_asked_for(session: Session) -> bool:
     """Return whether a look is asked for that has not begun."""
-    return session.scalar(select(Rebalance.id).where(_STATE == _ASKED).limit(1)) is not None
+    return session.scalar(_lately(session, _STATE == _ASKED).limit(1)) is not None
 
 
 def is_on_its_way(session: Session) -> bool:
     """Return whether a look is asked for or under way."""
-    return session.scalar(select(Rebalance.id).where(_STATE != _OVER).limit(1)) is not None
+    return session.scalar(_lately(session, _STATE != _OVER).limit(1)) is not None
 
 
 def last_over(session: Session) -> Rebalance | None:
@@ -80,7 +82,7 @@ def last_over(session: Session) -> Rebalance | None:
 
 def begin(session: Session, now: datetime) -> Look:
     """Begin a look for all reasons that there are, or go on with one that was killed."""
-    found = session.scalars(_OPEN).all()
+    found = session.scalars(_lately(session, _STATE != _OVER).order_by(Rebalance.id).with_for_update()).all()
     row, *others = found or [_row(_AS_PLANNED, now, {"occasion": "schedule"})]
     whys = list(dict.fromkeys(one.why for one in (row, *others)))
     occasions = {one.outcome["occasion"] for one in (row, *others)}
@@ -122,6 +124,10 @@ def moved_lately(session: Session, now: datetime, period: timedelta) -> int:
 def last_looks(session: Session, most: int) -> list[Rebalance]:
     """Return the last looks, the latest first."""
     return list(session.scalars(select(Rebalance).order_by(Rebalance.id.desc()).limit(most)))
+
+
+def _lately(session: Session, condition: ColumnElement[bool]) -> Select[Rebalance]:
+    return select(Rebalance).where(Rebalance.at > database_now(session) - _LATELY, condition)
 
 
 def _row(why: str, now: datetime, outcome: dict[str, Any]) -> Rebalance:

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 
+from flows.case_assignment.eligibility import ruled_out_at_once
+from flows.case_assignment.hours import absence_at
 from flows.case_assignment.plan.model import NOBODY, Flags, Ints, Model
 from flows.case_assignment.plan.objective import Objective, objective
 from flows.case_assignment.plan.plan import Plan
@@ -16,9 +18,17 @@ from flows.case_assignment.rebalance.looks import Occasion
 from flows.case_assignment.rebalance.record import Verdict, Weighing
 from flows.case_assignment.rebalance.snapshot import Snapshot
 
-Because = Literal["nobody has it", "its reader is away", "it would be late", "it is better so"]
+Because = Literal[
+    "nobody has it",
+    "its reader is away",
+    "its reader may not have it",
+    "its reader can't read it in time",
+    "it would be late",
+    "it is better so",
+]
 
-_ORDER: Final = ("nobody has it", "its reader is away", "it would be late", "it is better so")
+_ORDER: Final[tuple[Because, ...]] = get_args(Because)
+_MAY_STAY: Final = ("it would be late", "it is better so")
 _MOST_ROUNDS: Final = 10
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _MOST_AFTER_ABSENCE: Final = 0.02
@@ -50,7 +60,7 @@ class Move:
     @property
     def has_to_go(self) -> bool:
         """Whether its present reader, if there is one, can't have it any more."""
-        return self.because in {"nobody has it", "its reader is away"}
+        return self.because not in _MAY_STAY
 
     @property
     def counts(self) -> bool:
@@ -197,9 +207,18 @@ class _Look:
         return moves
 
     def _because(self, read: int) -> Because:
-        if self.leaves[read]:
-            return "nobody has it" if self._seen.reads[read].owner is None else "its reader is away"
-        return "it would be late" if self.late[read] else "it is better so"
+        one, had = self._seen.reads[read], int(self._model.present[read])
+        if not self.leaves[read]:
+            return "it would be late" if self.late[read] else "it is better so"
+        if one.owner is None:
+            return "nobody has it"
+        if had == NOBODY or one.owner in self._seen.absent:
+            return "its reader is away"
+        reader = self._seen.people[had]
+        if ruled_out_at_once(one.wanted, reader) is not None:
+            return "its reader may not have it"
+        on_leave = absence_at(reader, self._seen.at) is not None
+        return "its reader is away" if on_leave else "its reader can't read it in time"
 
     def _would_be_late(self) -> Flags:
         """Whether more falls due on a read's desk by its class than can be reported there."""

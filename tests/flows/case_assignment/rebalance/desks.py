@@ -18,9 +18,20 @@ from flows.case_assignment.rebalance.looks import EVERYBODY, NEXT_LOOK
 from flows.journey import REBALANCE, STAGES
 from flows.ledger import Wait
 from models.database import database_now
+from models.policy import Batch, Policy
 from models.tables.books import Alert
 from models.tables.case import Case
-from models.tables.reading import Assignment, Competence, Leave, Notice, Pathologist, Read, ReadingSession, Rebalance
+from models.tables.reading import (
+    Assignment,
+    Competence,
+    Leave,
+    Notice,
+    Pathologist,
+    PolicyVersion,
+    Read,
+    ReadingSession,
+    Rebalance,
+)
 from models.tables.step import Step
 from tests.small_lab import run_until_calm
 
@@ -132,6 +143,15 @@ def busy(lab: Lab, *, people: int = 30, reads: int = 300, seed: int = 1) -> list
         loads[least.id] += points
         given.append(Given(least.id, points, subspecialty, timedelta(days=drawn.randint(5, 9)), site=least.site))
     return lay(lab, *given)
+
+
+def by_policy(lab: Lab, **batch: Any) -> None:  # noqa: ANN401 - any field of the policy's batch
+    """Have looks made by these rules."""
+    with lab.database.write("desks") as session:
+        body = Policy(batch=Batch(**batch)).model_dump(mode="json")
+        begun = {"version": 1, "digest": "0" * 64, "body": body, "by": "Mia Manager", "because": "a test"}
+        long_ago = database_now(session) - LONG_AGO
+        session.execute(insert(PolicyVersion).values(**begun, begins_at=long_ago))
 
 
 def look(lab: Lab) -> Rebalance:

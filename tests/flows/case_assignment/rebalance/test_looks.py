@@ -10,11 +10,12 @@ from connectors.wiring import Lab
 from flows.case_assignment.rebalance.looks import request_rebalance
 from flows.case_assignment.replaying import replay
 from models.database import database_now
-from models.tables.reading import Assignment
+from models.tables.reading import Assignment, Read
 from tests.flows.case_assignment.rebalance.desks import (
     Desk,
     Given,
     busy,
+    by_policy,
     falls_ill,
     last_look,
     lay,
@@ -168,3 +169,61 @@ def test_the_only_possible_second_reader_is_kept_from_the_first_read(lab: Lab) -
     look(lab)
 
     assert (owners(lab)[first], owners(lab)[second]) == ("bob", "ann")
+
+
+def test_a_laboratory_without_reads_or_without_anybody_who_reads_is_looked_at_in_peace(lab: Lab) -> None:
+    only(lab)
+    assert (look(lab).reads, last_look(lab).moved) == (0, 0)
+
+    [read] = lay(lab, Given(None))
+
+    assert (look(lab).reads, last_look(lab).moved) == (1, 0)
+    assert read not in owners(lab)
+
+
+def test_when_everybody_is_ill_each_read_stays_where_it_is(lab: Lab) -> None:
+    only(lab, Desk("ann"), Desk("bob"))
+    reads = lay(lab, *(Given("ann") for _ in range(3)), Given("bob"))
+    falls_ill(lab, "ann")
+    falls_ill(lab, "bob")
+
+    assert look(lab).moved == 0
+    assert [owners(lab)[read] for read in reads] == ["ann", "ann", "ann", "bob"]
+
+
+@pytest.mark.parametrize("batch", [{"most_moved_share": 0.0}, {"smallest_gain": 1000.0}])
+def test_a_policy_may_let_only_what_has_to_go_move(lab: Lab, batch: dict[str, float]) -> None:
+    by_policy(lab, **batch)
+    only(lab, Desk("ann"), Desk("bob"), Desk("cleo"))
+    lay(lab, *(Given("ann", points=3) for _ in range(40)))
+    [ill] = lay(lab, Given("cleo"))
+    falls_ill(lab, "cleo")
+
+    done = look(lab)
+
+    assert (done.moved, done.policy_version, owners(lab)[ill]) == (1, 1, "bob")
+
+
+def test_reads_that_their_reader_may_not_have_any_more_go_to_somebody_else_who_is_told_why(lab: Lab) -> None:
+    only(lab, Desk("ann", subspecialties=("skin",)), Desk("bob"))
+    [read] = lay(lab, Given("ann"))
+
+    assert look(lab).moved == 1
+
+    with lab.database.read() as session:
+        ended = session.scalars(select(Assignment.ended_because).where(Assignment.ended_at.is_not(None))).one()
+    assert (owners(lab)[read], ended) == ("bob", "Dr Bob has it now, since by the rules you may not have it any more")
+
+
+def test_who_has_a_case_in_its_next_round_keeps_it_though_others_have_less_to_do(lab: Lab) -> None:
+    only(lab, Desk("ann"), Desk("bob"))
+    again = lay(lab, *(Given("ann", points=3) for _ in range(40)))
+    with lab.database.write("rounds") as session:
+        for read in session.scalars(select(Read).where(Read.id.in_(again))).all():
+            earlier = {"role": "primary", "round": 0, "points": 1.0, "created_at": read.created_at}
+            session.add(Read(id=read.id[::-1], case_id=read.case_id, closed_at=read.created_at, **earlier))
+            session.flush()
+            had = {"started_at": read.created_at, "ended_at": read.created_at, "decided_by": "coverslip"}
+            session.add(Assignment(read_id=read.id[::-1], pathologist_id="ann", explanation={}, **had))
+
+    assert look(lab).moved == 0

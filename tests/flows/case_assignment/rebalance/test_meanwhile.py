@@ -128,9 +128,9 @@ def test_the_explanation_of_a_move_says_which_look_it_was_and_what_it_saves(lab:
         told_why = given.explanation
         ended = session.scalars(select(Assignment.ended_because).where(Assignment.ended_at.is_not(None))).one()
     assert (given.decided_by, told_why["rebalance"], told_why["winner"]) == ("batch", look.id, given.pathologist_id)
-    assert told_why["sentence"].startswith("Dr Ann can't read it now: of all open reads together, Dr ")
+    assert told_why["sentence"].startswith("Dr Ann is away: of all open reads together, Dr ")
     assert ended is not None
-    assert ended.endswith("has it now, since it could not be read by you in time")
+    assert ended.endswith(" has it now, since you are away")
 
 
 def test_what_a_plan_moves_is_decided_by_its_deadline_first(lab: Lab) -> None:
