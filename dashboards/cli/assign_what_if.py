@@ -113,10 +113,17 @@ def _changed(
 
 
 def _policy_in(file: Path) -> "Policy":
-    from connectors.toml_file import checked, read_toml
-    from models.policy import Policy
+    from flows.people.policy_document import read_policy
+    from models.errors import RefusedError
 
-    return checked(Policy, read_toml(file), file)
+    try:
+        found = read_policy(file.read_bytes())
+    except OSError as error:
+        raise RefusedError(f"{file} can't be read ({error.strerror}): give the path of a policy's file") from error
+    if isinstance(found, tuple):
+        message = f"{file}: {found[0].place}: {found[0].sentence}: 'coverslip policy check {file}' names every fault"
+        raise RefusedError(message)
+    return found
 
 
 def _staff_in(file: Path, history: "History") -> "list[Staff]":

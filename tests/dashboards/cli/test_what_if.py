@@ -76,7 +76,8 @@ def test_more_people_report_sooner_and_fewer_later(what_if: Run, tmp_path: Path)
     [
         ((), "say what is to be different: --policy FILE, --absent NAME or --add-pathologist FILE"),
         (("--absent", "Nobody"), "nobody is called 'Nobody': there are reader-01"),
-        (("--policy", "none.toml"), "none.toml is missing: give the path of a TOML file"),
+        (("--policy", "none.toml"), "none.toml can't be read (No such file or directory): give"),
+        (("--policy", "bad.toml"), "bad.toml: readers: "),
         (("--add-pathologist", "bad.toml"), "bad.toml: readers.0.points_a_week: Input should be greater than 0"),
         (("--absent", "reader-01", "--picture", "no/such/folder.svg"), "there is no folder"),
     ],
