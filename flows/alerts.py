@@ -2,18 +2,21 @@
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from flows.journey import STAGE_OF_KIND
 from models.base import table_of
 from models.facets import OPEN_STEP_STATES, StepState
 from models.tables.books import Alert
+from models.tables.reading import Assignment, Leave
 from models.tables.step import Step
 
 WAITS_TOO_LONG = "waits too long"
 NEEDS_A_PERSON = "needs a person"
 SET_ASIDE = "set aside"
+READER_ABSENT = "reader absent"
+"""A read that somebody had opened who is away now: only a person hands it on."""
 
 _ALERT = table_of(Alert)
 _MOST_AT_ONCE = 500
@@ -35,7 +38,14 @@ def over() -> Select[int]:
         newer.subject_id == Step.subject_id, newer.kind == Step.kind, newer.generation > Step.generation
     )
     stands_aside = exists().where(of_subject, Step.state == StepState.SET_ASIDE, ~redone)
+    left_open = exists().where(
+        Assignment.read_id == _ALERT.c.subject_id,
+        *(Assignment.ended_at.is_(None), Assignment.opened_at.is_not(None)),
+        # Their days end some hours earlier or later than ours.
+        *(Leave.pathologist_id == Assignment.pathologist_id, Leave.last_day >= func.current_date()),
+    )
     gone = [
+        _gone(READER_ABSENT, left_open),
         _gone(WAITS_TOO_LONG, waits),
         _gone(NEEDS_A_PERSON, waits),
         _gone(SET_ASIDE, stands_aside),

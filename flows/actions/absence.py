@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 from flows import allocation, ledger
 from flows.actions.desk import Desk, Person
 from flows.actions.reading import pass_on
-from flows.actions.reads_given import LEFT_OPEN
 from flows.actions.reads_held import hold_any
 from flows.actions.reads_named import Seen, seen_now
+from flows.alerts import READER_ABSENT
 from flows.books import Subject, clear_alert, note_changes, raise_alert
 from flows.case_assignment.giving import AN_ELIGIBLE_PATHOLOGIST
 from flows.people.pools import lock_pools
@@ -115,7 +115,7 @@ def back_early(desk: Desk, pathologist_id: str, person: Person) -> str:
             note_changes(session, Subject("pathologist", pathologist_id), changes, cause, now)
             _until_yesterday(session, leave, today)
         for read_id in _open_reads(session, pathologist_id):
-            clear_alert(session, read_id, LEFT_OPEN, now)
+            clear_alert(session, read_id, READER_ABSENT, now)
         _try_again(session)
         _look_again(session, f"{row.name} is back", now)
         return row.name
@@ -211,7 +211,7 @@ def _move(session: Session, desk: Desk, read_id: str, pathologist_id: str, perso
         # Somebody was faster: a person, or the look at all open reads that this absence called for.
         return "moved" if held.seen.pathologist_id else "waiting"
     if held.seen.opened_at is not None:
-        raise_alert(session, Subject("read", read_id), LEFT_OPEN, _LEFT, held.now)
+        raise_alert(session, Subject("read", read_id), READER_ABSENT, _LEFT, held.now)
         return "left_open"
     if held.read.role == "primary" and allocation.authority_of(desk.settings, held.case) != "coverslip":
         return "elsewhere"

@@ -1,13 +1,13 @@
 """Another pathologist's opinion of a case: asked for, given, or no longer wanted."""
 
-
 from sqlalchemy.orm import Session
 
 from flows import cases, notices, reads
 from flows.actions.desk import Acted, Desk, Person
-from flows.actions.reads_given import LEFT_OPEN, objection_to
+from flows.actions.reads_given import objection_to
 from flows.actions.reads_held import Held, expect_owner, hold, hold_any, name_of
 from flows.actions.reads_named import Seen, seen_now
+from flows.alerts import READER_ABSENT
 from flows.books import clear_alert
 from flows.reads.asked import ASKED
 from flows.reads.rows import drop, rows_of_case
@@ -63,7 +63,7 @@ def answer(desk: Desk, seen: Seen, reader_id: str, person: Person) -> Acted:
         held = hold(session, desk.settings, seen, also_marked=False)
         expect_owner(session, desk.settings, held, reader_id)
         reads.close_asked(session, held.case, held.read, cause=person.cause("answer"), now=held.now)
-        clear_alert(session, held.read.id, LEFT_OPEN, held.now)
+        clear_alert(session, held.read.id, READER_ABSENT, held.now)
         told = _tell_readers(session, held, f"{name_of(session, reader_id)} has given the {held.read.scope}")
         return Acted(f"the {held.read.scope} is given", told, case=held.case.id)
 
@@ -83,7 +83,7 @@ def call_off(desk: Desk, seen: Seen, person: Person) -> Acted:
         row = next(one for one in rows_of_case(session, held.case) if one.read.id == held.read.id)
         because = f"{person.name.strip()} no longer wants it"
         drop(session, held.case, row, because=because, cause=person.cause("call off"), now=held.now)
-        clear_alert(session, held.read.id, LEFT_OPEN, held.now)
+        clear_alert(session, held.read.id, READER_ABSENT, held.now)
         had = held.seen.pathologist_id
         follows = (f"{name_of(session, had)} is told",) if had is not None else ()
         return Acted(f"the {held.read.scope} is no longer wanted", follows, case=held.case.id)

@@ -7,9 +7,10 @@ from sqlalchemy.orm import Session
 
 from flows import allocation, reads
 from flows.actions.desk import Acted, Desk, Person
-from flows.actions.reads_given import LEFT_OPEN, entrust, objection_to
+from flows.actions.reads_given import entrust, objection_to
 from flows.actions.reads_held import MACHINES, Held, are_told, expect_ours, expect_owner, hold, hold_any, name_of, when
 from flows.actions.reads_named import Seen
+from flows.alerts import READER_ABSENT
 from flows.books import Cause, Subject, clear_alert, note_changes
 from flows.case_assignment import giving
 from flows.case_assignment.choice import Choice
@@ -82,7 +83,7 @@ def decline(desk: Desk, seen: Seen, reader_id: str, person: Person) -> Acted:
         expect_owner(session, desk.settings, held, reader_id)
         _keep_why(session, held, reader_id, person)
         cause = person.cause("decline")
-        clear_alert(session, held.read.id, LEFT_OPEN, held.now)
+        clear_alert(session, held.read.id, READER_ABSENT, held.now)
         return Acted("given back", (pass_on(session, desk, held, "given back", cause),), case=held.case.id)
 
 

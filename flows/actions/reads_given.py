@@ -9,6 +9,7 @@ from flows import allocation, ledger
 from flows.actions.desk import Acted, Desk, Person
 from flows.actions.reads_held import Held, are_told, expect_ours, expect_owner, hold, name_of, when
 from flows.actions.reads_named import Seen
+from flows.alerts import READER_ABSENT
 from flows.books import Subject, clear_alert, note_changes
 from flows.case_assignment import giving
 from flows.case_assignment.eligibility import Excluded, eligible
@@ -18,9 +19,6 @@ from flows.people.policies import policy_in_force
 from models.errors import RefusedError
 from models.facets import StepState
 from models.tables.reading import Assignment, Pathologist
-
-LEFT_OPEN: Final = "reader absent"
-"""The alert about a read that somebody had opened who is away now: only a person hands it on."""
 
 _STAYS: Final = "no machine moves it: 'coverslip assign override CASE --release' lets it be moved again"
 
@@ -119,7 +117,7 @@ def entrust(  # noqa: PLR0913, PLR0917 - whom, by whom, and what is said against
         policy_version=policy_in_force(session, held.now).version,
         because=f"{person.name.strip()} gave it to {who}",
     )
-    clear_alert(session, held.read.id, LEFT_OPEN, held.now)
+    clear_alert(session, held.read.id, READER_ABSENT, held.now)
     allocation.follow(session, desk.settings, held.case, cause, held.now)
     follows = [f"the rules object: {who} {objection}"] if objection else []
     return Acted(f"given to {who}", (*follows, are_told(session, held, to_id, had), _STAYS), case=held.case.id)

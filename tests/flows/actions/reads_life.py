@@ -6,8 +6,13 @@ from sqlalchemy import select
 
 from connectors.wiring import Lab
 from flows.actions import Person, Seen, read_named
+from flows.books import Cause
+from flows.case_assignment import giving
+from flows.case_assignment.rebalance.applying import DECIDED_BY
+from flows.cases import lock_case
+from models.database import database_now
 from models.tables.books import Alert, History
-from models.tables.reading import Assignment, Notice
+from models.tables.reading import Assignment, Notice, Read
 from tests.flows.actions.life import ONE, case_of, ordered, scanned
 from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
@@ -42,6 +47,22 @@ def the_read(lab: Lab, case: str | None = None, *, role: str | None = None) -> S
     """Return a case's read as it is now; of the only case, if none is named."""
     with lab.database.read() as session:
         return read_named(session, case or case_of(lab).id, role=role)
+
+
+def the_batch_moves(lab: Lab, seen: Seen, to: str) -> bool:
+    """Move a read as a look at all of them does, if nobody has touched it since it was seen; return whether it did."""
+    with lab.database.write("test") as session:
+        case, read = lock_case(session, seen.case_id), session.get_one(Read, seen.read_id)
+        assert case is not None
+        open_one = select(Assignment).where(Assignment.read_id == read.id, Assignment.ended_at.is_(None))
+        given = session.scalars(open_one.execution_options(populate_existing=True)).one()
+        if given.id != seen.assignment_id or given.opened_at or given.accepted_at or given.manual:
+            return False
+        now, cause, why = database_now(session), Cause("look"), {"sentence": "the loads are more even so"}
+        giving.give(
+            *(session, lab.settings, case, read, to), decided_by=DECIDED_BY, explanation=why, cause=cause, now=now
+        )
+    return True
 
 
 def owners(lab: Lab, read_id: str | None = None) -> list[tuple[str, str, bool, bool]]:

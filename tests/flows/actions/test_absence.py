@@ -28,7 +28,8 @@ from tests.flows.actions.reads_life import (
     the_read,
 )
 from tests.flows.test_allocation import allocated_by
-from tests.small_lab import run_until_calm
+from tests.lims_says import reported
+from tests.small_lab import message_arrives, run_until_calm
 
 ROOT = Path(__file__).resolve().parents[3]
 SAYS_SO = """
@@ -172,6 +173,25 @@ def test_what_was_left_open_is_given_to_somebody_else_by_a_person(lab: Lab, desk
     assert raised(lab) == []
     with lab.database.read() as session:
         assert [one.left_open for one in who_is_away(session, database_now(session))] == [()]
+
+
+@ON_BOTH
+def test_an_alert_about_what_was_left_open_ends_with_the_absence_or_the_report(lab: Lab, desk: Desk) -> None:
+    first, second = cases_assigned(lab, 2)
+    for seen in (first, second):
+        owner = str(seen.pathologist_id)
+        open_read(desk, seen, owner, PERSONS[owner])
+        absent_now(desk, owner, FRIDAY, MANAGER)
+    run_until_calm(lab)
+    assert raised(lab) == ["reader absent"] * 2
+    message_arrives(lab, reported("26C0000", "F", patient="P26C0000"))
+    run_until_calm(lab)
+    assert raised(lab) == ["reader absent"]
+    with lab.database.write("test") as session:
+        long_ago = TODAY - timedelta(days=9)
+        session.execute(update(Leave).values(first_day=long_ago, last_day=long_ago + timedelta(days=1)))
+    run_until_calm(lab)
+    assert raised(lab) == []
 
 
 def test_an_absence_that_is_over_or_longer_than_a_year_is_refused(lab: Lab, desk: Desk) -> None:

@@ -8,12 +8,9 @@ from sqlalchemy import select, update
 from connectors.wiring import Lab
 from flows.actions import Desk, accept, decline, hand_over, open_read, override, read_named
 from flows.actions.reads_held import when
-from flows.books import Cause
-from flows.case_assignment import giving
 from models.database import database_now
 from models.errors import RefusedError
-from models.tables.case import Case
-from models.tables.reading import Assignment, Declined, Pathologist, Read
+from models.tables.reading import Assignment, Declined, Pathologist
 from tests.flows.actions.life import ON_BOTH, ONE, case_of, ordered, told
 from tests.flows.actions.reads_life import (
     MANAGER,
@@ -25,20 +22,11 @@ from tests.flows.actions.reads_life import (
     notices,
     owners,
     raised,
+    the_batch_moves,
     the_read,
 )
 from tests.lims_says import reported
 from tests.small_lab import message_arrives, order, run_until_calm
-
-
-def moved_by_the_batch(lab: Lab, to: str) -> None:
-    """Move the only read on, as a machine does."""
-    seen = the_read(lab)
-    with lab.database.write("test") as session:
-        case, read = session.get_one(Case, seen.case_id), session.get_one(Read, seen.read_id)
-        said = {"sentence": "the loads are more even so"}
-        now, cause = database_now(session), Cause("batch")
-        giving.give(session, lab.settings, case, read, to, decided_by="batch", explanation=said, cause=cause, now=now)
 
 
 @ON_BOTH
@@ -152,7 +140,7 @@ def test_what_nobody_has_becomes_that_of_whoever_accepts_it(lab: Lab, desk: Desk
 @ON_BOTH
 def test_who_had_it_open_when_a_machine_moved_it_keeps_it(lab: Lab, desk: Desk) -> None:
     seen, owner, other = assigned(lab)
-    moved_by_the_batch(lab, other)
+    assert the_batch_moves(lab, seen, other)
     acted = open_read(desk, seen, owner, PERSONS[owner])
     assert "it had been moved a moment before, and came back" in acted.follows
     assert owners(lab)[-1] == (owner, PERSONS[owner].name, False, True)
@@ -163,7 +151,7 @@ def test_who_had_it_open_when_a_machine_moved_it_keeps_it(lab: Lab, desk: Desk) 
 @pytest.mark.parametrize("touched", ["accepted_at", "opened_at", "manual"])
 def test_it_does_not_come_back_from_somebody_who_has_touched_it(lab: Lab, desk: Desk, touched: str) -> None:
     seen, owner, other = assigned(lab)
-    moved_by_the_batch(lab, other)
+    assert the_batch_moves(lab, seen, other)
     with lab.database.write("test") as session:
         value = True if touched == "manual" else database_now(session)
         session.execute(update(Assignment).where(Assignment.ended_at.is_(None)).values({touched: value}))

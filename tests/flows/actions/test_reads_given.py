@@ -7,9 +7,12 @@ from sqlalchemy import select, update
 
 from connectors.wiring import Lab
 from flows.actions import Desk, accept, decline, hand_over, let_move, open_read, override
+from flows.people.pools import keep_pools, lock_pools
 from models.errors import RefusedError
-from models.tables.reading import Assignment, Competence, Pathologist
-from tests.flows.actions.life import ON_BOTH, told
+from models.policy import Policy, Subspecialty
+from models.tables.place import Site
+from models.tables.reading import Assignment, Competence, Network, Pathologist
+from tests.flows.actions.life import ON_BOTH, ONE, ordered, scanned, told
 from tests.flows.actions.reads_life import (
     MANAGER,
     PERSONS,
@@ -19,8 +22,10 @@ from tests.flows.actions.reads_life import (
     notices,
     owners,
     raised,
+    the_batch_moves,
     the_read,
 )
+from tests.flows.reads.life import policy_is
 from tests.flows.test_allocation import allocated_by
 from tests.small_lab import run_until_calm
 
@@ -126,6 +131,49 @@ def test_a_read_may_be_moved_again_when_a_person_says_so(lab: Lab, desk: Desk) -
     assert not assignment(lab, seen).manual
     assert done_by(lab, "Ann Manager")[-1] == ("primary reader", "stays", "may be moved")
     assert owners(lab)[0][0] == owner
+
+
+def test_no_machine_undoes_what_a_person_decided_until_a_person_lets_it(lab: Lab, desk: Desk) -> None:
+    seen, owner, other = assigned(lab)
+    override(desk, seen, other, MANAGER)
+    assert not the_batch_moves(lab, the_read(lab), owner)
+    let_move(desk, the_read(lab), MANAGER)
+    assert the_batch_moves(lab, the_read(lab), owner)
+    assert owners(lab)[-1] == (owner, "batch", False, True)
+
+
+def test_somebody_of_another_network_is_objected_to_and_keeps_what_they_have(lab: Lab, desk: Desk) -> None:
+    seen, owner, other = assigned(lab)
+    with lab.database.write("test") as session:
+        session.add_all(Network(id=name, name=name, region="r") for name in ("north", "south"))
+        session.flush()
+        for site, network in (("site-a", "north"), ("site-b", "south")):
+            session.get_one(Site, site).network_id = network
+        session.get_one(Pathologist, owner).site_id = "site-b"
+        session.flush()
+        lock_pools(session)
+        keep_pools(session)
+    run_until_calm(lab)
+    assert owners(lab) == [(owner, "coverslip", False, True)]
+    accept(desk, seen, owner, PERSONS[owner])
+    hand_over(desk, the_read(lab), owner, other, PERSONS[owner])
+    with pytest.raises(RefusedError, match=f"{PERSONS[owner].name} works for another network"):
+        hand_over(desk, the_read(lab), other, owner, PERSONS[other])
+    acted = override(desk, the_read(lab), owner, MANAGER)
+    assert acted.follows[0].startswith(f"the rules object: {PERSONS[owner].name} works for another network")
+
+
+def test_one_person_has_both_reads_of_a_case_only_when_somebody_insists(lab: Lab, desk: Desk) -> None:
+    policy_is(lab, Policy(subspecialties={"general": Subspecialty(double=True)}))
+    ordered(lab)
+    scanned(lab, ONE)
+    first, second = (the_read(lab, role=role) for role in ("primary", "second"))
+    assert {first.pathologist_id, second.pathologist_id} == {"rosa", "tom"}
+    one, two = str(first.pathologist_id), str(second.pathologist_id)
+    with pytest.raises(RefusedError, match=f"{PERSONS[one].name} has another read of this case"):
+        hand_over(desk, second, two, one, PERSONS[two])
+    acted = override(desk, second, one, MANAGER)
+    assert acted.follows[1] == f"{PERSONS[one].name} and {PERSONS[two].name} are told"
 
 
 def test_what_nobody_may_read_is_given_to_somebody_by_a_person(lab: Lab, desk: Desk) -> None:

@@ -8,25 +8,13 @@ import pytest
 
 from connectors.wiring import Lab
 from flows.actions import Desk, Seen, absent_now, accept, decline, hand_over, open_read, override
-from flows.books import Cause
-from flows.case_assignment.rebalance.applying import make_move
-from flows.case_assignment.rebalance.looks import Look
-from flows.case_assignment.rebalance.moves import Move
 from models.database import utc_now
 from tests.flows.actions.life import ON_BOTH
-from tests.flows.actions.reads_life import MANAGER, OTHER, PERSONS, cases_assigned, owners, the_read
+from tests.flows.actions.reads_life import MANAGER, OTHER, PERSONS, cases_assigned, owners, the_batch_moves, the_read
 from tests.flows.actions.test_together import together
 
 ROUNDS = 6
-LOOK = Look(1, "its time has come", "schedule")
 FRIDAY = utc_now().date() + timedelta(days=4)
-
-
-def the_batch_moves(lab: Lab, seen: Seen, to: str) -> None:
-    """Move a read as a look at all of them does that was planned before."""
-    whose = (seen.read_id, seen.case_id, seen.role, 2, seen.pathologist_id, seen.assignment_id)
-    with lab.database.write("test") as session:
-        make_move(session, lab.settings, LOOK, Move(*whose, to, "it is better so", late=3.0), Cause("look"))
 
 
 def with_whom(lab: Lab, seen: Seen) -> str:
