@@ -105,6 +105,6 @@ def standing_of(slide: ExpectedSlide) -> SlideStanding:
 def _readable_scan(slide: ExpectedSlide, active: Sequence[ScanOfSlide]) -> SlideStanding | None:
     """Return what a scan that lies in the archive makes of its slide, if there is one that is good enough."""
     in_archive = {scan.storage for scan in active if scan.quality != Quality.RESCAN}
-    if Storage.PROVEN in in_archive:
+    if in_archive & {Storage.PROVEN, Storage.PURGED}:
         return "images gone" if slide.images_gone else "archived"
     return "not proven yet" if slide.before_proof and Storage.STORED in in_archive else None

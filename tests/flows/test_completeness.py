@@ -10,6 +10,7 @@ from models.facets import Images, Outcome, Quality, Storage
 
 PROVEN = ScanOfSlide("s", Quality.PASS, Storage.PROVEN, Outcome.ACTIVE)
 MOVING = ScanOfSlide("s", Quality.PENDING, Storage.RECEIVED, Outcome.ACTIVE)
+PURGED = ScanOfSlide("s", Quality.PASS, Storage.PURGED, Outcome.ACTIVE)
 STORED = ScanOfSlide("s", Quality.PASS, Storage.STORED, Outcome.ACTIVE)
 BLURRED = ScanOfSlide("s", Quality.RESCAN, Storage.RECEIVED, Outcome.ACTIVE)
 SET_ASIDE = ScanOfSlide("s", Quality.PENDING, Storage.RECEIVED, Outcome.SET_ASIDE)
@@ -38,6 +39,7 @@ slides = st.builds(
         ((), "waiting for a scan"),
         ((MOVING,), "moving"),
         ((PROVEN,), "archived"),
+        ((PURGED,), "archived"),
         ((BLURRED,), "waiting for a rescan"),
         ((BLURRED, MOVING), "moving"),
         ((MOVING, PROVEN), "archived"),
