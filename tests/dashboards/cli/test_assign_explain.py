@@ -85,6 +85,36 @@ def test_what_nobody_may_have_is_told_with_what_would_help(run: Run, home: Path,
     assert "has no valid competence to read neuro digitally." in out
 
 
+def test_a_record_of_the_first_formula_is_told_too(run: Run, home: Path, case: str, given: Assignment) -> None:
+    reader = {"site_id": "site-a", "level": 1, "points_a_week": 100.0, "open_points": 2.0, "terms": []}
+    reader["reads_from"] = "2026-11-22T10:00:00Z"
+    other = OTHER[given.pathologist_id]
+    record = {
+        "site_id": "site-a",
+        "lane": 2,
+        "decided_at": "2026-11-22T10:00:00Z",
+        "policy": {
+            "version": "smallest relative load/1",
+            "other_site": 5_000,
+            "second_level": 10_000,
+            "wait_a_day": [240_000, 24_000, 2_400],
+        },
+        "eligible": 2,
+        "best": [reader | {"pathologist_id": given.pathologist_id}, reader | {"pathologist_id": other, "level": 2}],
+        "ruled_out": [
+            {"pathologist_id": "ann", "rule": "leave", "sentence": "is on leave up to and including 2026-11-27"}
+        ],
+        "runner_up": {"pathologist_id": other, "deciding_term": "second level", "would_flip": "they would, with less"},
+    }
+    with closing(lab_of(home).database) as database, database.write("test") as session:
+        session.execute(update(Assignment).where(Assignment.id == given.id).values(explanation=record))
+    out = done(run("assign", "explain", case))
+    assert f"rather than {NAMES[other]}: leads in this subspecialty." in out
+    assert "Not ann: is on leave up to and including 2026-11-27." in out
+    said = json.loads(done(run("assign", "explain", case, "--json")))
+    assert said["reads"][0]["owners"][0]["replayed"] == given.pathologist_id
+
+
 def test_one_read_of_several_may_be_asked_for(run: Run, case: str) -> None:
     assert "Primary read" in done(run("assign", "explain", case, "--read", "primary"))
     said = run("assign", "explain", case, "--read", "mdt")

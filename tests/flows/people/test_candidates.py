@@ -10,6 +10,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from flows.case_assignment.candidate import Candidate
+from flows.case_assignment.eligibility import Eligible, Excluded, eligible
 from flows.people.candidates import load_candidates, pools_of
 from flows.people.pools import keep_pools, lock_pools
 from models.database import Database
@@ -172,7 +173,10 @@ def test_who_changes_network_is_in_its_pool_from_then_on_and_keeps_what_is_on_th
         lock_pools(session)
         session.execute(update(Pathologist).where(Pathologist.id == "north").values(site_id="south"))
         keep_pools(session)
+    wanted = {name: a_read(scope="network", network_id=name) for name in ("north", "south")}
     with database.write("test") as session:
         moved = candidates(session, pools=("south",))["north"]
         assert (moved.network_id, moved.open_points) == ("south", 4.0)
         assert session.get_one(Pathologist, "north").pool_id == "south"
+    assert isinstance(eligible(wanted["south"], moved, NOW), Eligible)
+    assert isinstance(eligible(wanted["north"], moved, NOW), Excluded)
