@@ -77,40 +77,39 @@ def keep(
 
     ``more_came`` says that slides were ordered that the case did not have: after a frozen section, its paraffin.
     """
-    if case.cancelled or case.round_closed_at is not None:
+    if case.cancelled:
         return
-    there = rows.rows_of_round(session, case)
-    if not there and case.images != Images.READY:
-        return
-    ours = settings.site(case.site_id).who_allocates(case.subspecialty) == "coverslip"
-    at = _At(session, case, policy_in_force(session, now).policy, ours, cause, now)
+    there = rows.rows_of_round(session, case) if case.round_closed_at is None else []
+    if case.round_closed_at is None and (there or case.images == Images.READY):
+        ours = settings.site(case.site_id).who_allocates(case.subspecialty) == "coverslip"
+        at = _At(session, case, policy_in_force(session, now).policy, ours, cause, now)
+        _bring_in_line(at, there, more_came=more_came)
+        giving.say_reading(session, case, cause, now)
+    if case.images == Images.READY:
+        have_it_read(session, case, now)
+
+
+def _bring_in_line(at: _At, there: list[Row], *, more_came: bool) -> None:
     if _after_the_frozen_section(at, there, more_came=more_came):
         _divide(at, there)
     for row in there:
         if row.is_open and row.owner is None and row.read.role in _ORDER:
-            weigh_anew(session, case, row, at.policy, now)
-    session.flush()
-    if case.images == Images.READY:
-        _look_for_readers(session, case, there, now)
-    giving.say_reading(session, case, cause, now)
+            weigh_anew(at.session, at.case, row, at.policy, at.now)
+    at.session.flush()
 
 
 def have_it_read(session: Session, case: Case, now: datetime) -> None:
-    """See that every read of a case is being assigned that nobody has."""
-    _look_for_readers(session, case, rows.rows_of_round(session, case), now)
+    """See that every open read of a case is being assigned that nobody has."""
+    wanted = rows.open_to_all(session, case)
+    order = {role: place for place, role in enumerate(_ORDER)}
+    wanted.sort(key=lambda read: (order.get(read.role, len(order)), read.scope))
+    rows.have_assigned(session, case, wanted, now)
 
 
 def stop_assigning(session: Session, case: Case, now: datetime) -> None:
     """Give the reads of a case that is no longer ready to nobody; who has one keeps it."""
     rows.stop(session, session.scalars(select(Read.id).where(Read.case_id == case.id)))
     clear_alert(session, case.id, giving.NOBODY_ELIGIBLE, now)
-
-
-def _look_for_readers(session: Session, case: Case, there: list[Row], now: datetime) -> None:
-    wanted = [row for row in there if row.is_open and row.owner is None]
-    order = {role: place for place, role in enumerate(_ORDER)}
-    wanted.sort(key=lambda row: (order.get(row.read.role, len(order)), row.read.scope))
-    rows.have_assigned(session, case, [row.read for row in wanted], now)
 
 
 def _after_the_frozen_section(at: _At, there: list[Row], *, more_came: bool) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import count
 from typing import Final
 
-from sqlalchemy import ColumnElement, bindparam, delete, insert, select
+from sqlalchemy import ColumnElement, bindparam, delete, exists, insert, select
 from sqlalchemy.orm import Session
 
 from flows import ledger
@@ -64,6 +64,13 @@ def rows_of_round(session: Session, case: Case) -> list[Row]:
 def rows_of_case(session: Session, case: Case) -> list[Row]:
     """Return the reads of all rounds of a case, in the order in which they came."""
     return _rows(session, Read.case_id == case.id)
+
+
+def open_to_all(session: Session, case: Case) -> list[Read]:
+    """Return the open reads of a case that nobody has."""
+    session.flush()
+    owned = exists().where(Assignment.read_id == Read.id, Assignment.ended_at.is_(None))
+    return list(session.scalars(select(Read).where(Read.case_id == case.id, Read.closed_at.is_(None), ~owned)))
 
 
 def _rows(session: Session, *which: ColumnElement[bool]) -> list[Row]:

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,23 @@ from tests.flows.reads.life import LabOf, reading_lab
 @pytest.fixture
 def lab_of(tmp_path: Path, database_url: str) -> Iterator[LabOf]:
     """Give what opens a laboratory with people and a policy; the test runs once on SQLite and once on PostgreSQL."""
+    with _opening(tmp_path, database_url) as open_lab:
+        yield open_lab
+
+
+@pytest.fixture
+def sqlite_lab_of(tmp_path: Path) -> Iterator[LabOf]:
+    """Give what opens a laboratory on SQLite, for what no database could make different."""
+    with _opening(tmp_path, f"sqlite:///{tmp_path / 'coverslip.db'}") as open_lab:
+        yield open_lab
+
+
+@contextmanager
+def _opening(folder: Path, database_url: str) -> Iterator[LabOf]:
     opened: list[Lab] = []
 
     def open_lab(*people: Reader, **said: Any) -> Lab:  # noqa: ANN401 - as ``reading_lab`` takes it
-        opened.append(reading_lab(tmp_path, database_url, *people, **said))
+        opened.append(reading_lab(folder, database_url, *people, **said))
         return opened[-1]
 
     yield open_lab

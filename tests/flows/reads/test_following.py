@@ -28,8 +28,8 @@ from tests.lims_says import reported, updated
 LAST = "20250101150000+0000"
 
 
-def test_a_case_of_one_subspecialty_is_read_whole(lab_of: LabOf) -> None:
-    lab = lab_of(skin=SPLIT)
+def test_a_case_of_one_subspecialty_is_read_whole(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "SKIN")))
 
     assert [read[:3] for read in reads_of(lab)] == [("primary", "whole", "AB")]
@@ -50,16 +50,16 @@ def test_specimens_of_another_subspecialty_go_to_a_reader_of_their_own(lab_of: L
     books_balance(lab)
 
 
-def test_without_that_rule_a_case_is_never_split(lab_of: LabOf) -> None:
-    lab = lab_of()
+def test_without_that_rule_a_case_is_never_split(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of()
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")))
 
     assert [read[:3] for read in reads_of(lab)] == [("primary", "whole", "")]
     books_balance(lab)
 
 
-def test_a_case_is_assigned_only_when_every_part_is(lab_of: LabOf) -> None:
-    lab = lab_of(reader("rosa", "skin"), skin=SPLIT)
+def test_a_case_is_assigned_only_when_every_part_is(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of(reader("rosa", "skin"), skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")))
 
     assert [read[3] for read in reads_of(lab)] == ["rosa", None]
@@ -171,8 +171,8 @@ def test_a_case_that_is_read_twice_has_a_second_read_of_half_the_points_by_anoth
     books_balance(lab)
 
 
-def test_a_lims_that_can_tell_readers_apart_hears_of_the_second_one_too(lab_of: LabOf) -> None:
-    lab = lab_of(skin={"double": True}, hears_all=True)
+def test_a_lims_that_can_tell_readers_apart_hears_of_the_second_one_too(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of(skin={"double": True}, hears_all=True)
     says(lab, divided(("A", "SKIN")))
 
     heard = [one.decode() for one in lab.senders["lims-a"].heard if b"ASSIGNED" in one]  # type: ignore[attr-defined] # a SmallLims
@@ -194,8 +194,8 @@ def test_a_trainee_reads_ahead_of_whoever_has_the_primary_read(lab_of: LabOf) ->
     books_balance(lab)
 
 
-def test_a_laboratory_without_a_trainee_of_the_site_has_its_cases_assigned_all_the_same(lab_of: LabOf) -> None:
-    lab = lab_of(skin={"trainees": True})
+def test_a_laboratory_without_a_trainee_of_the_site_has_its_cases_assigned_all_the_same(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of(skin={"trainees": True})
     says(lab, divided(("A", "SKIN")))
 
     assert the_case(lab).reading == Reading.ASSIGNED
@@ -225,8 +225,8 @@ def test_a_frozen_section_is_read_at_once_and_its_paraffin_later(lab_of: LabOf) 
     books_balance(lab)
 
 
-def test_paraffin_that_comes_before_any_word_of_the_frozen_section_is_read_too(lab_of: LabOf) -> None:
-    lab = lab_of()
+def test_paraffin_that_comes_before_any_word_of_the_frozen_section_is_read_too(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of()
     says(lab, divided(("A", "SKIN"), priority="FS"))
     says(lab, divided(("A", "SKIN"), sent_at=LATER, control_id="O2", control="XO", slides=3))
 
@@ -234,8 +234,8 @@ def test_paraffin_that_comes_before_any_word_of_the_frozen_section_is_read_too(l
     books_balance(lab)
 
 
-def test_a_preliminary_report_credits_nothing_and_a_final_one_said_twice_credits_once(lab_of: LabOf) -> None:
-    lab = lab_of()
+def test_a_preliminary_report_credits_nothing_and_a_final_one_said_twice_credits_once(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of()
     says(lab, divided(("A", "SKIN")), reported("26H1", "P", sent_at=LATER))
     assert credits_of(lab) == []
     final = reported("26H1", "F", sent_at=LATEST, control_id="R02")
@@ -245,8 +245,8 @@ def test_a_preliminary_report_credits_nothing_and_a_final_one_said_twice_credits
     books_balance(lab)
 
 
-def test_dpows_final_credits_and_its_ended_does_not(lab_of: LabOf) -> None:
-    lab = lab_of()
+def test_dpows_final_credits_and_its_ended_does_not(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of()
     says(lab, divided(("A", "SKIN")), updated("26H1", says="Ended", sent_at=LATER))
     assert (the_case(lab).reading, credits_of(lab)) == (Reading.NONE, [])
     says(lab, divided(("B", "SKIN"), sent_at=LATEST, control_id="O2"))
@@ -256,8 +256,8 @@ def test_dpows_final_credits_and_its_ended_does_not(lab_of: LabOf) -> None:
     books_balance(lab)
 
 
-def test_an_addendum_opens_a_round_with_a_small_credit_of_its_own(lab_of: LabOf) -> None:
-    lab = lab_of()
+def test_an_addendum_opens_a_round_with_a_small_credit_of_its_own(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of()
     says(lab, divided(("A", "SKIN"), slides=12), reported("26H1", "F", sent_at=LATER))
     ((_, _, _, who, points),) = credits_of(lab)
     says(lab, reported("26H1", "C", sent_at=LATEST, control_id="R02"))
@@ -316,8 +316,8 @@ def test_where_others_allocate_a_case_is_neither_split_nor_read_twice_by_us(lab_
     books_balance(lab)
 
 
-def test_a_policy_that_is_changed_takes_nothing_from_who_has_it(lab_of: LabOf) -> None:
-    lab = lab_of(skin={"double": True, "split": True})
+def test_a_policy_that_is_changed_takes_nothing_from_who_has_it(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of(skin={"double": True, "split": True})
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")))
     before = [read for read in reads_of(lab) if read[3]]
     policy_is(lab, Policy(subspecialties={"skin": Subspecialty()}))
@@ -327,8 +327,8 @@ def test_a_policy_that_is_changed_takes_nothing_from_who_has_it(lab_of: LabOf) -
     books_balance(lab)
 
 
-def test_a_stated_reader_of_any_part_is_no_difference(lab_of: LabOf) -> None:
-    lab = lab_of(skin=SPLIT)
+def test_a_stated_reader_of_any_part_is_no_difference(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")), updated("26H1", reader="nia", sent_at=LATER))
     assert alerts(lab) == []
     says(lab, updated("26H1", reader="bea", sent_at=LATEST, control_id="L102"))
