@@ -11,6 +11,7 @@ import typer
 from dashboards.cli.assign_actions import register_actions
 from dashboards.cli.assign_asked import register_asked
 from dashboards.cli.assign_explain import register_explain
+from dashboards.cli.assign_fairness import register_fairness
 from dashboards.cli.assign_lists import register_lists
 from dashboards.cli.assign_rebalance import register_rebalance
 from dashboards.cli.assign_what_if import register_what_if
@@ -38,6 +39,7 @@ def register(app: typer.Typer) -> None:
     register_actions(group)
     register_asked(group)
     register_explain(group)
+    register_fairness(group)
     register_lists(group)
     register_rebalance(group)
     register_what_if(group)

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 from math import ceil, sqrt
 
 from flows.case_assignment.plan.model import NOBODY
 from flows.case_assignment.what_if.history import History, Work
 from flows.case_assignment.what_if.replay import Replayed
 from flows.case_assignment.what_if.roster import roster_of
+from flows.fairness import gini
 from models.policy import Policy
 
 _DAY = timedelta(days=1)
@@ -89,7 +89,7 @@ def _figures(history: History, done: Sequence[_Done], capacity: Sequence[float],
         turnarounds=tuple(sorted((one.reported_at - one.work.ready_at) / _DAY for one in done if one.reported_at)),
         late=_share((one.work.points, _is_late(one, history.ends)) for one in due),
         spread=_spread(even),
-        gini=_gini(even),
+        gini=gini(even),
         moved=None if moves is None or not done else 100 * moves / len(done),
         other_site=_share((work.points, work.site_id != at) for work, at in read),
         other_network=_share((work.points, history.sites[work.site_id] != history.sites[at]) for work, at in read),
@@ -123,13 +123,3 @@ def _share(weighed: Iterable[tuple[float, bool]]) -> float | None:
 def _spread(values: Sequence[float]) -> float | None:
     mean = sum(values) / len(values) if values else 0.0
     return sqrt(sum((one - mean) ** 2 for one in values) / len(values)) / mean if mean else None
-
-
-def _gini(values: Sequence[float]) -> float | None:
-    """Return half the mean difference of two people's loads over the mean load: 0 is even, near 1 one has it all."""
-    ordered, total = sorted(values), sum(values)
-    if not total:
-        return None
-    count = len(ordered)
-    steps = sum(rank * (count - rank) * (upper - lower) for rank, (lower, upper) in enumerate(pairwise(ordered), 1))
-    return steps / (count * total)

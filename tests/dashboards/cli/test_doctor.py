@@ -88,7 +88,7 @@ def test_before_a_first_start_nothing_is_missing_and_nothing_is_made(tmp_path: P
 def test_after_a_first_start_the_folder_is_as_it_should_be(home: Path, installed: Installation) -> None:
     found = of_the_folder(home)
     assert [one for one in found if one.level == "missing"] == []
-    assert only(found, "database").sentence.endswith("at revision 0003")
+    assert only(found, "database").sentence.endswith("at revision 0004")
     assert only(found, "archive").level == "ok"
     assert installed.settings.home == home
 
