@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from sqlalchemy import Dialect, Engine, Executable, Select, Table, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -109,9 +110,10 @@ class Database:
         with self._exclusively():
             try:
                 with closing(self._engine.raw_connection()) as connection:
-                    yield PlainWrite(self._engine, connection)
+                    plain = PlainWrite(self._engine, connection)
+                    yield plain
                     failpoint(f"{name}.before_commit")
-                    connection.commit()
+                    plain.commit()
             except away as error:
                 message = f"the database could not take the change ({_kind(error)}): tried again later"
                 raise TransientError(message) from error
@@ -173,6 +175,7 @@ class PlainWrite:
         self._engine = engine
         self._connection = connection
         self._cursor = connection.cursor()
+        self._on_sqlite = engine.dialect.name == "sqlite"
         self._begin()
 
     def get_bind(self) -> Engine:
@@ -192,13 +195,21 @@ class PlainWrite:
         self._cursor.executemany(statement, every)
         return self._cursor.rowcount
 
+    def commit(self) -> None:
+        """Make it durable."""
+        if self._on_sqlite:
+            # Prepared once, unlike the connection's own: that lets go of the interpreter three times.
+            self._cursor.execute("COMMIT")
+        else:
+            self._connection.commit()
+
     def start_again(self) -> None:
         """Take everything back, and go on from there."""
         self._connection.rollback()
         self._begin()
 
     def _begin(self) -> None:
-        if self._engine.dialect.name == "sqlite":
+        if self._on_sqlite:
             self._cursor.execute(_BEGIN_WRITE)
 
 
@@ -207,15 +218,15 @@ def _compiled(statement: Select[Any], dialect: Dialect) -> SQLCompiler:
     return statement.compile(dialect=dialect)
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> FileIO:
     try:
-        return path.open("ab")
+        return path.open("ab", buffering=0)
     except OSError as error:
         message = f"the database's folder can't be used ({os.strerror(error.errno or 0)}): tried again later"
         raise TransientError(message) from error
 
 
-def _lock_within(lock: BinaryIO, limit_s: float) -> None:
+def _lock_within(lock: FileIO, limit_s: float) -> None:
     """Lock a file for this process alone; a process that was stopped while it held the lock is not waited for ever.
 
     The kernel's queue is the fair one, and it knows no limit: so somebody else stands in it for us.

@@ -48,6 +48,8 @@ _SEGMENT_ORDER = ("100", "Segment sequence error")
 _UNKNOWN_TYPE = ("200", "Unsupported message type")
 _PROCESSING_ID = ("202", "Unsupported processing id")
 _INTERNAL_ERROR = ("207", "Application internal error")
+# Up to MSH-18.
+_NO_FIELDS = (b"",) * 19
 # ERR has code and text in fields of their own from this version on.
 _NEW_ERR_FROM = "2.5"
 _ANSWER_STARTS = re.compile(rb"(?:\A|(?<=\r))MSH")
@@ -176,21 +178,22 @@ def _wanted(header: Header, profile: Profile, verdict: Verdict) -> tuple[dict[Ve
 def _msh(request: _Request, *, second: bool, plain: bool) -> bytes:
     """Return MSH with the peers swapped and the request's own delimiters, version and character set."""
     header = request.header
-    separator = header.raw(1) or b"|"
+    said = header.fields + _NO_FIELDS[len(header.fields) :]
+    separator = said[1] or b"|"
     fields = (
-        header.raw(2) or b"^~\\&",
-        header.raw(5),
-        header.raw(6),
-        header.raw(3),
-        header.raw(4),
+        said[2] or b"^~\\&",
+        said[5],
+        said[6],
+        said[3],
+        said[4],
         _time(request.received_at.replace(microsecond=0)),
         b"",
         _answer_type(header.message_type, header.delimiters.component, plain=plain),
         (b"B" if second else b"A") + request.sha256[:19].upper().encode(),
-        header.raw(11) or b"P",
-        header.raw(12) or b"2.5.1",
+        said[11] or b"P",
+        said[12] or b"2.5.1",
         *([b""] * 5),
-        header.raw(18),
+        said[18],
     )
     return (b"MSH" + separator + separator.join(fields)).rstrip(separator)
 

@@ -5,7 +5,7 @@ Nothing here raises: whatever came can be kept, and ``problem`` says what is wro
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 BOM = b"\xef\xbb\xbf"
 
@@ -62,7 +62,7 @@ class Header:
         field = self.raw(number)
         return _text(field, self.delimiters, component) if field else ""
 
-    @property
+    @cached_property
     def message_type(self) -> str:
         """MSH-9 as ``OML^O33``; empty when it is not a message type at all.
 
@@ -96,7 +96,7 @@ def _text(field: bytes, delimiters: Delimiters, component: int) -> str:
     return parts[component - 1].strip() if component <= len(parts) else ""
 
 
-# Asked for several times while a sender waits, and a peer has but few.
+# A peer has but few.
 @lru_cache(maxsize=64)
 def _message_type(field: bytes, delimiters: Delimiters) -> str:
     code, trigger, structure = (_text(field, delimiters, component) for component in (1, 2, 3))

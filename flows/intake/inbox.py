@@ -5,6 +5,7 @@ import hashlib
 import logging
 import queue
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +32,9 @@ _log = logging.getLogger(__name__)
 
 # What one transaction takes at most: enough to share a disk flush among a hundred busy connections.
 _MOST_AT_ONCE = 128
+# How often, and how long each time, a writer that was given several messages together lets more come along. Reading
+# and writing by turns answers more than doing both at once: two threads on two cores fight for one interpreter.
+_LOOKS, _LOOK_SECONDS = 20, 0.0001
 
 _INBOX = table_of(InboxMessage)
 _STORED_ANSWER = select(_INBOX.c.answer).where(_INBOX.c.id == bindparam("message_id"))
@@ -214,8 +218,11 @@ class InboxWriter:
         self._thread.join()
 
     def _run(self) -> None:
+        several = False
         while True:
             taken = [self._waiting.get()]
+            if several:
+                self._let_more_come()
             while len(taken) < _MOST_AT_ONCE and not self._waiting.empty():
                 taken.append(self._waiting.get())
             batch = [one for one in taken if one is not None]
@@ -223,6 +230,17 @@ class InboxWriter:
                 self._write(batch)
             if len(batch) < len(taken):
                 return
+            several = len(batch) > 1
+
+    def _let_more_come(self) -> None:
+        """Wait as long as each look finds more than the one before."""
+        seen = -1
+        for _ in range(_LOOKS):
+            found = self._waiting.qsize()
+            if found == seen or found >= _MOST_AT_ONCE:
+                return
+            seen = found
+            time.sleep(_LOOK_SECONDS)
 
     def _write(self, batch: Sequence[_Waiting]) -> None:
         arrivals = [one.arrival for one in batch]
