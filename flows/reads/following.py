@@ -117,7 +117,9 @@ def _after_the_frozen_section(at: _At, there: list[Row], *, more_came: bool) -> 
     case = at.case
     frozen = next((row for row in there if row.read.role == _INTRA_OPERATIVE), None)
     has_primary = any(row.read.role == "primary" for row in there)
-    is_answered = case.report == Report.PRELIMINARY or case.lane != Lane.INTRA_OPERATIVE
+    # What is ordered after the final report is no frozen section, however urgent its case was.
+    is_over = case.round > 1 or case.lane != Lane.INTRA_OPERATIVE
+    is_answered = is_over or case.report == Report.PRELIMINARY
     if frozen is None:
         if has_primary or is_answered or not at.ours:
             return True

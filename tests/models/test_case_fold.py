@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from models.case_fold import (
     CaseReleased,
@@ -437,3 +438,48 @@ def test_the_laboratory_s_word_that_the_set_is_closed_counts_until_more_is_order
 
     assert fold([before, Told(closed, NOON + MINUTE, NOON, "0")]).set_closed
     assert not fold([after, before, Told(closed, NOON + MINUTE, NOON, "0")]).set_closed
+
+
+def specimen(identifier: str, subspecialty: str | None = None) -> SpecimenStated:
+    return SpecimenStated(container_identifier=identifier, issuer="NET", subspecialty=subspecialty)
+
+
+def test_a_specimen_keeps_the_subspecialty_of_its_own_order() -> None:
+    first = order(specimens=(specimen("A", "skin"), specimen("B", "neuro")), subspecialty="skin")
+    state = fold([told(first), told(order("change", specimens=(specimen("B"),)), 1)])
+
+    assert {name: one.subspecialty for (_, name), one in state.specimens.items()} == {"A": "skin", "B": "neuro"}
+
+
+@pytest.mark.parametrize("arrival", list(permutations(range(3))))
+def test_what_is_said_of_another_specimen_than_the_first_says_nothing_of_the_case(arrival: tuple[int, ...]) -> None:
+    story = (
+        told(order(specimens=(specimen("A", "skin"),), subspecialty="skin")),
+        told(order(specimens=(specimen("B", "neuro"),), subspecialty="neuro"), 1, "b"),
+        told(order("change", slides=(), specimens=(specimen("A", "breast"),), subspecialty="breast"), 2, "c"),
+    )
+    assert fold([story[number] for number in arrival if number < 2]).subspecialty == "skin"
+    assert fold([story[number] for number in arrival]).subspecialty == "breast"
+
+
+def test_what_the_lims_says_that_a_case_weighs_counts_until_it_says_otherwise() -> None:
+    report = ReportFact(report=ReportStated(case=MEANT, parts=(), points=7.5))
+    story = [told(order(points=3.0)), told(order("change"), 1, "b")]
+
+    assert fold(story).stated_points == 3.0
+    assert fold([*story, Told(report, NOON + 2 * MINUTE, NOON, "c")]).stated_points == 7.5
+
+
+@pytest.mark.parametrize("points", [float("nan"), float("inf"), -1.0, 1000.1])
+def test_no_fact_holds_points_that_are_no_weight(points: float) -> None:
+    with pytest.raises(ValidationError):
+        order(points=points)
+
+
+def test_what_is_not_said_is_not_written_down_so_older_facts_stay_what_they_are() -> None:
+    written = order(specimens=(specimen("A"),)).model_dump(mode="json")
+    report = ReportStated(case=MEANT, parts=()).model_dump(mode="json")
+
+    assert "points" not in written
+    assert "points" not in report
+    assert "subspecialty" not in written["specimens"][0]

@@ -100,3 +100,38 @@ def test_what_was_reported_before_the_first_order_covers_nothing_of_it() -> None
         False,
         False,
     )
+
+
+def test_a_round_that_a_slide_of_one_specimen_opens_is_about_that_one() -> None:
+    later = came_late(FINAL, frozenset({"A"}))
+
+    assert not settled(later, BOTH, NOON).is_closed
+    assert after(part("final", "A"), before=later).is_closed
+    assert not after(part("final", "B"), before=later).is_closed
+    assert after(part("final"), before=later).is_closed
+
+
+def test_a_round_that_nobody_can_tell_the_specimen_of_is_about_all_of_them() -> None:
+    assert not after(part("final", "A"), before=came_late(FINAL)).is_closed
+
+
+def test_what_a_correction_names_is_to_be_reported_again_and_nothing_else() -> None:
+    one = after(part("corrected", "A"), before=FINAL)
+    both = after(part("corrected", "A"), part("corrected", "B"), before=FINAL)
+
+    assert (one.number, after(part("final", "A"), before=one).is_closed) == (2, True)
+    assert (both.number, after(part("final", "A"), before=both).is_closed) == (2, False)
+    assert after(part("final", "A"), part("final", "B"), before=both).is_closed
+
+
+def test_a_slide_of_a_specimen_that_is_reported_takes_it_out_of_what_is_covered() -> None:
+    half = after(part("final", "A"))
+
+    assert not after(part("final", "B"), before=came_late(half, frozenset({"A"}))).is_closed
+    assert after(part("final", "B"), before=came_late(half, frozenset({"B"}))).is_closed
+
+
+def test_a_round_remembers_what_ended_those_before_it() -> None:
+    over = settled(ended(came_late(FINAL)), BOTH, NOON)
+
+    assert (FINAL.past, came_late(FINAL).past, came_late(over).past) == ((), ("final",), ("final", "ended"))

@@ -315,6 +315,51 @@ def test_the_subspecialty_comes_from_the_request_else_the_site_of_the_body(
     assert order("OML^O33", slide("S1", f8=spm_8), orc(), f"OBR|1|||{obr_4}").subspecialty == expected
 
 
+def test_each_specimen_has_the_subspecialty_of_its_own_order_else_of_its_site() -> None:
+    found = order(
+        "OML^O33",
+        *(segment("SPM", f2="S-A", f27="CONTAINER"), orc(), "OBR|1|||BREAST^Breast"),
+        *(segment("SPM", f2="S-B", f8="39937001^Skin^SCT", f27="CONTAINER"), orc(), "OBR|1|||X^Something"),
+        *(segment("SPM", f2="S-C", f27="CONTAINER"), orc(), "OBR|1|||X^Something"),
+    )
+    assert [one.subspecialty for one in found.specimens] == ["breast", "skin", None]
+    assert found.subspecialty == "breast"
+
+
+@pytest.mark.parametrize(
+    ("said", "points"),
+    [
+        (("3",), 3.0),
+        (("3", "4.5"), 7.5),
+        (("+0.25",), 0.25),
+        (("0",), 0.0),
+        (("NaN",), None),
+        (("-3",), None),
+        (("3", "-3"), None),
+        (("1001",), None),
+        (("600", "600"), None),
+        (("1e2",), None),
+        (("infinity",), None),
+        (("9" * 400,), None),
+        (("٣",), None),
+    ],
+)
+def test_points_are_added_up_and_what_is_no_weight_is_left_out_and_said(
+    said: tuple[str, ...], points: float | None
+) -> None:
+    observed = [f"OBX|{at}|NM|WORKLOAD-POINTS^Points^L||{one}||||||F" for at, one in enumerate(said)]
+    found = stated("OML^O33", PID, slide("S1"), *observed, orc(), "OBR|1|||X")
+
+    assert found.order is not None
+    assert found.order.points == points
+    assert any("keeps the weight that it has" in one for one in found.problems) == (points is None)
+
+
+def test_points_that_were_deleted_are_none() -> None:
+    deleted = "OBX|1|NM|WORKLOAD-POINTS^Points^L||3||||||D"
+    assert order("OML^O33", slide("S1"), deleted, orc(), "OBR|1|||X").points is None
+
+
 def test_the_reader_is_the_participant_with_that_role_else_obr_32() -> None:
     prt = "PRT|1|UC||PI^Primary interpreter|C77^Reader^Ruth"
     assert order("OML^O21", orc(), segment("OBR", f32="C1&R&R"), prt, slide("S1")).reader_stated == "C77"

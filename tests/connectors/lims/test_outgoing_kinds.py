@@ -7,7 +7,15 @@ import pytest
 
 from connectors.lims.message import Message
 from connectors.lims.outgoing import Address, Dialect, build
-from models.announcements import Announcement, CaseAnnounced, CaseNamed, PatientNamed, SlideAnnounced, WorkAsked
+from models.announcements import (
+    Announcement,
+    CaseAnnounced,
+    CaseNamed,
+    PatientNamed,
+    ReadRole,
+    SlideAnnounced,
+    WorkAsked,
+)
 from models.statements import Identifier, ReportStatus
 from models.work_fold import WorkKind
 
@@ -68,6 +76,28 @@ def test_quality_stands_in_an_observation_or_a_note_and_never_in_both(slides_as:
     assert observed.named("NTE") == ()
     assert [one.stated(3) for one in noted.named("NTE")] == ["Quality of the scan: rescan"]
     assert "QUALITY" not in {one.stated(3) for one in noted.named("OBX")}
+
+
+@pytest.mark.parametrize(
+    ("role", "participation", "field", "code"),
+    [
+        ("primary", "PI", 32, "ASSIGNED"),
+        ("intra-operative", "PI", 32, "ASSIGNED"),
+        ("second", "AI", 33, "SECOND-ASSIGNED"),
+        ("trainee", "ARI", 33, "TRAINEE-ASSIGNED"),
+        ("opinion", "CP", None, "OPINION-ASSIGNED"),
+        ("mdt", "CP", None, "MDT-ASSIGNED"),
+    ],
+)
+def test_whoever_reads_beside_the_reporter_is_never_named_as_the_reporter(
+    role: ReadRole, participation: str, field: int | None, code: str
+) -> None:
+    message = sent(CaseAnnounced(state="assigned", case=CASE, pathologist_id="C7", role=role, specimens=("S-A", "S-B")))
+    (participant,), (obr,), (orc,) = message.named("PRT"), message.named("OBR"), message.named("ORC")
+
+    assert (participant.stated(4), orc.stated(16)) == (participation, code)
+    assert [number for number in (32, 33) if obr.stated(number)] == ([field] if field else [])
+    assert [one.stated(3) for one in message.named("NTE")] == ["Specimens: S-A, S-B"]
 
 
 def test_all_images_in_is_said_by_orc_5_and_a_case_released_without_some_is_still_in_process() -> None:

@@ -223,6 +223,9 @@ def test_a_frozen_section_is_read_at_once_and_its_paraffin_later(lab_of: LabOf) 
         ("primary", primary[3]),
     ]
     books_balance(lab)
+    says(lab, divided(("A", "SKIN"), sent_at=LAST, control_id="O2", control="XO", slides=2))
+    assert reads_of(lab, 2) == [("primary", "whole", "", primary[3], True)]
+    books_balance(lab)
 
 
 def test_paraffin_that_comes_before_any_word_of_the_frozen_section_is_read_too(sqlite_lab_of: LabOf) -> None:
