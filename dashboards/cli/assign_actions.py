@@ -195,15 +195,18 @@ def absent(
     _say_away(away, as_json=as_json)
 
 
-def back(context: typer.Context, name: _To, by: By, reason: Reason) -> None:
+def back(context: typer.Context, name: _To, by: By, reason: Reason, *, as_json: AsJson = False) -> None:
     """Have somebody back before their absence was to end; what was moved stays where it is."""
-    from dashboards.cli.desk import console, opened, plain
+    from dashboards.cli.desk import console, opened, plain, print_json
     from flows import actions
 
     with opened(context) as desk:
         with desk.database.read() as session:
             person_id = actions.pathologist_named(session, name).id
         who = actions.back_early(desk, person_id, actions.Person(by, reason))
+    if as_json:
+        print_json({"pathologist": person_id, "name": who})
+        return
     console().print(plain(f"{who} reads again from now on; what others were given stays theirs."), soft_wrap=True)
 
 

@@ -18,6 +18,12 @@ _Whose: TypeAlias = Annotated[
 ]
 
 
+_COLUMNS = ("Case", "Accession", "Read", "Points", "Priority", "Due", "State", "For")
+_ONLY_WHEN_WIDE = ("Points", "For")
+_WIDE = 100
+"""From so many columns on, a terminal has room for everything."""
+
+
 def register_lists(group: typer.Typer) -> None:
     """Add these commands to those of assignment."""
     group.command(name="reads")(reads_command)
@@ -106,28 +112,27 @@ def _print_reads(desk: "Desk", found: "Sequence[ToRead]") -> None:
     from dashboards.web.words import age, moment
     from models.database import utc_now
 
-    now = utc_now()
-    table = plain_table("Case", "Accession", "Read", "Points", "Priority", "Due", "State", "For")
+    out, now = console(), utc_now()
+    shown = [column for column in _COLUMNS if out.width >= _WIDE or column not in _ONLY_WHEN_WIDE]
+    table = plain_table(*shown)
     for one in found:
         zone = desk.settings.site(one.site).zone
         late = " (late)" if one.due_at and one.due_at < now else ""
-        due = f"{moment(one.due_at, zone, now)}{late}" if one.due_at else ""
-        table.add_row(
-            *map(
-                plain,
-                (
-                    short(one.case),
-                    one.accession_number,
-                    _called(one),
-                    f"{one.points:g}",
-                    one.lane,
-                    due,
-                    _stands_at(one),
-                    age(now - one.since),
-                ),
-            )
-        )
-    console().print(table)
+        cells = {
+            "Case": short(one.case),
+            "Accession": one.accession_number,
+            "Read": _called(one),
+            "Points": f"{one.points:g}",
+            "Priority": one.lane,
+            "Due": f"{moment(one.due_at, zone, now)}{late}" if one.due_at else "",
+            "State": _stands_at(one),
+            "For": age(now - one.since),
+        }
+        table.add_row(*(plain(cells[column]) for column in shown))
+    out.print(table)
+    for one in found:
+        if one.read_early:
+            out.print(plain(f"Case {short(one.case)}: {one.read_early}."), soft_wrap=True)
 
 
 def _called(one: "ToRead") -> str:
@@ -138,10 +143,8 @@ def _called(one: "ToRead") -> str:
 
 def _stands_at(one: "ToRead") -> str:
     said = "opened" if one.opened_at else "accepted" if one.accepted_at else "new"
-    parts = [f"{said}, by hand" if one.by_hand and not one.opened_at else said]
-    if one.images != "ready" and not one.opened_at:
-        parts.append(f"images {one.images}")
-    return "; ".join((*parts, *([one.read_early] if one.read_early else [])))
+    said = f"{said}, by hand" if one.by_hand and not one.opened_at else said
+    return said if one.images == "ready" or one.opened_at else f"{said}; images {one.images}"
 
 
 def _print_notices(desk: "Desk", site_id: str, found: "Sequence[Told]") -> None:

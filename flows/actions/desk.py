@@ -19,6 +19,8 @@ from models.tables.step import Step
 
 _LONGEST_NAME: Final = 200
 _LONGEST_REASON: Final = 2_000
+_NO_PERSON: Final = frozenset({"coverslip", "batch", "lims", "pacs"})
+"""What decides by itself is called so in the books: nobody else may be."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class Desk:
 class Person:
     """Who acts, and why: both are kept with whatever the action changes.
 
-    ``RefusedError`` for a name that is empty, longer than 200 characters or of several lines, and for a reason that is
-    empty or longer than 2,000.
+    ``RefusedError`` for a name that is empty, longer than 200 characters, of several lines or a machine's, and for a
+    reason that is empty or longer than 2,000.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Person:
         """Refuse what would be no name or no reason."""
         if not self.name.strip() or len(self.name) > _LONGEST_NAME or any(map(_is_control, self.name)):
             raise RefusedError(f"say who you are: a name of one line, of 1 to {_LONGEST_NAME} characters")
+        if self.name.strip().casefold() in _NO_PERSON:
+            raise RefusedError("say who you are: a person's name, since machines are called so")
         if not self.reason.strip() or len(self.reason) > _LONGEST_REASON or "\0" in self.reason:
             raise RefusedError(f"say why: a reason of 1 to {_LONGEST_REASON:,} characters")
 

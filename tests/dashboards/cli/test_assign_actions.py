@@ -67,11 +67,20 @@ def test_what_somebody_has_to_read_is_listed_by_case(run: Run, case: str, owner:
     assert listed["case"][:8] in shown
 
 
+def test_who_let_a_case_be_read_early_is_said_below_the_list(run: Run, owner: str) -> None:
+    early = [one for one in reads(run, owner) if one["read_early"]]
+    shown = done(run("assign", "reads", owner))
+    assert early
+    assert all(f"Case {one['case'][:8]}: {one['read_early']}." in shown for one in early)
+
+
 def test_the_list_fits_a_terminal(run: Run, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     lines = done(run("assign", "reads", owner)).splitlines()
-    assert all(len(line) <= 80 for line in lines)
-    assert len(lines) == 1 + len(reads(run, owner))
+    table = [line for line in lines if not line.startswith("Case ") or "Accession" in line]
+    assert all(len(line) <= 80 for line in table)
+    # One line a read: nothing had to be folded.
+    assert len(table) == 1 + len(reads(run, owner))
 
 
 def test_a_person_is_found_by_a_part_of_the_name_that_only_they_have(run: Run, owner: str) -> None:

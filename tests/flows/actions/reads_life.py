@@ -31,9 +31,9 @@ def assigned(lab: Lab) -> tuple[Seen, str, str]:
     return seen, seen.pathologist_id, OTHER[seen.pathologist_id]
 
 
-def cases_assigned(lab: Lab, number: int, **said: str) -> list[Seen]:
-    """Have so many cases more that somebody was given, in the order in which they came."""
-    accessions = [f"26C{one:04}" for one in range(number)]
+def cases_assigned(lab: Lab, number: int, *, first: int = 0, **said: str) -> list[Seen]:
+    """Have so many cases that somebody was given, numbered from the first, in the order in which they came."""
+    accessions = [f"26C{one:04}" for one in range(first, first + number)]
     for accession in accessions:
         names = {"control_id": accession, "patient": f"P{accession}"}
         message_arrives(lab, order(accession, f"{accession}-A1-1", **names, **said))

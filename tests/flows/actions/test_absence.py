@@ -14,7 +14,7 @@ from connectors.wiring import Lab
 from flows.actions import Desk, absent_now, accept, back_early, open_read, override, who_is_away
 from models.database import database_now, utc_now
 from models.errors import RefusedError
-from models.tables.reading import Leave, Pathologist
+from models.tables.reading import Assignment, Leave, Pathologist
 from tests.flows.actions.life import ON_BOTH, told
 from tests.flows.actions.reads_life import (
     MANAGER,
@@ -92,17 +92,21 @@ def test_the_absence_and_every_move_have_the_name_of_who_said_so(lab: Lab, desk:
 
 
 def test_the_most_urgent_moves_first(lab: Lab, desk: Desk) -> None:
+    _works(lab, "tom", active=False)
     routine = cases_assigned(lab, 2)
+    urgent = cases_assigned(lab, 2, first=2, priority="S")
+    _works(lab, "tom", active=True)
+    assert absent_now(desk, "rosa", FRIDAY, MANAGER).moved == 4
+    with lab.database.read() as session:
+        to_tom = select(Assignment.read_id).where(Assignment.pathologist_id == "tom").order_by(Assignment.id)
+        moved = session.scalars(to_tom).all()
+    assert set(moved[:2]) == {one.read_id for one in urgent}
+    assert set(moved[2:]) == {one.read_id for one in routine}
+
+
+def _works(lab: Lab, who: str, *, active: bool) -> None:
     with lab.database.write("test") as session:
-        session.execute(update(Pathologist).where(Pathologist.id == "tom").values(active=False))
-    urgent = cases_assigned(lab, 4, priority="S")[2:]
-    assert {one.pathologist_id for one in urgent} == {"rosa"}
-    with lab.database.write("test") as session:
-        session.execute(update(Pathologist).where(Pathologist.id == "tom").values(active=True))
-    absent_now(desk, "rosa", FRIDAY, MANAGER)
-    moved = [one for one in owners(lab) if one[0] == "tom"]
-    assert len(moved) >= len(urgent)
-    assert routine
+        session.get_one(Pathologist, who).active = active
 
 
 def test_what_nobody_else_may_have_waits_and_is_raised_until_they_are_back(lab: Lab, desk: Desk) -> None:
