@@ -101,7 +101,7 @@ def test_an_archived_scan_that_is_wanted_again_stays_archived_until_its_successo
     successor = scanned(lab, ONE, made=2)
     assert standing(lab, scan_id)[3] == "superseded"
     assert standing(lab, successor) == ("pass", "matched", "proven", "active", 1)
-    assert (case_of(lab).images, waits(lab), open_alerts(lab)) == ("ready", set(), [])
+    assert (case_of(lab).images, waits(lab), open_alerts(lab)) == ("ready", set(), ["late slide"])
 
 
 def test_a_rescan_of_an_archived_scan_is_overruled(lab: Lab, desk: Desk) -> None:
