@@ -134,12 +134,15 @@ def _counts(found: "Preview") -> dict[str, Any]:
 
 
 def _summary(found: "Preview") -> str:
-    proposal = found.proposal
-    return (
-        f"{len(proposal.moves)} of {proposal.reads} unopened reads would move now. {proposal.quiet} stay because they "
-        f"came or moved lately, {proposal.held_back} more because only so many move at a time. The plan costs "
-        f"{proposal.before.total:.1f} points now and {proposal.after.total:.1f} then."
-    )
+    proposal, hours = found.proposal, found.seen.in_force.policy.batch.quiet_hours
+    said = [f"{len(proposal.moves) or 'None'} of {proposal.reads} unopened reads would move now."]
+    if proposal.quiet:
+        said.append(f"{proposal.quiet} stay: they came or moved less than {hours:g} hours ago.")
+    if proposal.held_back:
+        said.append(f"{proposal.held_back} more would be worth it, but only so many move at a time.")
+    if proposal.moves:
+        said.append(f"The plan costs {proposal.before.total:.1f} points now and {proposal.after.total:.1f} then.")
+    return " ".join(said)
 
 
 def _print_looks(looks: "Sequence[Rebalance]") -> None:
