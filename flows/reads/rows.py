@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, bindparam, delete, exists, insert, select
 from sqlalchemy.orm import Session
 
 from flows import ledger
-from flows.books import Cause
+from flows.books import Cause, clear_alert
 from flows.case_assignment import giving
 from models.base import table_of
 from models.facets import OPEN_STEP_STATES, StepState
@@ -127,18 +127,14 @@ def cover(session: Session, row: Row, specimens: frozenset[str] | None) -> None:
 
 def close(session: Session, case: Case, row: Row, *, because: str, cause: Cause, now: datetime) -> None:
     """End a read that is over: done, or nobody's any more; whoever had it needs no notice of that."""
-    row.read.closed_at = now
-    ledger.end_open(session, row.read.id, (_KIND,), StepState.CANCELLED)
+    _end(session, case, row, now)
     giving.end(session, case, row.read, because=because, cause=cause, now=now)
-    row.owner = None
 
 
 def drop(session: Session, case: Case, row: Row, *, because: str, cause: Cause, now: datetime) -> None:
     """End a read of which nothing is left to read, and tell whoever had it."""
-    row.read.closed_at = now
-    ledger.end_open(session, row.read.id, (_KIND,), StepState.CANCELLED)
+    _end(session, case, row, now)
     giving.take(session, case, row.read, because=because, cause=cause, now=now)
-    row.owner = None
 
 
 def have_assigned(session: Session, case: Case, reads: Sequence[Read], now: datetime) -> None:
@@ -157,6 +153,13 @@ def stop(session: Session, read_ids: Iterable[str]) -> None:
     """Look for nobody any more; who has a read keeps it."""
     for read_id in read_ids:
         ledger.end_open(session, read_id, (_KIND,), StepState.SUPERSEDED)
+
+
+def _end(session: Session, case: Case, row: Row, now: datetime) -> None:
+    row.read.closed_at, row.owner = now, None
+    ledger.end_open(session, row.read.id, (_KIND,), StepState.CANCELLED)
+    # Where another read of the case is escalated too, its next try says so again.
+    clear_alert(session, case.id, giving.NOBODY_ELIGIBLE, now)
 
 
 def _derived(case_id: str, name: str) -> str:

@@ -78,7 +78,7 @@ def _to_read(read: Read, given: Assignment, case: Case, accession_number: str) -
         role=read.role,
         scope=read.scope,
         site=case.site_id,
-        subspecialty=case.subspecialty,
+        subspecialty=read.subspecialty or case.subspecialty,
         points=read.points,
         lane=Lane(case.lane).name.lower().replace("_", "-"),
         due_at=case.due_at,
