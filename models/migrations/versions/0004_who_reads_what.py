@@ -151,8 +151,10 @@ def _deadlines() -> None:
         sa.UniqueConstraint("case_id", "round", "kind", name=op.f("uq_deadline_case_id_round_kind")),
     )
     op.create_index(op.f("ix_deadline_case_id"), "deadline", ["case_id"], unique=False)
-    live = {"sqlite_where": sa.text("ended_at IS NULL"), "postgresql_where": sa.text("ended_at IS NULL")}
-    op.create_index("ix_deadline_live", "deadline", ["due_at", "id"], unique=False, **live)
+    live = sa.text("ended_at IS NULL")
+    op.create_index(
+        "ix_deadline_live", "deadline", ["due_at", "id"], unique=False, sqlite_where=live, postgresql_where=live
+    )
     op.create_table(
         "deadline_pause",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -165,7 +167,9 @@ def _deadlines() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deadline_pause")),
     )
     op.create_index("ix_deadline_pause_case", "deadline_pause", ["case_id", "began_at"], unique=False)
-    op.create_index("uq_deadline_pause_open", "deadline_pause", ["case_id"], unique=True, **live)
+    op.create_index(
+        "uq_deadline_pause_open", "deadline_pause", ["case_id"], unique=True, sqlite_where=live, postgresql_where=live
+    )
 
 
 def _reads() -> None:
