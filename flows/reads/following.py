@@ -80,7 +80,9 @@ def keep(
     if case.cancelled:
         return
     there = rows.rows_of_round(session, case) if case.round_closed_at is None else []
-    if case.round_closed_at is None and (there or case.images == Images.READY):
+    # What somebody asked for may be there before anything can be read.
+    has_begun = any(row.read.role in _ORDER for row in there)
+    if case.round_closed_at is None and (has_begun or case.images == Images.READY):
         ours = settings.site(case.site_id).who_allocates(case.subspecialty) == "coverslip"
         at = _At(session, case, policy_in_force(session, now).policy, ours, cause, now)
         _bring_in_line(at, there, more_came=more_came)
@@ -171,7 +173,9 @@ def _have(at: _At, there: list[Row], part: Part, role: str, row: Row | None) -> 
 
 
 def _held(at: _At, row: Row) -> Part:
-    return Part(row.read.scope, row.read.subspecialty or at.own, row.covers, was=row.read.scope)
+    # A part of which no specimen is left, not even cancelled, is nothing; a whole case is all there is.
+    covers = row.covers if row.covers is not None or row.read.scope == WHOLE else frozenset[str]()
+    return Part(row.read.scope, row.read.subspecialty or at.own, covers, was=row.read.scope)
 
 
 def _close_reported(at: _At, there: list[Row], tissues: list[Tissue]) -> None:

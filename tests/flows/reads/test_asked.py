@@ -18,7 +18,7 @@ from models.tables.reading import Assignment, Read
 from tests.flows.looking import LATER, books_balance, says, the_case
 from tests.flows.reads.life import LabOf, credits_of, divided, reads_of
 from tests.lims_says import reported
-from tests.small_lab import run_until_calm
+from tests.small_lab import order, run_until_calm
 
 CAUSE = Cause("ask opinion", "Ann Example", "is it?")
 
@@ -155,6 +155,17 @@ def test_what_is_prepared_for_a_meeting_outlasts_the_report_and_goes_to_the_repo
     books_balance(lab)
     closed(lab, read_id)
     assert [credit[1] for credit in credits_of(lab)] == ["mdt", "primary"]
+    books_balance(lab)
+
+
+def test_a_meeting_that_wants_a_case_before_it_can_be_read_has_nobody_read_it_yet(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of()
+    says(lab, order("26H1", "26H1-A-1"))
+    prepared(lab)
+    says(lab, order("26H1", "26H1-A-2", sent_at=LATER, control_id="M2"))
+
+    assert [read[:4] for read in reads_of(lab)] == [("mdt", "mdt 1", "", None)]
+    assert the_case(lab).reading == Reading.NONE
     books_balance(lab)
 
 
