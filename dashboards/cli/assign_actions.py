@@ -268,6 +268,7 @@ def _say_away(away: "Away", *, as_json: bool) -> None:
         (away.waiting, "wait, since nobody else may have them: 'coverslip list --waiting' shows them"),
         (away.left_open, "had been opened: 'coverslip assign absent' lists what a person has to hand on"),
         (away.elsewhere, "are the LIMS's or the PACS's to give away"),
+        (away.later, "are held by somebody else just now: say it again if they stay"),
     )
     said = [f"{_reads(number)} {what}" for number, what in parts if number]
     sentence = f"{away.name} is away until {away.until:%d %b %Y}: {'; '.join(said) or 'nothing had to move'}."

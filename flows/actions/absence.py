@@ -23,7 +23,7 @@ from flows.books import Subject, clear_alert, note_changes, raise_alert
 from flows.case_assignment.giving import AN_ELIGIBLE_PATHOLOGIST
 from flows.people.pools import lock_pools
 from models.database import database_now
-from models.errors import RefusedError
+from models.errors import RefusedError, TransientError
 from models.tables.case import Case
 from models.tables.place import Site
 from models.tables.reading import Assignment, Leave, Pathologist, Read
@@ -48,6 +48,8 @@ class Away:
     """Opened before, so only a person hands them on."""
     elsewhere: int
     """The LIMS or the PACS says who reads them."""
+    later: int = 0
+    """Somebody else held them for too long: the look at all open reads moves them."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,14 @@ def absent_now(desk: Desk, pathologist_id: str, until: date, person: Person) -> 
         away = _is_away(session, pathologist_id, until, person)
     became: dict[str, int] = {}
     for read_id in _theirs(desk, pathologist_id):
-        with desk.database.write("people.move_absent") as session:
-            one = _move(session, desk, read_id, pathologist_id, person)
+        try:
+            with desk.database.write("people.move_absent") as session:
+                one = _move(session, desk, read_id, pathologist_id, person)
+        except TransientError:
+            # The others need not wait for it.
+            one = "later"
         became[one] = became.get(one, 0) + 1
-    counts = {name: became.get(name, 0) for name in ("moved", "waiting", "left_open", "elsewhere")}
+    counts = {name: became.get(name, 0) for name in ("moved", "waiting", "left_open", "elsewhere", "later")}
     return Away(pathologist_id, away, until, **counts)
 
 

@@ -12,7 +12,9 @@ from sqlalchemy import select, update
 
 from connectors.wiring import Lab
 from flows.actions import Desk, absent_now, accept, back_early, open_read, override, who_is_away
-from models.database import database_now, utc_now
+from flows.case_assignment.rebalance.watching import see_to_looks
+from flows.cases import lock_case
+from models.database import Database, database_now, utc_now
 from models.errors import RefusedError
 from models.tables.reading import Assignment, Leave, Pathologist
 from tests.flows.actions.life import ON_BOTH, told
@@ -177,6 +179,22 @@ def test_what_was_left_open_is_given_to_somebody_else_by_a_person(lab: Lab, desk
     assert raised(lab) == []
     with lab.database.read() as session:
         assert [one.left_open for one in who_is_away(session, database_now(session))] == [()]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_what_somebody_else_holds_for_too_long_holds_up_no_other(lab: Lab, database_url: str) -> None:
+    seen = [one for one in cases_assigned(lab, 4) if one.pathologist_id == "rosa"]
+    see_to_looks(lab)
+    impatient = Database(database_url, lock_wait=timedelta(seconds=0.3))
+    with lab.database.write("test") as session:
+        lock_case(session, seen[0].case_id)
+        away = absent_now(Desk(impatient, lab.settings, lab.ids), "rosa", FRIDAY, MANAGER)
+    impatient.close()
+    assert (away.moved, away.later) == (len(seen) - 1, 1)
+    # The look at all open reads, which the absence asked for, does the rest.
+    run_until_calm(lab)
+    assert theirs(lab, "rosa") == 0
 
 
 @ON_BOTH
