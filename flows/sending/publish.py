@@ -130,6 +130,7 @@ def case_completed(session: Session, settings: Settings, case: Case, verdict: Co
         completeness_version=case.completeness_version,
         ready=len(verdict.ready),
         missing=len(verdict.missing),
+        unproven=len(verdict.unproven),
     )
     put_out(session, [News(data, "case", case.id, f"{_name(data)}:{case.id}:{case.completeness_version}")])
 

@@ -184,13 +184,17 @@ class _OfCase(EventData):
 
 
 class CaseCompleted(_OfCase):
-    """Every slide that a case expects can be read, or somebody released it without the missing ones."""
+    """Every slide that a case expects can be read, or somebody released it without the missing ones.
+
+    Of those that are ``ready``, ``unproven`` lie in the archive and are not proven yet.
+    """
 
     TYPE: ClassVar[str] = "case.completed"
 
     completeness_version: Amount
     ready: Amount
     missing: Amount
+    unproven: Amount = 0
 
 
 class CaseAssigned(_OfCase):
