@@ -28,6 +28,7 @@ from models.tables.case import (
     Slide,
     Specimen,
 )
+from models.tables.deadline import Deadline
 from models.tables.scan import Scan
 from models.tables.work import WorkOrder
 from tests import postgres
@@ -39,7 +40,11 @@ FreshLab = Callable[[], AbstractContextManager[Lab]]
 BEFORE_THE_ARCHIVE = [one for one in STAGES if one.name in (INTAKE, SLIDE_QC, BARCODE_MATCHING)]
 P = "26H000001-A"
 # What depends on when something reached us: times, how often a case turned, and whether it was ever ready to be read.
-_BY_THE_CLOCK = {"registered_at", "orders_changed_at", "expected_closed_at", "completeness_version", "reading"}
+_BY_THE_CLOCK = {
+    *("registered_at", "orders_changed_at", "expected_closed_at", "completeness_version", "reading"),
+    *("round_opened_at", "due_at", "readable_at"),
+}
+_LIVE_DEADLINES = select(Deadline).where(Deadline.ended_at.is_(None)).order_by(Deadline.case_id, Deadline.kind)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,10 @@ def projection(lab: Lab) -> dict[str, list[Any]]:
                 names.remove("id")
             rows = [{name: getattr(row, name) for name in names} for row in session.scalars(select(entity))]
             found[entity.__name__] = sorted(rows, key=str)
+        found["Deadline"] = [
+            (row.case_id, row.round, row.kind, row.basis, row.due_at if row.basis == "moment" else None)
+            for row in session.scalars(_LIVE_DEADLINES)
+        ]
     return found
 
 
@@ -130,7 +139,7 @@ orders = st.builds(
     control=st.sampled_from(["NW", "NW", "XO", "CA"]),
     sent_at=moments,
     priority=st.sampled_from(["", "S", "R"]),
-    due=st.sampled_from(["", "20250201120000+0000"]),
+    due=st.sampled_from(["", "20250201120000+0000", "20250301120000+0000"]),
     stain=st.sampled_from(["", "HE"]),
     parent=st.sampled_from(["", P]),
     route=st.sampled_from(["", "", "OTH"]),
