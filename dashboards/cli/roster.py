@@ -29,7 +29,7 @@ _DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Show what w
 
 # Of a first import of hundreds, people see how many and the first ones; --json has them all.
 _MOST_SHOWN: Final = 40
-_HOW: Final = ("added", "changed", "ended")
+_HOW: Final = ("ended", "changed", "added")
 _COLUMNS: Final = ("Id", "Name", "Site", "Network", "Points a week", "Reads", "Hours", "Away")
 _ONLY_WHEN_WIDE: Final = ("Name", "Network", "Hours")
 _WIDE: Final = 110
@@ -149,7 +149,9 @@ def _print_changes(preview: Preview) -> None:
     out = console()
     if not preview.changes:
         print("Nothing changes: the files say what stands.")
-    told = [(change, *told) for change in preview.changes for told in change.told()]
+    # What ends is seen first, however much is new.
+    ordered = sorted(preview.changes, key=lambda change: _HOW.index(change.how))
+    told = [(change, *told) for change in ordered for told in change.told()]
     if told:
         out.print(plain(f"This changes {_count(preview.changes)}:"), soft_wrap=True)
         table = plain_table("Of", "How", "What", "Before", "After")
@@ -163,7 +165,7 @@ def _print_changes(preview: Preview) -> None:
 
 
 def _count(changes: Iterable[Change]) -> str:
-    """Return how many lines of which part are added, changed and ended, as in ``pathologists (3 added, 1 ended)``."""
+    """Return how many lines of which part are added, changed and ended, as in ``pathologists (1 ended, 3 added)``."""
     counted: dict[str, Counter[str]] = defaultdict(Counter)
     for change in changes:
         counted[change.part][change.how] += 1

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.actions.desk import Desk, Person
+from flows.case_assignment.again import look_again, try_again
 from flows.deadlines.recounting import count_anew
 from flows.people.pools import lock_pools
 from flows.people.roster.bringing import bring_in
@@ -33,7 +34,7 @@ def preview_people(desk: Desk, folder: Path) -> Preview:
 
 
 def import_people(desk: Desk, folder: Path, person: Person, seen: Preview | None = None) -> Preview:
-    """Bring a folder's files in, all of them or nothing, and return what changed.
+    """Bring a folder's files in, all of them or nothing, and return what changed; open reads are looked at again.
 
     From then on whoever pathologists.csv names is kept as data, and the settings say nothing of them any more.
 
@@ -58,6 +59,9 @@ def import_people(desk: Desk, folder: Path, person: Person, seen: Preview | None
         if seen is not None and seen.changes != preview.changes:
             raise RefusedError("what these files change is no longer what was shown: look again")
         bring_in(session, preview.changes, person.cause("people import"), now)
+        if preview.changes:
+            try_again(session)
+            look_again(session, "people or their hours were brought in", now)
         if any(change.part in _DAYS_COUNT_BY for change in preview.changes):
             count_anew(session)
     return preview

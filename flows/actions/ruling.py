@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from flows.actions.desk import Desk, Person
 from flows.books import Subject, note_changes
+from flows.case_assignment.again import look_again, try_again
 from flows.people.policies import Version, digest_of, policy_versions
 from flows.people.policy_document import Differs, compare
 from flows.people.pools import lock_pools
@@ -59,7 +60,11 @@ def set_policy(desk: Desk, policy: Policy, person: Person, begins_at: datetime |
         session.add(PolicyVersion(version=ruling.version, by=cause.actor, because=cause.reason, **said))
         told: list[tuple[str, object, object]] = [("version", ruling.version - 1 or None, ruling.version)]
         told += [("rule", _said(one.place, one.before), _said(one.place, one.after)) for one in ruling.differs]
-        note_changes(session, Subject("policy", str(ruling.version)), told, cause, database_now(session))
+        now = database_now(session)
+        note_changes(session, Subject("policy", str(ruling.version)), told, cause, now)
+        if ruling.begins_at <= now:
+            try_again(session)
+            look_again(session, f"version {ruling.version} of the policy begins", now, "schedule")
     return ruling
 
 

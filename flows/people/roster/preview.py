@@ -58,7 +58,7 @@ def _notes(session: Session, now: Roster, then: Roster) -> Iterator[str]:
             continue
         reads = f"{held} open read{'' if held == 1 else 's'}"
         if known.active and not one.active:
-            yield f"{one.id} becomes inactive and still has {reads}: give them to others"
+            yield f"{one.id} becomes inactive and still has {reads}, which others get unless they are begun"
         elif was[known.site_id] != will[one.site_id]:
             yield f"{one.id} changes network and keeps {reads}"
     active = {one.id for one in then.pathologists if one.active}

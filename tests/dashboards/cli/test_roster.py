@@ -31,7 +31,7 @@ def people(run: Run) -> dict[str, dict[str, Any]]:
 def test_files_without_a_fault_end_the_check_with_zero_and_what_they_would_change(run: Run, folder: Path) -> None:
     said = run("people", "check", str(folder))
     assert (said.code, said.err) == (0, "")
-    assert "pathologists (1 added, 1 changed, 1 ended)" in " ".join(said.out.split())
+    assert "pathologists (1 ended, 1 changed, 1 added)" in " ".join(said.out.split())
 
 
 def test_faults_end_the_check_with_one_and_are_listed_by_row_and_column(run: Run, folder: Path) -> None:

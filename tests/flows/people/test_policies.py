@@ -15,6 +15,7 @@ from models.database import database_now
 from models.errors import RefusedError
 from models.policy import Batch, Fairness, Policy, Release, Subspecialty, Target, Weights
 from models.tables.books import History
+from models.tables.reading import Rebalance
 from tests.flows.people.conftest import ANN, Office
 
 LATE = Policy(weights=Weights(late=50.0))
@@ -182,3 +183,12 @@ def test_what_is_shown_tells_what_the_rules_mean() -> None:
     assert "# In the civil time of the site" in shown
     assert '# One of: "whole case", "partial"' in shown
     assert "# [subspecialties.breast]" in shown
+
+
+def test_open_reads_are_looked_at_again_when_a_policy_begins_now(office: Office) -> None:
+    set_policy(office.desk, LATE, ANN)
+    with office.desk.database.read() as session:
+        later = database_now(session) + timedelta(hours=2)
+    set_policy(office.desk, Policy(), ANN, later)
+    with office.desk.database.read() as session:
+        assert session.scalars(select(Rebalance.why)).all() == ["version 1 of the policy begins"]

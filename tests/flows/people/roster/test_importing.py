@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
 from connectors.settings import Hours, Reader
+from flows import ledger
 from flows.actions.peopling import export_people, import_people, preview_people, roster
+from flows.case_assignment.giving import AN_ELIGIBLE_PATHOLOGIST
+from flows.ledger import NewStep, Wait
 from flows.people.called import called, known_reader
 from flows.people.policies import policy_in_force
 from flows.people.roster.difference import difference
@@ -35,7 +38,8 @@ from models.database import database_now
 from models.errors import RefusedError
 from models.tables.books import History
 from models.tables.case import Case
-from models.tables.reading import Assignment, Leave, Pathologist, Pool, Read
+from models.tables.reading import Assignment, Leave, Pathologist, Pool, Read, Rebalance
+from models.tables.step import Step
 from tests.flows.people.conftest import ANN, SITES, Office, settings_of
 
 NORTH = {
@@ -112,7 +116,7 @@ def test_somebody_who_is_not_named_becomes_inactive_and_may_come_back(office: Of
     has_a_read(office, "lind")
     preview = office.brings_in(pathologists=PEOPLE.splitlines()[0])
     assert [(one.how, one.subject.id) for one in preview.changes] == [("ended", "lind")]
-    assert "lind becomes inactive and still has 1 open read: give them to others" in preview.notes
+    assert "lind becomes inactive and still has 1 open read, which others get unless they are begun" in preview.notes
     assert [(one.id, one.active) for one in roster(office.desk).pathologists] == [("lind", False), ("okafor", True)]
     office.brings_in(pathologists=PEOPLE)
     assert all(one.active for one in roster(office.desk).pathologists)
@@ -401,3 +405,27 @@ def test_files_that_are_there_are_not_written_over_unasked(sqlite_office: Office
 def test_the_policy_in_force_is_the_shipped_one_while_none_was_set(sqlite_office: Office) -> None:
     with sqlite_office.desk.database.read() as session:
         assert policy_in_force(session, datetime.now(UTC)).version is None
+
+
+def looks(office: Office) -> list[str]:
+    with office.desk.database.read() as session:
+        return list(session.scalars(select(Rebalance.why).order_by(Rebalance.id)))
+
+
+def test_open_reads_are_looked_at_again_when_people_changed_and_only_then(office: Office) -> None:
+    office.brings_in(pathologists=PEOPLE)
+    assert looks(office) == ["people or their hours were brought in"]
+    office.brings_in(pathologists=PEOPLE)
+    assert len(looks(office)) == 1
+
+
+def test_a_read_that_nobody_could_have_is_decided_again_once_somebody_is_brought_in(office: Office) -> None:
+    with office.desk.database.write("test") as session:
+        now = database_now(session)
+        wait = Wait(AN_ELIGIBLE_PATHOLOGIST, "case-1", now + timedelta(hours=1), "tried again")
+        ledger.hold_key(session, wait.waiting_for, wait.key)
+        new = NewStep("case_assignment", "case_assignment", "read", "case-1", rank_at=now, wait=wait)
+        ledger.add(session, [new])
+    office.brings_in(pathologists=PEOPLE)
+    with office.desk.database.read() as session:
+        assert session.scalars(select(Step.state)).all() == ["ready"]
