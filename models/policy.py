@@ -137,6 +137,14 @@ class Policy(Frozen):
     """In the civil time of the site: what a working day is where a target counts parts of one."""
     fairness: Fairness = Fairness()
 
+    @field_validator("targets")
+    @classmethod
+    def _leaves_moments(cls, targets: dict[str, Target]) -> dict[str, Target]:
+        if taken := sorted(targets.keys() & {"ordered", "mdt"}):
+            message = f"{' and '.join(taken)} is what a LIMS asks for or a meeting sets: call a target otherwise"
+            raise ValueError(message)
+        return targets
+
     @field_validator("working_day")
     @classmethod
     def _has_an_end(cls, day: tuple[time, time]) -> tuple[time, time]:
