@@ -148,6 +148,7 @@ def project(session: Session, settings: Settings, ids: OpaqueIds, case_id: str, 
     _keep_set(session, settings, case, found.state, changes, cause, now)
     deadlines.follow_orders(session, settings, case, found.state, cause, now)
     reads.keep(session, settings, case, cause, now, more_came=changes.are_late)
+    reads.correct_credits(session, case, cause, now)
     allocation.follow(session, settings, case, cause, now)
     return Projected(case, found.state, changes, was_named not in (None, case.identity_digest))
 

@@ -1,7 +1,7 @@
 """The reads of a case: what is assigned, and when each of them is there, open and closed."""
 
 from flows.reads.asked import add_mdt_read, ask_opinion, close_asked
-from flows.reads.closing import Was, follow_rounds
+from flows.reads.closing import Was, correct_credits, follow_rounds
 from flows.reads.following import have_it_read, keep, stop_assigning
 from flows.reads.owners import owner_of, primary_owners, primary_read, who_had_it
 
@@ -10,6 +10,7 @@ __all__ = [
     "add_mdt_read",
     "ask_opinion",
     "close_asked",
+    "correct_credits",
     "follow_rounds",
     "have_it_read",
     "keep",

@@ -44,8 +44,15 @@ def follow_rounds(session: Session, case: Case, round_: Round, was: Was | None, 
         _follow_round(session, case, round_, was, cause, now)
     if was is not None and case.cancelled and not was.cancelled:
         _end_all(session, case, cause, now)
-    if was is not None and case.report != Report.NONE:
-        _correct_credits(session, case, cause, now)
+
+
+def correct_credits(session: Session, case: Case, cause: Cause, now: datetime) -> None:
+    """Correct what was credited in the present round, once, when the LIMS has said more since."""
+    if case.report == Report.NONE:
+        return
+    there = rows.rows_of_round(session, case)
+    if any(row.credited for row in there):
+        crediting.correct(session, case, there, policy_in_force(session, now).policy, cause, now)
 
 
 def _follow_round(session: Session, case: Case, round_: Round, was: Was, cause: Cause, now: datetime) -> None:
@@ -53,7 +60,8 @@ def _follow_round(session: Session, case: Case, round_: Round, was: Was, cause: 
 
     A round that an older message opens again, heard of only now, has its reads back, and their credits are revoked.
     """
-    reopened = case.round_closed_at is None and was.round == case.round and was.closed_at is not None
+    was_over = was.round > case.round or (was.round == case.round and was.closed_at is not None)
+    reopened = case.round_closed_at is None and was_over
     closed: list[Row] = []
     for row in rows.rows_of_case(session, case):
         number = row.read.round
@@ -83,13 +91,6 @@ def _end_all(session: Session, case: Case, cause: Cause, now: datetime) -> None:
             rows.drop(session, case, row, because=CANCELLED, cause=cause, now=now)
     clear_alert(session, case.id, giving.NOBODY_ELIGIBLE, now)
     giving.say_reading(session, case, cause, now)
-
-
-def _correct_credits(session: Session, case: Case, cause: Cause, now: datetime) -> None:
-    """Correct what was credited in the present round, once, when the LIMS has said more since."""
-    credited = [row for row in rows.rows_of_round(session, case) if row.credited]
-    if credited:
-        crediting.correct(session, case, credited, policy_in_force(session, now).policy, cause, now)
 
 
 def _end(session: Session, case: Case, row: Row, because: str, cause: Cause, now: datetime) -> None:

@@ -3,7 +3,7 @@
 The caller holds the case's row in its write transaction.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import bindparam, delete, select
@@ -72,16 +72,25 @@ def revoke(session: Session, case: Case, row: Row, cause: Cause, now: datetime) 
         _note(session, case, row, had, None, cause, now)
 
 
-def correct(session: Session, case: Case, rows: Iterable[Row], policy: Policy, cause: Cause, now: datetime) -> None:
-    """Correct each credit of these reads that never was corrected, when what is known now weighs something else."""
-    for row in rows:
+def correct(session: Session, case: Case, there: Sequence[Row], policy: Policy, cause: Cause, now: datetime) -> None:
+    """Correct each credit of a round's reads that never was corrected, when what is known now weighs something else."""
+    for row in there:
         given = session.get(Credit, row.read.id, populate_existing=True) if row.credited else None
-        if given is None or given.corrected_at is not None:
+        # What came to a part after its report is the work of the part that was made for it.
+        if given is None or given.corrected_at is not None or _is_read_on(row, there):
             continue
         before, after = given.points, _known_now(session, case, row, policy, given.points)
         if before != after:
             given.points, given.corrected_at = after, now
             _note(session, case, row, f"{before:g}", f"{after:g} to {given.pathologist_id}", cause, now)
+
+
+def _is_read_on(row: Row, there: Iterable[Row]) -> bool:
+    covers = row.covers or frozenset()
+    return any(
+        one.read.role == row.read.role and one.read.id != row.read.id and covers & (one.covers or frozenset())
+        for one in there
+    )
 
 
 def _known_now(session: Session, case: Case, row: Row, policy: Policy, otherwise: float) -> float:

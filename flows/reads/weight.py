@@ -17,6 +17,7 @@ from flows.reads.rows import Row
 from models.policy import Policy
 from models.tables.books import History
 from models.tables.case import Block, Case, Derivation, Slide, Specimen
+from models.tables.reading import Credit, Read, ReadSpecimen
 
 NO_WEIGHT: Final = "weight refused"
 """The alert about a case of which a read could not be weighed: the former weight stands."""
@@ -52,9 +53,9 @@ def weigh_anew(session: Session, case: Case, row: Row, policy: Policy, now: date
 def weight_of(session: Session, case: Case, row: Row, policy: Policy, model: str) -> Weighed | NotWeighed:
     """Return what a read weighs by a model, with what is known now; a later round is what came with it."""
     own = {code.upper(): points for code, points in policy.specimen_points.items()}
-    later = row.read.round > _FIRST_ROUND
-    if later:
-        work = _later_work(session, case, row)
+    since = _reported_before(session, case, row)
+    if since is not None:
+        work = _later_work(session, case, row, since)
     elif row.covers is None and model == WEIGHTS_VERSION:
         work = _whole_work(session, case)
     else:
@@ -75,13 +76,30 @@ def _whole_work(session: Session, case: Case) -> Work:
     return Work(slides, blocks, (SpecimenWork(),) * specimens)
 
 
-def _later_work(session: Session, case: Case, row: Row) -> Work:
-    """Return the work of a later round: the slides that were registered since it was opened."""
+def _reported_before(session: Session, case: Case, row: Row) -> datetime | None:
+    """Return since when there is more to read than was reported; ``None`` while nothing of it was."""
+    if row.read.round > _FIRST_ROUND:
+        return case.round_opened_at or row.read.created_at
+    if row.covers is None:
+        return None
+    reported = (
+        select(func.max(Credit.credited_at))
+        .join(Read, Read.id == Credit.read_id)
+        .join(ReadSpecimen, ReadSpecimen.read_id == Read.id)
+        .where(Read.case_id == case.id, Read.round == row.read.round, Read.role == row.read.role)
+        .where(Read.id != row.read.id, ReadSpecimen.specimen_id.in_(row.covers))
+        .where(Read.created_at < row.read.created_at)
+    )
+    return session.scalar(reported)
+
+
+def _later_work(session: Session, case: Case, row: Row, since: datetime) -> Work:
+    """Return the work that came since a moment: the slides that were registered from then on."""
     below = _below(session, case)
     came = select(History.subject_id).where(
-        History.subject_id.in_(below.slides), History.what == "slide", History.at >= case.round_opened_at
+        History.subject_id.in_(below.slides), History.what == "slide", History.at >= since
     )
-    new = set(session.scalars(came)) if case.round_opened_at else set()
+    new = set(session.scalars(came))
     theirs = [slide for slide in new if _is_of(below.slides[slide], row)]
     return Work(len(theirs), 0)
 

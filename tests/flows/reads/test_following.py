@@ -152,7 +152,10 @@ def test_a_stain_for_a_reported_part_is_read_though_the_other_part_is_not_report
 
     again = [read for read in reads_of(lab) if read[4] and read[2] == "B"]
     assert [(role, scope, who) for role, scope, _, who, _ in again] == [("primary", "part 3", "nia")]
-    assert [credit[2:4] for credit in credits_of(lab)] == [("part 2", "nia")]
+    assert credits_of(lab) == [(1, "primary", "part 2", "nia", 1.0)]
+    books_balance(lab)
+    says(lab, reported("26H1", "F", sent_at=LAST, control_id="R02"))
+    assert [credit[2:] for credit in credits_of(lab)][1:] == [("part 2", "nia", 1.0), ("part 3", "nia", 1.0)]
     books_balance(lab)
 
 
