@@ -1,6 +1,8 @@
 """Online: each read as it becomes ready, by the smallest marginal cost, knowing nothing of those that come."""
 
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import cycle
 from typing import Final
 
@@ -17,7 +19,7 @@ _MIDDLE: Final = 0.5
 
 
 def assign_one_by_one(model: Model, *, keep_assigned: bool = False) -> tuple[Ints, list[float]]:
-    """Return who has each read, and how many milliseconds each decision took.
+    """Return who has each read, and how many milliseconds of processor time each decision took.
 
     What is opened, overridden or assigned lies where it is before the first decision, unless it may not lie there. Each
     decision gives one read, then looks at the next two of those that were assigned, in turn: they move where that is
@@ -29,15 +31,17 @@ def assign_one_by_one(model: Model, *, keep_assigned: bool = False) -> tuple[Int
         plan.give(read, int(where[read]))
     order = in_order(model)
     assigned = order[(model.pinned[order] == NOBODY) & (where[order] != NOBODY)].tolist()
+    coming = order[where[order] == NOBODY].tolist()
     again = cycle(assigned if not keep_assigned else [])
+    desk = _Desk(plan, (*assigned, *coming))
     took_ms = []
-    for read in order[where[order] == NOBODY].tolist():
-        started = time.perf_counter()
-        _decide(plan, read, _BEFORE)
+    for read in coming:
+        started = time.thread_time()
+        desk.decide(read, _BEFORE)
         for _, seen in zip(range(_LOOKS), again, strict=False):
             plan.give(seen, NOBODY)
-            _decide(plan, seen, _MIDDLE)
-        took_ms.append((time.perf_counter() - started) / _MILLISECOND)
+            desk.decide(seen, _MIDDLE)
+        took_ms.append((time.thread_time() - started) / _MILLISECOND)
     return plan.owner, took_ms
 
 
@@ -48,24 +52,59 @@ def in_order(model: Model) -> Ints:
     return order
 
 
-def _decide(plan: Plan, read: int, step: float) -> None:
-    """Give a read that nobody has to whom it costs least now, if anybody may have it.
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What does not change of a read: who may have it, what each pairing costs, and what a point of load does.
 
-    As ``Plan.cost_of_adding``, but the load counts as it is at the share ``step`` of the way from before the read to
-    after it: ``w_balance * w * 2 * (r_p + step * w / capacity_p)``. In its middle this is by how much J
-    rises, but a large read would look too heavy there for whoever works part-time, and hardly ever go to them.
+    ``paired`` says that another read of its case may rule people out.
     """
-    people = np.flatnonzero(plan.may[:, read])
-    if len(people):
-        cost = _cost(plan, read, people, step)
-        plan.give(read, int(people[np.argmin(np.rint(cost / SMALLEST_GAIN))]))
+
+    people: Ints
+    preference: Floats
+    a_point: Floats
+    points: float
+    bucket: int
+    paired: bool
 
 
-def _cost(plan: Plan, read: int, people: Ints, step: float) -> Floats:
-    policy, model = plan.model.instance.policy, plan.model
-    over = plan.over[:, people]
-    late = np.maximum(0.0, over + model.dues[:, read, None]) - np.maximum(0.0, over)
-    w = model.points[read]
-    balance = policy.w_balance * w * 2.0 * (plan.load[people] + step * w) * plan.inverse[people]
-    cost: Floats = plan.preference[people, read] + balance + policy.w_late * late.sum(axis=0)
-    return cost
+class _Desk:
+    """Where reads are decided; what does not change is worked out before."""
+
+    def __init__(self, plan: Plan, reads: Iterable[int]) -> None:
+        self._plan = plan
+        self._w_late = plan.model.instance.policy.w_late
+        self._known = {read: self._known_of(read) for read in reads}
+
+    def decide(self, read: int, step: float) -> None:
+        """Give a read that nobody has to whom it costs least now, if anybody may have it.
+
+        As ``Plan.cost_of_adding``, but the load counts as it is at the share ``step`` of the way from before the read
+        to after it: ``w_balance * w * 2 * (r_p + step * w / capacity_p)``. In its middle this is by how much J rises,
+        but a large read would look too heavy there for whoever works part-time, and hardly ever go to them.
+        """
+        plan, known = self._plan, self._known[read]
+        people, preference, a_point, w = known.people, known.preference, known.a_point, known.points
+        if known.paired:
+            may = plan.may[people, read]
+            people, preference, a_point = people[may], preference[may], a_point[may]
+        if not len(people):
+            return
+        over = plan.over[known.bucket :].take(people, 1)
+        cost = np.add.reduce(np.maximum(over + w, 0.0) - np.maximum(over, 0.0), 0)
+        cost *= self._w_late
+        cost += (plan.load.take(people) + step * w) * a_point
+        cost += preference
+        cost *= 1.0 / SMALLEST_GAIN
+        plan.give(read, int(people[np.rint(cost).argmin()]))
+
+    def _known_of(self, read: int) -> _Known:
+        model = self._plan.model
+        people, w = np.flatnonzero(model.may[:, read]), float(model.points[read])
+        return _Known(
+            people=people,
+            preference=self._plan.preference[people, read],
+            a_point=model.instance.policy.w_balance * w * 2.0 * self._plan.inverse[people],
+            points=w,
+            bucket=int(model.bucket[read]),
+            paired=bool(model.twin[read] != NOBODY),
+        )
