@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from connectors.wiring import Lab
+from flows.actions import Desk, Person
+from flows.actions.peopling import import_people
 from flows.deadlines.recounting import COUNT_DEADLINES, count_anew, notice_policy
 from models.policy import Target
 from models.tables.case import Case
@@ -77,6 +79,28 @@ def test_other_holidays_count_again_what_was_counted(sqlite_lab: Lab) -> None:
     with sqlite_lab.database.read() as session:
         found = session.execute(select(Step.generation, Step.state).where(Step.kind == COUNT_DEADLINES)).all()
     assert [tuple(row) for row in found] == [(1, "done"), (2, "done")]
+
+
+def test_holidays_that_people_bring_in_count_for_open_cases(sqlite_lab: Lab, tmp_path: Path) -> None:
+    lab = sqlite_lab
+    policy_begins(lab, cancer=Target(days=30, basis="working"))
+    says(lab, order("26H1", A))
+    before = the_case(lab).due_at
+    assert before is not None
+    days = [before.date() - timedelta(days=number) for number in range(2, 9)]
+    folder = tmp_path / "people"
+    folder.mkdir()
+    rows = [f"england,{day},a day off" for day in days]
+    (folder / "holidays.csv").write_text("\n".join(["calendar,day,name", *rows, ""]))
+    (folder / "sites.csv").write_text("site,network,calendar\nsite-a,,england\n")
+    import_people(Desk(lab.database, lab.settings, lab.ids), folder, Person("Ann Example", "the year's holidays"))
+    run_until_calm(lab)
+
+    after = the_case(lab).due_at
+    assert after is not None
+    # Five of the seven are working days.
+    assert after >= before + timedelta(days=5)
+    books_balance(lab)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
