@@ -13,21 +13,20 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from flows import allocation, ledger
+from flows import allocation
 from flows.actions.desk import Desk, Person
 from flows.actions.reading import pass_on
 from flows.actions.reads_held import hold_any
 from flows.actions.reads_named import Seen, seen_now
 from flows.alerts import READER_ABSENT
 from flows.books import Subject, clear_alert, note_changes, raise_alert
-from flows.case_assignment.giving import AN_ELIGIBLE_PATHOLOGIST
+from flows.case_assignment.again import look_again, try_again
 from flows.people.pools import lock_pools
 from models.database import database_now
 from models.errors import RefusedError, TransientError
 from models.tables.case import Case
 from models.tables.place import Site
 from models.tables.reading import Assignment, Leave, Pathologist, Read
-from models.tables.step import Step
 
 _SICK: Final = "sick"
 _LONGEST: Final = timedelta(days=366)
@@ -122,8 +121,8 @@ def back_early(desk: Desk, pathologist_id: str, person: Person) -> str:
             _until_yesterday(session, leave, today)
         for read_id in _open_reads(session, pathologist_id):
             clear_alert(session, read_id, READER_ABSENT, now)
-        _try_again(session)
-        _look_again(session, f"{row.name} is back", now)
+        try_again(session)
+        look_again(session, f"{row.name} is back", now)
         return row.name
 
 
@@ -175,7 +174,7 @@ def _is_away(session: Session, pathologist_id: str, until: date, person: Person)
     known.last_day, known.kind = until, _SICK
     changes = [("away until", before, until)]
     note_changes(session, Subject("pathologist", pathologist_id), changes, person.cause("absent"), now)
-    _look_again(session, f"{row.name} is away", now)
+    look_again(session, f"{row.name} is away", now)
     return row.name
 
 
@@ -235,19 +234,3 @@ def _until_yesterday(session: Session, leave: Leave, today: date) -> None:
         session.delete(leave)
     else:
         leave.last_day = today - timedelta(days=1)
-
-
-def _look_again(session: Session, why: str, now: datetime) -> None:
-    """Have all open reads looked at: should this be killed half-way, that moves the rest."""
-    # It loads numpy, which takes a quarter of a second: not for every command.
-    from flows.case_assignment.rebalance.looks import request_rebalance  # noqa: PLC0415
-
-    request_rebalance(session, why, now)
-
-
-def _try_again(session: Session) -> None:
-    """Have the reads decided again that wait for somebody who may have them."""
-    session.flush()
-    waiting = select(Step.subject_id).where(Step.state == "waiting", Step.waiting_for == AN_ELIGIBLE_PATHOLOGIST)
-    for read_id in session.scalars(waiting).all():
-        ledger.wake(session, AN_ELIGIBLE_PATHOLOGIST, read_id)
