@@ -35,6 +35,7 @@ ELSEWHERE: Final = {
     "first_lab.": "only at the first start",
     "migrate.": "only at set-up",
     "people.": "only at set-up, or when a person acts",
+    "policy.": "only when a person acts: tests/flows/people/test_killed.py kills there",
     "preview.": "only when a person looks: it commits nothing",
     "rereading.": "only when a person acts: tests/flows/actions/test_rereading.py kills there",
     "rebalance.": "only when open reads are looked at: case_assignment/rebalance/test_killed.py kills there",
