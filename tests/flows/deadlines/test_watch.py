@@ -1,5 +1,6 @@
 """A deadline that will be missed is raised before it is, and one that was missed at once."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -261,3 +262,20 @@ def _open_cases(lab: Lab, number: int) -> None:
         said = {"round": 1, "kind": "turnaround", "source": "a test", "basis": "calendar", "starts_at": now}
         lives = [{**said, "id": str(uuid4()), "case_id": row["id"], "due_at": row["due_at"]} for row in rows]
         session.execute(insert(Deadline), lives)
+
+
+def test_two_who_look_at_once_tell_a_reader_once(lab: Lab) -> None:
+    says(lab, order("26H1", A))
+    scan_arrives(lab, SmallSlide(codes=(A,)))
+    run_until_calm(lab)
+    goes_on_leave(lab, the_reader(lab))
+    moved(lab, "turnaround", timedelta(hours=5))
+    lookers = [threading.Thread(target=Watch(lab).look) for _ in range(4)]
+    for one in lookers:
+        one.start()
+    for one in lookers:
+        one.join(30)
+
+    assert len(notices(lab)) == 1
+    with lab.database.read() as session:
+        assert len(session.scalars(select(Alert).where(Alert.kind == "deadline at risk")).all()) == 1
