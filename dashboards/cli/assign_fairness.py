@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _BAR: Final = 16
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 _MOST_PEOPLE: Final = 60
-"""Of more, only a group's people are shown, so that a screen holds them."""
+_AT_EITHER_END: Final = 10
+"""Of more people than that, so many of the most and of the least loaded are shown."""
 
 
 def register_fairness(group: typer.Typer) -> None:
@@ -71,10 +72,10 @@ def _print(shown: "Shown", groups: "Sequence[Summary]") -> None:
     name = called(shown.group)
     head = f"{name[0].upper()}{name[1:]}: what was reported in the last {shown.window_days} days, and what is open."
     out.print(plain(head), soft_wrap=True)
-    if len(people) <= _MOST_PEOPLE:
-        _print_people(shown)
-    else:
-        print(f"{len(people)} people: say --site, --network or --subspecialty to see each of them.")
+    _print_people(shown)
+    if len(people) > _MOST_PEOPLE:
+        hidden = len(people) - 2 * _AT_EITHER_END
+        out.print(f"… {hidden} people in between: --json, or a smaller group, shows each of them.", soft_wrap=True)
     for sentence in _sentences(shown):
         out.print()
         out.print(plain(sentence), soft_wrap=True)
@@ -103,7 +104,8 @@ def _print_people(shown: "Shown") -> None:
     out, people = console(), shown.evenness.people
     table = plain_table("Who", "Load", "", "Reported", "Open", "Large", "Urgent")
     most = max((one.relative or 0.0 for one in people), default=0.0)
-    for one in people:
+    ends = (*people[:_AT_EITHER_END], *people[-_AT_EITHER_END:]) if len(people) > _MOST_PEOPLE else people
+    for one in ends:
         load = "away" if one.relative is None else f"{one.relative:.0%}"
         cells = (one.name, load, bar(one.relative or 0.0, most), f"{one.reported:g}", f"{one.open:g}")
         table.add_row(*map(plain, (*cells, _due(one.large), _due(one.urgent))))
