@@ -292,23 +292,29 @@ def test_a_report_that_an_older_order_turns_out_to_precede_credits_nobody_until_
     books_balance(lab)
 
 
-def test_a_cancelled_case_is_taken_from_everybody_credits_nobody_and_comes_back_to_them(lab_of: LabOf) -> None:
+CANCEL = b"MSH|^~\\&|LIMS|NET|COVERSLIP|NET|%b||OML^O33^OML_O33|CA|P|2.5.1\rPID|1||A100234^^^NET^MR\rORC|CA|P1|26H1\r"
+
+
+def test_a_cancelled_case_is_taken_from_everybody_and_credits_nobody(lab_of: LabOf) -> None:
     lab = lab_of(skin={"double": True})
-    says(lab, divided(("A", "SKIN")))
-    before = reads_of(lab)
-    cancel = (
-        b"MSH|^~\\&|LIMS|NET|COVERSLIP|NET|%b||OML^O33^OML_O33|CA|P|2.5.1\rPID|1||A100234^^^NET^MR\rORC|CA|P1|26H1\r"
-    )
-    says(lab, cancel % LATER.encode())
+    says(lab, divided(("A", "SKIN")), CANCEL % LATER.encode())
     assert [read[3:] for read in reads_of(lab)] == [(None, False), (None, False)]
     assert the_case(lab).reading == Reading.NONE
     says(lab, reported("26H1", "F", sent_at=LATEST))
-    assert credits_of(lab) == []
-    says(lab, divided(("A", "SKIN"), sent_at=LAST, control_id="O3"))
 
+    assert credits_of(lab) == []
     books_balance(lab)
-    assert the_case(lab).cancelled is False
-    assert before[0][0] == "primary"
+
+
+def test_a_cancelled_case_that_is_ordered_again_comes_back_to_whoever_had_it(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of(skin={"double": True})
+    says(lab, divided(("A", "SKIN")))
+    before = reads_of(lab)
+    says(lab, CANCEL % LATER.encode(), divided(("A", "SKIN"), sent_at=LATEST, control_id="O2"))
+
+    assert reads_of(lab) == before
+    assert the_case(lab).reading == Reading.ASSIGNED
+    books_balance(lab)
 
 
 @pytest.mark.parametrize("who", ["lims", "pacs"])
