@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
-from dashboards.cli.options import AsJson
+from dashboards.cli.options import AsJson, Because, By
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +31,7 @@ def register_rebalance(group: typer.Typer) -> None:
     """Add these commands to those of assignment."""
     group.command(name="rebalance")(rebalance_command)
     group.command(name="rebalances")(rebalances_command)
+    group.command(name="cut-off")(cut_off_command)
 
 
 def rebalance_command(
@@ -77,6 +78,27 @@ def rebalances_command(context: typer.Context, most: _Most = 10, as_json: AsJson
             _print_looks(looks)
         else:
             print("Nobody has looked at all open reads yet: a worker does, every hour by the usual policy.")
+
+
+def cut_off_command(
+    context: typer.Context,
+    site: Annotated[str, typer.Argument(metavar="SITE", help="The site's id in the settings.")],
+    by: By,
+    because: Because,
+    over: Annotated[bool, typer.Option("--over", help="It is back: its readers count again.")] = False,
+) -> None:
+    """Say that the readers of a site can't open images: what they have not opened goes to others, until it is over."""
+    from dashboards.cli.desk import opened
+    from flows.actions import Person, site_back, site_cut_off
+
+    with opened(context) as desk:
+        person = Person(by, because)
+        if over:
+            site_back(desk, site, person)
+            print(f"Site {site} is back: its readers count again. What was moved stays where it is.")
+        else:
+            site_cut_off(desk, site, person)
+            print(f"Site {site} is cut off: a worker moves what its readers have not opened, the most urgent first.")
 
 
 def _moves(session: "Session", found: "Preview") -> list[dict[str, Any]]:

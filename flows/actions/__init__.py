@@ -6,6 +6,7 @@ nothing.
 
 from flows.actions.absence import Away, AwayNow, LeftOpen, absent_now, back_early, who_is_away
 from flows.actions.acknowledging import Acknowledgeable, acknowledge, acknowledgeable_alerts
+from flows.actions.cutting_off import site_back, site_cut_off
 from flows.actions.desk import Acted, Desk, Person
 from flows.actions.looking import ask_for_look
 from flows.actions.matching import match
@@ -73,6 +74,8 @@ __all__ = [
     "scan_named",
     "see",
     "set_aside_messages",
+    "site_back",
+    "site_cut_off",
     "slide_named",
     "thing_named",
     "who_is_away",

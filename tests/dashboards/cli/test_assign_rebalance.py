@@ -11,7 +11,7 @@ from sqlalchemy import delete
 from flows.case_assignment.rebalance.watching import see_to_looks
 from models.tables.reading import Assignment, ReadingSession
 from tests.dashboards.cli.conftest import Run, lab_of
-from tests.flows.case_assignment.rebalance.desks import ONLY_LOOKS, Desk, Given, lay, only
+from tests.flows.case_assignment.rebalance.desks import ONLY_LOOKS, Desk, Given, lay, only, owners
 from tests.small_lab import run_until_calm
 
 ASKED = ("--by", "Mia Manager", "--because", "Ann called me")
@@ -74,6 +74,30 @@ def test_explain_says_why_a_look_moved_a_read_and_that_its_record_decides_the_sa
     assert re.search(r"left with Dr Ann it would cost \d+\.\d points more, of all open reads together, than", said.out)
     assert "decided by Coverslip, of all reads" in said.out
     assert "Decided again from this record, the winner is the same." in said.out
+
+
+def test_somebody_says_that_a_site_is_cut_off_and_its_readers_get_and_keep_only_what_is_open(
+    home: Path, run: Run
+) -> None:
+    lab = lab_of(home)
+    with closing(lab.database):
+        only(lab, Desk("ann"), Desk("bob", site="site-b"))
+        unopened, opened = lay(lab, Given("bob"), Given("bob", opened=True))
+        see_to_looks(lab)
+    word = ("--by", "Mia Manager", "--because", "the link is down")
+
+    assert "Site site-b is cut off" in run("assign", "cut-off", "site-b", *word).out
+    assert "site site-b is cut off already" in run("assign", "cut-off", "site-b", *word).err
+    assert "there is no such site: the settings have site-a, site-b" in run("assign", "cut-off", "elsewhere", *word).err
+    _works(home)
+
+    lab = lab_of(home)
+    with closing(lab.database):
+        assert (owners(lab)[unopened], owners(lab)[opened]) == ("ann", "bob")
+    [look] = json.loads(run("assign", "rebalances", "--json").out)
+    assert look["why"] == "site site-b is cut off"
+    assert "Site site-b is back" in run("assign", "cut-off", "site-b", "--over", *word).out
+    assert "nobody said that site site-b is cut off" in run("assign", "cut-off", "site-b", "--over", *word).err
 
 
 def test_a_read_that_only_one_person_may_have_is_not_shown_as_a_move(home: Path, run: Run) -> None:
