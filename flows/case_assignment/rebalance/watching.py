@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from connectors.wiring import Lab
@@ -14,12 +14,13 @@ from flows.journey import REBALANCE
 from flows.people.policies import policy_in_force
 from models.database import database_now
 from models.facets import OPEN_STEP_STATES
-from models.tables.reading import Assignment, Rebalance
+from models.tables.reading import Assignment, Pathologist, Rebalance
 from models.tables.step import Step
 
 # An hour's usual work is a fiftieth of what lies open.
 _FLOOD_SHARE: Final = 0.1
 _LEAST_FLOOD: Final = 30
+_IS_UNTOUCHED = and_(Assignment.ended_at.is_(None), Assignment.opened_at.is_(None), Assignment.manual.is_(False))
 _STEP = select(Step.state, Step.ended_at).where(Step.kind == REBALANCE).order_by(Step.id.desc()).limit(1)
 
 
@@ -71,12 +72,15 @@ def _shock(session: Session, lab: Lab) -> tuple[str, datetime, looks.Occasion] |
         told = [f"site {site} is cut off" for site in sorted(cut_off - seen)]
         told += [f"site {site} is back" for site in sorted(seen - cut_off)]
         return "; ".join(told), now, "absence"
-    came = _came_since(session, last)
+    if cut_off and session.scalar(_given_since(last).where(_IS_UNTOUCHED, Pathologist.site_id.in_(cut_off)).limit(1)):
+        # Whoever gave it looked at one read, not at who is cut off.
+        return "reads came to a site that is cut off", now, "absence"
+    came = session.scalars(select(func.count()).select_from(_given_since(last).subquery())).one()
     if came >= max(_LEAST_FLOOD, _FLOOD_SHARE * last.reads):
         return f"{came} reads came since the last look", now, "flood"
     return None
 
 
-def _came_since(session: Session, last: Rebalance) -> int:
-    given = select(func.count()).select_from(Assignment).where(Assignment.id > last.outcome["last_assignment"])
-    return session.scalars(given).one()
+def _given_since(last: Rebalance) -> Select[int]:
+    to_whom = Pathologist.id == Assignment.pathologist_id
+    return select(Assignment.id).join(Pathologist, to_whom).where(Assignment.id > last.outcome["last_assignment"])

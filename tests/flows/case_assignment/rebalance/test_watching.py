@@ -76,6 +76,10 @@ def test_readers_of_a_site_that_is_cut_off_count_as_absent_until_it_is_back(lab:
 
     assert (owners(lab)[mine], owners(lab)[opened]) == ("ann", "bob")
     assert (last_look(lab).why, last_look(lab).moved) == ("site site-b is cut off", 1)
+    [later] = lay(lab, Given("bob", since=timedelta(0)))
+    see_to_looks(lab)
+    run_until_calm(lab, ONLY_LOOKS)
+    assert (owners(lab)[later], last_look(lab).why) == ("ann", "reads came to a site that is cut off")
     _back(lab, "site-b")
     see_to_looks(lab)
     run_until_calm(lab, ONLY_LOOKS)
