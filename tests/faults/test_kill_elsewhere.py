@@ -100,6 +100,8 @@ _COMMANDS: Final[dict[str, Callable[[FaultLab], tuple[str, ...]]]] = {
     "release": lambda lab: ("release", _case(lab)),
     "pause_deadlines": lambda lab: ("deadline", "pause", _case(lab)),
     "set_mdt": lambda lab: ("deadline", "mdt", _case(lab), "2036-12-05T14:00+00:00"),
+    "ask_for_look": lambda _lab: ("assign", "rebalance"),
+    "site_cut_off": lambda _lab: ("assign", "cut-off", "site-a"),
     "rerun": lambda lab: ("rerun", _scan(lab, "quality = 'review'"), "--from", "slide_qc"),
     "replay": lambda lab: ("replay", _set_aside(lab)),
     "edit": lambda lab: ("hl7", "edit", _set_aside(lab), "--set", "MSH-10=EDITED"),
