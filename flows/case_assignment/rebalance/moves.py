@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -98,8 +99,8 @@ def propose(seen: Snapshot, model: Model, occasion: Occasion, moved_lately: int 
     if occasion == "flood":
         owner = look.anew()
     else:
-        most = max(0, int(_share(seen, occasion) * look.movable.sum()) - moved_lately)
-        owner, held_back = look.improved(placed, most)
+        most = _most_moved(seen, occasion, int(look.movable.sum()))
+        owner, held_back = look.improved(placed, max(0, most - moved_lately))
     gain = objective(model, least).total - objective(model, owner).total
     if gain < seen.in_force.policy.batch.smallest_gain:
         owner, held_back = least, 0
@@ -115,9 +116,10 @@ def propose(seen: Snapshot, model: Model, occasion: Occasion, moved_lately: int 
     )
 
 
-def _share(seen: Snapshot, occasion: Occasion) -> float:
+def _most_moved(seen: Snapshot, occasion: Occasion, reads: int) -> int:
+    """Return how many may move that need not; by the clock at least one, so that a small laboratory evens out too."""
     share = seen.in_force.policy.batch.most_moved_share
-    return share if occasion == "schedule" else min(share, _MOST_AFTER_ABSENCE)
+    return ceil(share * reads) if occasion == "schedule" else int(min(share, _MOST_AFTER_ABSENCE) * reads)
 
 
 class _Look:

@@ -34,9 +34,17 @@ def test_a_crowded_desk_is_shared_and_both_readers_are_told(lab: Lab) -> None:
     done = look(lab)
 
     moved = [read for read in reads[:40] if owners(lab)[read] == "bob"]
-    assert done.moved == len(moved) == 2
+    assert done.moved == len(moved) == 3
     assert told(lab, moved[0]) == [("ann", "taken"), ("bob", "given")]
     assert done.outcome["after"]["total"] < done.outcome["before"]["total"]
+
+
+def test_in_a_small_laboratory_one_read_may_move_at_a_time(lab: Lab) -> None:
+    only(lab, Desk("ann"), Desk("bob"))
+    lay(lab, *(Given("ann", points=20) for _ in range(5)))
+
+    assert look(lab).moved == 1
+    assert look(lab).moved == 0
 
 
 def test_a_look_right_after_another_moves_nothing(lab: Lab) -> None:
