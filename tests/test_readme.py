@@ -40,7 +40,11 @@ def typed() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
             words = re.sub(r"\"[^\"]*\"", "TEXT", line).split()
             words = words[2:] if words[0] == "--home" else words
             command = tuple(
-                words[: 2 if words[0] in {"assign", "audit", "config", "hl7", "kafka", "people", "policy"} else 1]
+                words[
+                    : 2
+                    if words[0] in {"assign", "audit", "config", "deadline", "hl7", "kafka", "people", "policy"}
+                    else 1
+                ]
             )
             yield command, tuple(word for word in words if word.startswith("--"))
 
