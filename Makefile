@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests setup-kafka demo up kafka test faults again check check-style check-types check-layers check-events check-lock bench lock clean
+.PHONY: help setup setup-tests setup-kafka demo up kafka test faults long again check check-style check-types check-layers check-events check-lock bench lock clean
 
 help:
 	@echo 'make demo     set up, then run a small laboratory: three sites, about 40 slides, at most three minutes'
@@ -15,6 +15,7 @@ help:
 	@echo 'make setup    only set up: .venv from requirements.lock (PYTHON=... chooses); then $(BIN)/coverslip works'
 	@echo 'make test     set up, with what the tests need, and run them'
 	@echo 'make faults   the slow tests that kill, cut and fill real processes'
+	@echo 'make long     the slowest: 20,000 events, eight processes and 2,000 reads, a conformance run that has to go red'
 	@echo 'make again    the tests that failed the last time'
 	@echo 'make check    style, types, the layers of imports, the events, the lock'
 	@echo 'make bench    measure what orchestration, events from Kafka and HL7 cost on this machine'
@@ -43,10 +44,13 @@ kafka: setup-kafka
 # In two processes, a file of tests in one of them: most tests wait for something. In the order of folders: files of few
 # and long tests would come last otherwise, one process waiting for the other.
 test: setup-tests
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not faults and not benchmark'
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not faults and not long and not benchmark'
 
 faults: setup-tests
 	@$(BIN)/pytest -m faults
+
+long: setup-tests
+	@$(BIN)/pytest -m long
 
 # What failed the last time, and nothing else.
 again: setup-tests

@@ -32,11 +32,13 @@ _HELD_UP: Final = (
 
 
 # PostgreSQL ends each step in a transaction of its own: the same number would take three times as long.
-@pytest.mark.faults
 @pytest.mark.timeout(720)
 @pytest.mark.parametrize(
     ("database_url", "events"),
-    [("sqlite", EVENTS), pytest.param("postgresql", _ASKED or EVENTS // 5, marks=pytest.mark.postgres)],
+    [
+        pytest.param("sqlite", EVENTS, marks=pytest.mark.long),
+        pytest.param("postgresql", _ASKED or EVENTS // 5, marks=[pytest.mark.faults, pytest.mark.postgres]),
+    ],
     indirect=["database_url"],
 )
 def test_each_event_has_one_effect_whoever_is_killed_and_frozen(

@@ -7,7 +7,7 @@ import pytest
 from dashboards.conformance.run import TESTS, Stand
 from dashboards.conformance.wrong import WRONG
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 BY_ID = {test.id: test for test in TESTS}
 # A relay keeps to a limit of a frame of its own, and waits longer for a silent PAWM than we do.

@@ -60,7 +60,7 @@ def _assign(settings: Settings, session: Session, read: Read) -> str:
     "size",
     [
         pytest.param(Size(people=24, sites=6, reads=120, max_points=32.0), id="120"),
-        pytest.param(Size(max_points=60.0), id="2000", marks=[pytest.mark.faults, pytest.mark.timeout(900)]),
+        pytest.param(Size(max_points=60.0), id="2000", marks=[pytest.mark.long, pytest.mark.timeout(900)]),
     ],
 )
 def test_eight_processes_that_assign_the_same_reads(database_url: str, tmp_path: Path, size: Size) -> None:
