@@ -9,7 +9,7 @@ import hashlib
 import time
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import and_, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from connectors.wiring import Lab
@@ -35,9 +35,12 @@ _ITS_NEXT_TURN: Final = "its next turn"
 _STEP, _CASE = table_of(Step), table_of(Case)
 _THERE = select(_STEP.c.id).where(_STEP.c.subject_id == bindparam("subject"), _STEP.c.kind == COUNT_DEADLINES).limit(1)
 _RESULT = select(_STEP.c.result).where(_STEP.c.id == bindparam("claimed"))
+# A later round that began before it was noted when: only its facts tell.
+_IS_OLDER = and_(_CASE.c.round > 1, _CASE.c.round_opened_at.is_(None))
 _OPEN = (
     select(_CASE.c.id)
-    .where(_CASE.c.id > bindparam("after"), _CASE.c.round_closed_at.is_(None), _CASE.c.cancelled.is_(False))
+    .where(_CASE.c.id > bindparam("after"))
+    .where(or_(and_(_CASE.c.round_closed_at.is_(None), _CASE.c.cancelled.is_(False)), _IS_OLDER))
     .order_by(_CASE.c.id)
     .limit(_PORTION)
 )
@@ -80,6 +83,8 @@ def count_deadlines(lab: Lab, claimed: Claim) -> End:
 
 def _count(lab: Lab, session: Session, claimed: Claim, case_id: str) -> None:
     case = cases.lock_case(session, case_id)
+    if case is not None and case.round > 1 and case.round_opened_at is None:
+        cases.project(session, lab.settings, lab.ids, case_id, cause_of(claimed))
     if case is not None and case.round_closed_at is None and not case.cancelled:
         keep(session, lab.settings, case, cause_of(claimed), database_now(session))
 

@@ -13,7 +13,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 from sqlalchemy.engine.interfaces import ReflectedIndex
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -24,6 +24,8 @@ from models.database import Database
 from models.errors import RefusedError
 from models.migrate import _config, migrate
 from models.tables.books import Fact, History
+from models.tables.case import Case
+from models.tables.deadline import Deadline
 
 _ = tables
 ROOT = Path(__file__).resolve().parents[2]
@@ -172,6 +174,50 @@ def test_what_could_be_read_before_that_was_noted_is_not_taken_for_new(empty: Da
         assert readable.scalars().all() == ["archived", "elsewhere", "glass"]
         held = session.execute(text("SELECT kind, subject_id, state FROM step")).all()
         assert [tuple(row) for row in held] == [("hold", "c", "ready")]
+
+
+def test_what_the_lims_asked_for_is_a_deadline_after_that_became_a_row_and_what_is_over_is_not_due(
+    empty: Database,
+) -> None:
+    config = _config()
+    with empty.write("third") as session:
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, "0003")
+        for statement in _CASES_THAT_ARE_DUE:
+            session.execute(text(statement))
+    migrate(empty)
+    with empty.read() as session:
+        due = session.execute(select(Case.id, Case.due_at, Case.due_kind).order_by(Case.id)).all()
+        asked, soon = datetime(2026, 1, 9, tzinfo=UTC), datetime(2096, 3, 9, tzinfo=UTC)
+        assert [tuple(row) for row in due] == [
+            ("again", None, None),
+            ("cancelled", None, None),
+            ("open", asked, "ordered"),
+            ("over", None, None),
+            ("wanted", soon, "ordered"),
+        ]
+        rows = session.scalars(select(Deadline).order_by(Deadline.case_id)).all()
+        assert [(row.case_id, row.round, row.kind, row.basis, row.due_at) for row in rows] == [
+            ("open", 1, "ordered", "moment", asked),
+            ("wanted", 2, "ordered", "moment", soon),
+        ]
+
+
+_CASES_THAT_ARE_DUE = (
+    "INSERT INTO site (id, name, zone) VALUES ('s', 'S', 'UTC')",
+    """INSERT INTO "case" (id, site_id, lane, cancelled, released, images, reading, report, round, completeness_version,
+        identity_digest, registered_at, orders_changed_at, round_closed_at, due_at)
+    VALUES ('open', 's', 2, false, false, 'awaiting', 'none', 'none', 1, 1, '', '2026-01-02 12:00:00.000000',
+        '2026-01-02 12:00:00.000000', NULL, '2026-01-09 00:00:00.000000'),
+        ('again', 's', 2, false, false, 'awaiting', 'none', 'none', 2, 1, '', '2026-01-02 12:00:00.000000',
+        '2026-01-02 12:00:00.000000', NULL, '2026-01-09 00:00:00.000000'),
+        ('wanted', 's', 2, false, false, 'awaiting', 'none', 'none', 2, 1, '', '2026-01-02 12:00:00.000000',
+        '2026-01-02 12:00:00.000000', NULL, '2096-03-09 00:00:00.000000'),
+        ('over', 's', 2, false, false, 'awaiting', 'none', 'final', 1, 1, '', '2026-01-02 12:00:00.000000',
+        '2026-01-02 12:00:00.000000', '2026-01-05 00:00:00.000000', '2026-01-09 00:00:00.000000'),
+        ('cancelled', 's', 2, true, false, 'awaiting', 'none', 'none', 1, 1, '', '2026-01-02 12:00:00.000000',
+        '2026-01-02 12:00:00.000000', NULL, '2026-01-09 00:00:00.000000')""",
+)
 
 
 _A_CASE_OF_0003 = (

@@ -1,10 +1,13 @@
 """Who reads what, for a network: networks, policy, split and second reads, deadlines, notices and credits."""
 
+import hashlib
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
 from models.base import UtcDateTime
+from models.uid import framed, uuid_text
 
 revision = "0004"
 down_revision = "0003"
@@ -29,6 +32,7 @@ def upgrade() -> None:
     _deadlines()
     _reads()
     _columns()
+    _due()
 
 
 def _columns() -> None:
@@ -79,6 +83,25 @@ def _columns() -> None:
             WHERE images = 'incomplete' AND NOT released AND NOT cancelled AND round_closed_at IS NULL"""
         )
     )
+
+
+def _due() -> None:
+    """Make a deadline of what the LIMS asked for, which so far stood with its case only; what is over is not due."""
+    connection = op.get_bind()
+    # A round after the first inherited what its case was due by, which had passed by then as a rule.
+    is_open = "NOT cancelled AND round_closed_at IS NULL AND (round = 1 OR due_at > CURRENT_TIMESTAMP)"
+    connection.execute(sa.text(f'UPDATE "case" SET due_at = NULL WHERE NOT ({is_open})'))  # noqa: S608 - our own words
+    for case_id, number in connection.execute(sa.text('SELECT id, round FROM "case" WHERE due_at IS NOT NULL')).all():
+        named = hashlib.sha256(framed(("deadline", case_id, str(number), "ordered"))).digest()
+        connection.execute(
+            sa.text(
+                """INSERT INTO deadline (id, case_id, round, kind, source, basis, starts_at, due_at)
+                SELECT :id, id, round, 'ordered', 'its order', 'moment', registered_at, due_at FROM "case"
+                WHERE id = :of_case"""
+            ),
+            {"id": uuid_text(named), "of_case": case_id},
+        )
+    connection.execute(sa.text("UPDATE \"case\" SET due_kind = 'ordered' WHERE due_at IS NOT NULL"))
 
 
 def _people_and_policy() -> None:

@@ -130,3 +130,19 @@ def test_a_kill_while_people_are_told_leaves_it_to_the_next_and_it_is_told_once(
 
     assert looked(lab) == (when == "before")
     assert set(raised(lab)) == {"deadline at risk"}
+
+
+def test_a_later_round_that_is_older_than_when_it_began_is_known_learns_that_from_its_facts(lab: Lab) -> None:
+    says(lab, order("26H1", A), reported("26H1", "F"), order("26H1", B, sent_at="20250301120000+0000", control_id="M2"))
+    began = the_case(lab).round_opened_at
+    assert (the_case(lab).round, began is not None) == (2, True)
+    with lab.database.write("older") as session:
+        session.execute(update(Case).values(round_opened_at=None))
+        session.execute(delete(Deadline))
+
+    assert notice_policy(lab)
+    run_until_calm(lab)
+
+    assert the_case(lab).round_opened_at == began
+    assert set(due(lab)) == {"turnaround"}
+    books_balance(lab)
