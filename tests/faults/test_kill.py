@@ -11,7 +11,6 @@ from tests.faults.conftest import Experiments
 from tests.faults.experiment import Bench, OnTheWay
 from tests.faults.survey import survey
 
-pytestmark = pytest.mark.faults
 
 _ANY_STAGE: Final = {
     "claim_alone": "only after a shared turn failed; the same line for every stage",
@@ -59,14 +58,20 @@ JOURNEY: Final = [name for name in NAMES if not name.startswith(tuple(ELSEWHERE)
 # Each of two scans is converted, stored and proven: six ends, and each is a place of its own to die.
 _MORE_HITS: Final = {"archive_upload.end.before_commit": 6, "archive_upload.end.after_commit": 6}
 PLANS: Final = [OnTheWay(name, hit) for name in JOURNEY for hit in range(1, _MORE_HITS.get(name, 2) + 1)]
+_LATER: Final = [plan for plan in PLANS if plan.hit > 1 and plan.failpoint not in _MORE_HITS]
+_MARKED: Final = [
+    pytest.param(plan, id=str(plan), marks=pytest.mark.long if plan in _LATER else pytest.mark.faults) for plan in PLANS
+]
+"""Every place where a process can die is tried with every change; the same place once more, before a release."""
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("plan", PLANS, ids=str)
+@pytest.mark.parametrize("plan", _MARKED)
 def test_the_journey_ends_as_if_no_process_had_been_killed(plan: OnTheWay, experiments: Experiments) -> None:
     assert experiments[plan] == []
 
 
+@pytest.mark.faults
 def test_every_failpoint_is_passed_by_the_journey_or_has_its_reason(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +81,7 @@ def test_every_failpoint_is_passed_by_the_journey_or_has_its_reason(
     assert [name for name in NAMES if (bench.process_of(name) is not None) != (name in JOURNEY)] == []
 
 
+@pytest.mark.faults
 def test_no_reason_is_given_for_what_is_not_there() -> None:
     assert [start for start in ELSEWHERE if not any(name.startswith(start) for name in NAMES)] == []
 
