@@ -11,7 +11,6 @@ from tests.faults.conftest import Experiments
 from tests.faults.experiment import Bench, OnTheWay
 from tests.faults.survey import survey
 
-
 _ANY_STAGE: Final = {
     "claim_alone": "only after a shared turn failed; the same line for every stage",
     "end_alone": "only after a shared turn failed; the same line for every stage",
