@@ -14,6 +14,7 @@ from flows.alerts import READER_ABSENT
 from flows.books import Cause, Subject, clear_alert, note_changes
 from flows.case_assignment import giving
 from flows.case_assignment.choice import Choice
+from flows.case_assignment.wanted import wanted
 from flows.people.policies import policy_in_force
 from models.errors import RefusedError
 from models.facets import Images
@@ -35,7 +36,7 @@ def open_read(desk: Desk, seen: Seen, reader_id: str, person: Person) -> Acted:
     with desk.database.write("people.open_read") as session:
         held = hold_any(session, seen)
         given, follows = held.given, [_PINNED]
-        if given is not None and given.pathologist_id != reader_id and _was_moved_away(session, given, reader_id):
+        if given is not None and given.pathologist_id != reader_id and _was_moved_away(session, held, given, reader_id):
             given = _bring_back(session, desk, held, reader_id, person)
             follows.append("it had been moved a moment before, and came back")
         else:
@@ -82,9 +83,10 @@ def decline(desk: Desk, seen: Seen, reader_id: str, person: Person) -> Acted:
         expect_ours(desk.settings, held)
         expect_owner(session, desk.settings, held, reader_id)
         _keep_why(session, held, reader_id, person)
-        cause = person.cause("decline")
+        follows = pass_on(session, desk, held, "given back", person.cause("decline"))
+        # After the pools are locked: whoever says that somebody is back clears these under them.
         clear_alert(session, held.read.id, READER_ABSENT, held.now)
-        return Acted("given back", (pass_on(session, desk, held, "given back", cause),), case=held.case.id)
+        return Acted("given back", (follows,), case=held.case.id)
 
 
 def pass_on(session: Session, desk: Desk, held: Held, because: str, cause: Cause) -> str:
@@ -122,8 +124,8 @@ def _take_up(session: Session, desk: Desk, held: Held, reader_id: str, person: P
     return Acted("accepted", acted.follows, case=held.case.id)
 
 
-def _was_moved_away(session: Session, given: Assignment, reader_id: str) -> bool:
-    """Whether a machine took a read from this reader last, and nobody has touched it since."""
+def _was_moved_away(session: Session, held: Held, given: Assignment, reader_id: str) -> bool:
+    """Whether a machine took a read from this reader last who may have it still, and nobody has touched it since."""
     if given.manual or given.accepted_at or given.opened_at or given.decided_by not in MACHINES:
         return False
     before = (
@@ -133,10 +135,12 @@ def _was_moved_away(session: Session, given: Assignment, reader_id: str) -> bool
         .limit(1)
     )
     last = session.execute(before).one_or_none()
-    gave_back = select(Declined.id).where(Declined.read_id == given.read_id, Declined.pathologist_id == reader_id)
     # Ended in the transaction that gave it on: nobody else had a hand in it meanwhile.
     moved = last is not None and last.pathologist_id == reader_id and last.ended_at == given.started_at
-    return moved and session.scalar(gave_back) is None
+    if not moved:
+        return False
+    want = wanted(session, held.case, held.read, policy_in_force(session, held.now).policy)
+    return reader_id not in want.declined | want.conflicts | want.reads_otherwise
 
 
 def _bring_back(session: Session, desk: Desk, held: Held, reader_id: str, person: Person) -> Assignment:

@@ -3,14 +3,17 @@
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from connectors.wiring import Lab
 from flows.actions import Desk, accept, decline, hand_over, open_read, override, read_named
 from flows.actions.reads_held import when
+from flows.books import Cause
+from flows.case_assignment import giving
+from flows.cases import lock_case
 from models.database import database_now
 from models.errors import RefusedError
-from models.tables.reading import Assignment, Declined, Pathologist
+from models.tables.reading import Assignment, Declined, Pathologist, Read, ReadingConflict
 from tests.flows.actions.life import ON_BOTH, ONE, case_of, ordered, told
 from tests.flows.actions.reads_life import (
     MANAGER,
@@ -187,3 +190,35 @@ def test_times_are_said_as_people_at_the_site_say_them() -> None:
     assert when(datetime(2026, 7, 2, 9, 5, tzinfo=UTC), now, "Europe/London") == "at 10:05 BST"
     assert when(datetime(2026, 7, 1, 22, 59, tzinfo=UTC), now, "Europe/London") == "on 1 Jul at 23:59 BST"
     assert when(datetime(2026, 7, 2, 9, 5, tzinfo=UTC), now, "America/Sao_Paulo") == "at 06:05 UTC-03"
+
+
+def test_what_was_moved_does_not_come_back_to_somebody_with_another_read_of_the_case(lab: Lab, desk: Desk) -> None:
+    seen, owner, other = assigned(lab)
+    assert the_batch_moves(lab, seen, other)
+    with lab.database.write("test") as session:
+        now = database_now(session)
+        second = {"case_id": seen.case_id, "round": 1, "scope": "whole", "role": "second", "points": 1.0}
+        session.execute(insert(Read).values(id="second", **second, created_at=now))
+        case, read = lock_case(session, seen.case_id), session.get_one(Read, "second")
+        assert case is not None
+        why = {"sentence": "a test"}
+        giving.give(
+            *(session, lab.settings, case, read, owner),
+            decided_by="coverslip",
+            explanation=why,
+            cause=Cause("test"),
+            now=now,
+        )
+    with pytest.raises(RefusedError, match="it is not with"):
+        open_read(desk, seen, owner, PERSONS[owner])
+    assert assignment(lab, seen).pathologist_id == other
+
+
+def test_what_was_moved_for_a_conflict_does_not_come_back_by_being_opened(lab: Lab, desk: Desk) -> None:
+    seen, owner, other = assigned(lab)
+    with lab.database.write("test") as session:
+        of_case = {"subject_kind": "case", "subject_id": seen.case_id, "because": "a relative"}
+        session.execute(insert(ReadingConflict).values(pathologist_id=owner, **of_case))
+    assert the_batch_moves(lab, seen, other)
+    with pytest.raises(RefusedError, match="it is not with"):
+        open_read(desk, seen, owner, PERSONS[owner])

@@ -1,5 +1,6 @@
 """People, and machines, who want the same read at the same moment: one is first, the other hears who and when."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -8,7 +9,10 @@ import pytest
 
 from connectors.wiring import Lab
 from flows.actions import Desk, Seen, absent_now, accept, decline, hand_over, open_read, override
-from models.database import utc_now
+from flows.alerts import READER_ABSENT
+from flows.books import Subject, clear_alert, raise_alert
+from flows.people.pools import lock_pools
+from models.database import database_now, utc_now
 from tests.flows.actions.life import ON_BOTH
 from tests.flows.actions.reads_life import MANAGER, OTHER, PERSONS, cases_assigned, owners, the_batch_moves, the_read
 from tests.flows.actions.test_together import together
@@ -139,3 +143,26 @@ def test_two_absences_at_once_leave_nothing_with_either(lab: Lab, desk: Desk) ->
     absent_now(desk, "tom", FRIDAY, MANAGER)
     assert [one for one in owners(lab) if one[3]] == []
     assert len(seen) == ROUNDS
+
+
+@pytest.mark.parametrize("database_url", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True)
+def test_who_gives_back_what_they_had_open_waits_for_whoever_says_that_they_are_back(lab: Lab, desk: Desk) -> None:
+    (seen,) = cases_assigned(lab, 1)
+    owner = str(seen.pathologist_id)
+    open_read(desk, seen, owner, PERSONS[owner])
+    with lab.database.write("test") as session:
+        raise_alert(session, Subject("read", seen.read_id), READER_ABSENT, "away", database_now(session))
+    refused: list[list[str]] = []
+    now_seen = the_read(lab)
+    with lab.database.write("back_early") as session:
+        lock_pools(session)
+        gives_back = threading.Thread(
+            target=lambda: refused.append(together(partial(decline, desk, now_seen, owner, PERSONS[owner])))
+        )
+        gives_back.start()
+        gives_back.join(1.0)
+        assert gives_back.is_alive()
+        clear_alert(session, seen.read_id, READER_ABSENT, database_now(session))
+    gives_back.join(30)
+    assert refused == [[]]
+    assert with_whom(lab, seen) == OTHER[owner]
