@@ -9,14 +9,14 @@ from flows.journey import STAGE_OF_KIND
 from models.base import table_of
 from models.facets import OPEN_STEP_STATES, StepState
 from models.tables.books import Alert
-from models.tables.reading import Assignment, Leave
+from models.tables.reading import Assignment, Leave, Pathologist
 from models.tables.step import Step
 
 WAITS_TOO_LONG = "waits too long"
 NEEDS_A_PERSON = "needs a person"
 SET_ASIDE = "set aside"
 READER_ABSENT = "reader absent"
-"""A read that somebody had opened who is away now: only a person hands it on."""
+"""A read that somebody has who is away now and had opened it, or who is gone: only a person hands it on."""
 
 _ALERT = table_of(Alert)
 _MOST_AT_ONCE = 500
@@ -44,8 +44,12 @@ def over() -> Select[int]:
         # Their days end some hours earlier or later than ours.
         *(Leave.pathologist_id == Assignment.pathologist_id, Leave.last_day >= func.current_date()),
     )
+    left_behind = exists().where(
+        *(Assignment.read_id == _ALERT.c.subject_id, Assignment.ended_at.is_(None)),
+        *(Pathologist.id == Assignment.pathologist_id, Pathologist.active.is_(False)),
+    )
     gone = [
-        _gone(READER_ABSENT, left_open),
+        _gone(READER_ABSENT, or_(left_open, left_behind)),
         _gone(WAITS_TOO_LONG, waits),
         _gone(NEEDS_A_PERSON, waits),
         _gone(SET_ASIDE, stands_aside),

@@ -8,6 +8,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from connectors.settings import Reader, Settings
+from flows.case_assignment.again import look_again
 from flows.people.pools import THE_POOL, keep_pools, lock_pools
 from flows.people.roster.lines import IMPORT
 from flows.sending.publish import THE_LOG
@@ -35,6 +36,7 @@ def sync_people(session: Session, settings: Settings) -> None:
     now = database_now(session)
     zones = {site.id: ZoneInfo(site.zone) for site in settings.sites}
     rows = {row.id: row for row in session.scalars(select(Pathologist))}
+    read_so_far = {row.id for row in rows.values() if row.active}
     imported = {row.id for row in rows.values() if row.source == IMPORT}
     readers = [reader for reader in settings.readers if reader.id not in imported]
     for row in rows.values():
@@ -51,6 +53,9 @@ def sync_people(session: Session, settings: Settings) -> None:
         _sessions(session, reader)
     _slots(session, settings)
     session.flush()
+    if any(not rows[one].active for one in read_so_far):
+        # What lies with whoever is gone goes to others, or people are told.
+        look_again(session, "the settings name a reader no more", now)
 
 
 def kept_as_data(session: Session, settings: Settings) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from flows.case_assignment.plan.objective import Objective
 from flows.case_assignment.rebalance import looks
 from flows.case_assignment.rebalance.applying import make_move
 from flows.case_assignment.rebalance.cut_off import cut_off_sites
+from flows.case_assignment.rebalance.gone import tell_of_gone
 from flows.case_assignment.rebalance.looks import Look, Occasion, Outcome
 from flows.case_assignment.rebalance.moves import Proposal, propose
 from flows.case_assignment.rebalance.problem import problem_of
@@ -61,6 +62,7 @@ def preview(session: Session, settings: Settings, ids: OpaqueIds, occasion: Occa
 
 def _end(session: Session, claimed: Claim, look: Look, found: Preview, refused: int) -> None:
     """Say what came of it, and wait for the next look; one that was asked for meanwhile is begun at once."""
+    tell_of_gone(session, database_now(session))
     looks.end(session, look, _outcome(found, refused))
     ledger.hold_key(session, looks.NEXT_LOOK, looks.EVERYBODY)
     if looks.is_asked_for(session):

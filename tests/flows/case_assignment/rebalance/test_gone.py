@@ -1,0 +1,74 @@
+"""Reads of whoever reads no longer for the laboratory: they move, or people are told; none lies there unseen."""
+
+import pytest
+from sqlalchemy import select, update
+
+from connectors.wiring import Lab
+from flows.actions import Desk as ActingDesk
+from flows.actions import Person, override, read_named
+from flows.alerts import READER_ABSENT
+from flows.people.sync import sync_people
+from flows.sweep import sweep
+from models.tables.books import Alert
+from models.tables.reading import Pathologist, Read, Rebalance
+from tests.flows.case_assignment.rebalance.desks import Desk, Given, lay, look, only, owners
+
+MANAGER = Person("Mia Manager", "she left us")
+
+
+def leaves(lab: Lab, person: str) -> None:
+    with lab.database.write("leaves") as session:
+        session.execute(update(Pathologist).where(Pathologist.id == person).values(active=False))
+
+
+def raised(lab: Lab) -> list[str]:
+    """Return the reads of which people were told that their reader is gone."""
+    with lab.database.read() as session:
+        told = select(Alert.subject_id).where(Alert.kind == READER_ABSENT, Alert.cleared_at.is_(None))
+        return sorted(session.scalars(told))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [Given("ann", opened=True), Given("ann", accepted=True), Given("ann", manual=True), Given("ann", role="opinion")],
+    ids=["opened", "accepted", "decided by a person", "an opinion"],
+)
+def test_what_no_machine_moves_of_somebody_who_left_is_raised_until_a_person_gives_it_on(
+    lab: Lab, given: Given
+) -> None:
+    only(lab, Desk("ann"), Desk("bob"))
+    (read,) = lay(lab, given)
+    look(lab)
+    assert raised(lab) == []
+
+    leaves(lab, "ann")
+    look(lab)
+    sweep(lab)
+    assert (raised(lab), owners(lab)[read]) == ([read], "ann")
+
+    with lab.database.read() as session:
+        seen = read_named(session, session.scalars(select(Read.case_id)).one())
+    override(ActingDesk(lab.database, lab.settings, lab.ids), seen, "bob", MANAGER)
+    sweep(lab)
+    assert (raised(lab), owners(lab)[read]) == ([], "bob")
+
+
+def test_what_nobody_else_may_have_of_somebody_who_left_is_raised_and_the_rest_moves(lab: Lab) -> None:
+    only(lab, Desk("ann"), Desk("bob", subspecialties=("general",)))
+    moves, stays = lay(lab, Given("ann"), Given("ann", subspecialty="skin"))
+    leaves(lab, "ann")
+    look(lab)
+    sweep(lab)
+    assert (owners(lab)[moves], owners(lab)[stays]) == ("bob", "ann")
+    assert raised(lab) == [stays]
+
+
+def test_all_reads_are_looked_at_when_the_settings_name_somebody_no_more_who_has_some(lab: Lab) -> None:
+    lay(lab, Given("rosa"))
+    fewer = lab.settings.model_copy(update={"readers": lab.settings.readers[1:]})
+    for _ in range(2):
+        with lab.database.write("begin") as session:
+            sync_people(session, fewer)
+    with lab.database.read() as session:
+        (asked,) = session.scalars(select(Rebalance))
+    assert (asked.outcome["state"], asked.outcome["occasion"]) == ("asked", "absence")
