@@ -376,6 +376,10 @@ class Settings(FrozenSettings):
         """Whether this is a gateway, which applies nothing itself."""
         return self.gateway is not None and self.gateway.forward
 
+    def has_site(self, site_id: str) -> bool:
+        """Whether a site known to the database is set still: where it is not, nothing of it can be decided."""
+        return any(site.id == site_id for site in self.sites)
+
     def site(self, site_id: str) -> SiteRules:
         """Return a site's rules; a site known to the database but no longer set is refused by name."""
         for site in self.sites:

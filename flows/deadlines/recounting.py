@@ -83,9 +83,12 @@ def count_deadlines(lab: Lab, claimed: Claim) -> End:
 
 def _count(lab: Lab, session: Session, claimed: Claim, case_id: str) -> None:
     case = cases.lock_case(session, case_id)
-    if case is not None and case.round > 1 and case.round_opened_at is None:
+    # A case of a site that is set no more waits for that; all others go on.
+    if case is None or not lab.settings.has_site(case.site_id):
+        return
+    if case.round > 1 and case.round_opened_at is None:
         cases.project(session, lab.settings, lab.ids, case_id, cause_of(claimed))
-    if case is not None and case.round_closed_at is None and not case.cancelled:
+    if case.round_closed_at is None and not case.cancelled:
         keep(session, lab.settings, case, cause_of(claimed), database_now(session))
 
 

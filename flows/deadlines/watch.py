@@ -154,7 +154,8 @@ def _news(session: Session, coming: list[Any], outlooks: Mapping[str, _Outlook],
 def _tell(lab: Lab, session: Session, case_id: str, outlook: _Outlook | None) -> None:
     """Say of a case what was missed and what will be, as it is now that it is locked."""
     case = cases.lock_case(session, case_id)
-    if case is None:
+    # A case of a site that is set no more waits for that; all others go on.
+    if case is None or not lab.settings.has_site(case.site_id):
         return
     now = database_now(session)
     _pauses, stands = pauses_of(session, case.id, now)

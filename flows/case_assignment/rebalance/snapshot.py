@@ -210,6 +210,8 @@ class _Known:
         return OpenRead(wanted, row.pathologist_id, row.assignment_id, row.started_at, stays, pinned is not None, twin)
 
     def _pinned(self, row: Row[*tuple[Any, ...]]) -> str | None:
+        if not self._settings.has_site(row.site_id):
+            return "its site is not in the settings any more"
         authority = self._settings.site(row.site_id).who_allocates(row.of_case)
         for is_so, why in (
             (row.role not in MOVABLE, f"it is of the role {row.role}"),

@@ -1,17 +1,27 @@
 """Reads of whoever reads no longer for the laboratory: they move, or people are told; none lies there unseen."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from connectors.wiring import Lab
 from flows.actions import Desk as ActingDesk
 from flows.actions import Person, override, read_named
 from flows.alerts import READER_ABSENT
+from flows.deadlines.recounting import notice_policy
+from flows.deadlines.watch import Watch
 from flows.people.sync import sync_people
 from flows.sweep import sweep
+from models.database import database_now
 from models.tables.books import Alert
+from models.tables.case import Case
+from models.tables.deadline import Deadline
 from models.tables.reading import Pathologist, Read, Rebalance
-from tests.flows.case_assignment.rebalance.desks import Desk, Given, lay, look, only, owners
+from models.tables.step import Step
+from tests.flows.case_assignment.rebalance.desks import Desk, Given, falls_ill, lay, look, only, owners
+from tests.small_lab import run_until_calm
 
 MANAGER = Person("Mia Manager", "she left us")
 
@@ -72,3 +82,29 @@ def test_all_reads_are_looked_at_when_the_settings_name_somebody_no_more_who_has
     with lab.database.read() as session:
         (asked,) = session.scalars(select(Rebalance))
     assert (asked.outcome["state"], asked.outcome["occasion"]) == ("asked", "absence")
+
+
+def test_a_site_that_is_set_no_more_holds_up_no_other_one(lab: Lab) -> None:
+    only(lab, Desk("ann"), Desk("bob"))
+    here, there = lay(lab, Given("ann"), Given("ann", site="site-b"))
+    falls_ill(lab, "ann")
+    with lab.database.write("due") as session:
+        now = database_now(session)
+        # What is due at the site that is gone comes first.
+        for late, read in enumerate((here, there), start=1):
+            case = session.get_one(Case, session.get_one(Read, read).case_id)
+            case.due_at, case.due_kind = now - timedelta(days=late), "turnaround"
+            row = {"id": read, "case_id": case.id, "round": 1, "kind": "turnaround", "source": "", "basis": "calendar"}
+            session.execute(insert(Deadline), row | {"starts_at": now - timedelta(days=9), "due_at": case.due_at})
+    fewer = replace(lab, settings=lab.settings.model_copy(update={"sites": lab.settings.sites[:1]}))
+
+    look(fewer)
+    Watch(fewer).look()
+    assert (owners(lab)[here], owners(lab)[there]) == ("bob", "ann")
+    with lab.database.read() as session:
+        assert session.scalars(select(Deadline.id).where(Deadline.breached_at.is_not(None))).all() == [here]
+
+    assert notice_policy(fewer)
+    run_until_calm(fewer)
+    with lab.database.read() as session:
+        assert "set aside" not in session.scalars(select(Step.state)).all()
