@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json
+from dashboards.cli.desk import AsJson, By, Reason, console, opened, plain, plain_table, print_json
 from flows import actions
 from flows.actions import Desk, Person
 
@@ -18,8 +18,8 @@ def register(app: typer.Typer) -> None:
 def acknowledge(
     context: typer.Context,
     alert: Annotated[int | None, typer.Argument(metavar="ALERT", help="The alert's number.")] = None,
-    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who you are; kept with what is changed.")] = "",
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with what is changed.")] = "",
+    by: By = "",
+    reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
     """Tick off an alert that nothing else ends, such as records that were lost; without ALERT, list those there are."""

@@ -27,7 +27,9 @@ Role: TypeAlias = Annotated[
     str | None,
     typer.Option("--role", metavar="ROLE", help="Which read, where a case has several: primary, second, opinion …"),
 ]
-_Why: TypeAlias = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, if there is more to say.")]
+_Why: TypeAlias = Annotated[
+    str, typer.Option("--reason", "--because", metavar="TEXT", help="Why, if there is more to say.")
+]
 Insist: TypeAlias = Annotated[
     bool, typer.Option("--insist", help="Even if the rules are against it; what they object to is kept.")
 ]
@@ -173,8 +175,8 @@ def absent(
     until: Annotated[
         str | None, typer.Option("--until", metavar="DAY", help="The last day of the absence, as in 2026-11-27.")
     ] = None,
-    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who you are; kept with what is changed.")] = "",
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with what is changed.")] = "",
+    by: By = "",
+    reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
     """Have somebody away from now on: others read what they have not opened. Without PERSON, list who is."""

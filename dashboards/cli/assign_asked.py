@@ -23,7 +23,9 @@ def ask(
     context: typer.Context,
     case: CaseName,
     by: By,
-    reason: Annotated[str, typer.Option("--question", "--reason", metavar="TEXT", help="What you want to know; kept.")],
+    reason: Annotated[
+        str, typer.Option("--question", "--reason", "--because", metavar="TEXT", help="What you want to know; kept.")
+    ],
     *,
     of: Annotated[
         str | None, typer.Option("--of", metavar="PERSON", help="Whom you ask: the id, or a part of the name.")
@@ -56,7 +58,9 @@ def answer(
     context: typer.Context,
     case: CaseName,
     by: By,
-    reason: Annotated[str, typer.Option("--answer", "--reason", metavar="TEXT", help="What you think; kept.")],
+    reason: Annotated[
+        str, typer.Option("--answer", "--reason", "--because", metavar="TEXT", help="What you think; kept.")
+    ],
     *,
     reader: ReaderName = None,
     role: Role = None,

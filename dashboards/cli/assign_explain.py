@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _Role: TypeAlias = Annotated[
     str | None,
-    typer.Option("--read", metavar="ROLE", help="Only reads of this role: primary, second, trainee, opinion …"),
+    typer.Option(
+        "--role", "--read", metavar="ROLE", help="Only reads of this role: primary, second, trainee, opinion …"
+    ),
 ]
 
 _BECAUSE: Final = {

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
-from dashboards.cli.options import AsJson, Because, By
+from dashboards.cli.options import AsJson, By, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _By: TypeAlias = Annotated[
 ]
 _Because: TypeAlias = Annotated[
     str | None,
-    typer.Option("--because", "--reason", "--why", metavar="TEXT", help="Why; kept with what is changed."),
+    typer.Option("--reason", "--because", "--why", metavar="TEXT", help="Why; kept with what is changed."),
 ]
 _Most: TypeAlias = Annotated[int, typer.Option("--most", min=1, max=1_000, help="How many to show.")]
 
@@ -84,7 +84,7 @@ def cut_off_command(
     context: typer.Context,
     site: Annotated[str, typer.Argument(metavar="SITE", help="The site's id in the settings.")],
     by: By,
-    because: Because,
+    because: Reason,
     over: Annotated[bool, typer.Option("--over", help="It is back: its readers count again.")] = False,
 ) -> None:
     """Say that the readers of a site can't open images: what they have not opened goes to others, until it is over."""

@@ -26,7 +26,9 @@ _Absent: TypeAlias = Annotated[
 ]
 _More: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--add-pathologist", metavar="FILE", help="More people, written as [[readers]] of the settings are."),
+    typer.Option(
+        "--add-pathologist", metavar="FILE", help=r"More people, written as \[\[readers]] of the settings are."
+    ),
 ]
 _Days: TypeAlias = Annotated[int, typer.Option(min=1, max=92, help="How many days are replayed, up to now.")]
 _Generated: TypeAlias = Annotated[
@@ -121,8 +123,8 @@ def _policy_in(file: Path) -> "Policy":
     except OSError as error:
         raise RefusedError(f"{file} can't be read ({error.strerror}): give the path of a policy's file") from error
     if isinstance(found, tuple):
-        message = f"{file}: {found[0].place}: {found[0].sentence}: 'coverslip policy check {file}' names every fault"
-        raise RefusedError(message)
+        place = found[0].place or "the file"
+        raise RefusedError(f"{file}: {place} {found[0].sentence} ('coverslip policy check {file}' names every fault)")
     return found
 
 

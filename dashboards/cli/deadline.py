@@ -4,22 +4,23 @@ from dataclasses import asdict
 from typing import Annotated, Final
 
 import typer
-from sqlalchemy.orm import Session
 
 from dashboards.cli.acted import say_acted
 from dashboards.cli.desk import AsJson, By, console, opened, plain, plain_table, print_json, short
 from dashboards.cli.moments import time_said
 from dashboards.web.words import age
-from flows import actions
-from flows.actions import Desk, Person
+from flows.actions import Desk, Person, case_named
 from flows.actions.deadlines import pause_deadlines, resume_deadlines, set_mdt
 from flows.deadlines.telling import at_in_words, called
 from flows.standing.deadlines import DeadlineLine, list_deadlines
 from models.database import utc_now
 from models.tables.case import Case
 
-_Case = Annotated[str, typer.Argument(metavar="CASE", help="Its id or the beginning of it, or its accession number.")]
-_Because = Annotated[str, typer.Option("--because", "--reason", metavar="TEXT", help="Why; kept with it.")]
+_Case = Annotated[
+    str,
+    typer.Argument(metavar="CASE", help="Its id or the beginning of it, its accession number, or one of its slides."),
+]
+_Because = Annotated[str, typer.Option("--reason", "--because", metavar="TEXT", help="Why; kept with it.")]
 _NOT_ANY_MORE: Final = "none"
 
 
@@ -48,9 +49,15 @@ def list_command(
     if as_json:
         print_json([asdict(one) for one in found])
     elif not found:
-        print("Nothing is late." if late and not soon else "Nothing is due.")
+        print(_nothing(late=late, soon=soon))
     else:
         _print_lines(found)
+
+
+def _nothing(*, late: bool, soon: bool) -> str:
+    if soon:
+        return "Nothing is late, or due soon." if late else "Nothing is due soon."
+    return "Nothing is late." if late else "Nothing is due."
 
 
 def pause(context: typer.Context, case: _Case, by: By, because: _Because, as_json: AsJson = False) -> None:
@@ -92,12 +99,7 @@ def mdt(
 
 def _named(desk: Desk, name: str) -> str:
     with desk.database.read() as session:
-        return _case_id(session, name)
-
-
-def _case_id(session: Session, name: str) -> str:
-    kind, found = actions.thing_named(session, name)
-    return found if kind == "case" else actions.case_named(session, name)
+        return case_named(session, name)
 
 
 def _print_lines(lines: list[DeadlineLine]) -> None:

@@ -17,6 +17,7 @@ from connectors.lims.editable_text import from_readable, readable, with_value
 from connectors.lims.message_file import pieces
 from dashboards.cli.hl7_check import opened_file
 from dashboards.cli.hl7_words import clean
+from dashboards.cli.options import By, Reason
 from models.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ Set: TypeAlias = Annotated[
 From: TypeAlias = Annotated[
     Path | None, typer.Option("--from", metavar="FILE", help="A file that holds the whole corrected message.")
 ]
-By: TypeAlias = Annotated[str, typer.Option("--by", metavar="NAME", help="Who you are; kept with what is changed.")]
-Reason: TypeAlias = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with what is changed.")]
 
 _SHOWN: Final = 200
 

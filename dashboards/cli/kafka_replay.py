@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from connectors.eventlog.protocol import EventReader
 from connectors.settings import Kafka, Settings
-from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json
+from dashboards.cli.desk import AsJson, By, Reason, console, opened, plain, plain_table, print_json
 from dashboards.cli.moments import Place, place_in_words, place_said
 from dashboards.intake import TOPICS
 from flows import actions
@@ -48,8 +48,6 @@ _Before: TypeAlias = Annotated[
     typer.Option("--to", metavar="TIME|OFFSET", help="Up to this and without it.", show_default="what is there now"),
 ]
 _Site: TypeAlias = Annotated[str | None, typer.Option(metavar="SITE", help="Only what this site's events say.")]
-_Name: TypeAlias = Annotated[str, typer.Option("--by", metavar="NAME", help="Who you are; kept with what is changed.")]
-_Why: TypeAlias = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with what is changed.")]
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,8 @@ def replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     at_most: Annotated[int, typer.Option(min=1, metavar="N", help="Refuse when more records would change.")] = 10_000,
     per_second: Annotated[int, typer.Option(min=1, metavar="N", help="Take in no more than these.")] = 500,
-    by: _Name = "",
-    reason: _Why = "",
+    by: By = "",
+    reason: Reason = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it is done.")] = False,
     as_json: AsJson = False,
 ) -> None:

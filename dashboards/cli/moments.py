@@ -23,10 +23,10 @@ def place_said(said: str, option: str, settings: Settings, site: str | None) -> 
     """
     if said.isdecimal():
         return int(said)
-    return time_said(said, option, settings, site, "an offset, or ")
+    return _time(said, option, settings, site, ("an offset, or ", ", or --site"))
 
 
-def time_said(said: str, option: str, settings: Settings, site: str | None, or_else: str = "") -> datetime:
+def time_said(said: str, option: str, settings: Settings, site: str | None) -> datetime:
     """Return a time as somebody typed it in ISO 8601; without offset it is one of the site, as in ``place_said``.
 
     Raises
@@ -34,14 +34,7 @@ def time_said(said: str, option: str, settings: Settings, site: str | None, or_e
     RefusedError
         It is none, or it is not clear which time it is.
     """
-    try:
-        at = datetime.fromisoformat(said)
-    except ValueError as error:
-        message = f"{option} takes {or_else}a time as in 2026-03-02T09:30+00:00"
-        raise RefusedError(message) from error
-    if at.tzinfo is not None:
-        return at
-    return _local(at, option, _zone(option, settings, site))
+    return _time(said, option, settings, site, ("", ""))
 
 
 def place_in_words(place: Place) -> str:
@@ -52,10 +45,22 @@ def place_in_words(place: Place) -> str:
     return f"{said} ({place.tzinfo.key})" if isinstance(place.tzinfo, ZoneInfo) else said
 
 
-def _zone(option: str, settings: Settings, site: str | None) -> ZoneInfo:
+def _time(said: str, option: str, settings: Settings, site: str | None, ways_out: tuple[str, str]) -> datetime:
+    or_else, or_site = ways_out
+    try:
+        at = datetime.fromisoformat(said)
+    except ValueError as error:
+        message = f"{option} takes {or_else}a time as in 2026-03-02T09:30+00:00"
+        raise RefusedError(message) from error
+    if at.tzinfo is not None:
+        return at
+    return _local(at, option, _zone(option, settings, site, or_site))
+
+
+def _zone(option: str, settings: Settings, site: str | None, or_site: str) -> ZoneInfo:
     zones = {one.zone for one in settings.sites if site in (None, one.id)}
     if len(zones) != 1:
-        message = f"{option}: the sites are in several zones, so say the time's offset, as in 09:30+00:00, or --site"
+        message = f"{option}: the sites are in several zones, so say the time's offset, as in 09:30+00:00{or_site}"
         raise RefusedError(message)
     return ZoneInfo(zones.pop())
 

@@ -27,7 +27,8 @@ SlideName: TypeAlias = Annotated[
     typer.Argument(metavar="SLIDE", help="What is written on it, with @issuer where two issuers use it; or its id."),
 ]
 CaseName: TypeAlias = Annotated[
-    str, typer.Argument(metavar="CASE", help="A case's id, or at least its first six characters.")
+    str,
+    typer.Argument(metavar="CASE", help="Its id or the beginning of it, its accession number, or one of its slides."),
 ]
 From: TypeAlias = Annotated[
     str | None,

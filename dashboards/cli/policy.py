@@ -9,8 +9,8 @@ import typer
 
 from dashboards.cli.consent import Yes, agreed
 from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json
-from dashboards.cli.moments import place_said
-from dashboards.cli.options import Because, By
+from dashboards.cli.moments import time_said
+from dashboards.cli.options import By, Reason
 from flows.actions import Desk, Person
 from flows.actions.ruling import Ruling, preview_policy, set_policy
 from flows.people.policies import Version, policy_in_force, policy_versions
@@ -27,7 +27,7 @@ _Number: TypeAlias = Annotated[
 ]
 _From: TypeAlias = Annotated[
     str | None,
-    typer.Option("--from", metavar="WHEN", help="When it begins, as in 2026-12-01T06:00; by default now."),
+    typer.Option("--from", metavar="WHEN", help="When it begins, as in 2026-12-01T06:00+00:00; by default now."),
 ]
 
 
@@ -63,7 +63,7 @@ def set_command(
     context: typer.Context,
     file: _File,
     by: By,
-    because: Because,
+    because: Reason,
     *,
     begins: _From = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would differ, and set nothing.")] = False,
@@ -182,10 +182,9 @@ def _print_ruling(ruling: Ruling) -> None:
 def _moment(desk: Desk, said: str | None) -> datetime | None:
     if said is None:
         return None
-    at = None if said.isdecimal() else place_said(said, "--from", desk.settings, None)
-    if not isinstance(at, datetime):
-        raise RefusedError("--from takes a time, as in 2026-12-01T06:00 or 2026-12-01T06:00+00:00")
-    return at
+    if said.isdecimal():
+        raise RefusedError("--from takes a time as in 2026-03-02T09:30+00:00")
+    return time_said(said, "--from", desk.settings, None)
 
 
 def _chosen(desk: Desk, number: int | None) -> tuple[Version | None, Policy]:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json, short
+from dashboards.cli.desk import AsJson, By, Reason, console, opened, plain, plain_table, print_json, short
 from flows import actions
 from flows.actions import Desk, Person, message_named
 from flows.actions.previewing import Preview, preview_replay
@@ -27,8 +27,8 @@ def replay(
     ] = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what applying it would change.")] = False,
-    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who you are; kept with what is changed.")] = "",
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with what is changed.")] = "",
+    by: By = "",
+    reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
     """Have a message that was set aside read again; without MESSAGE, list those that were."""

@@ -11,7 +11,7 @@ import typer
 
 from dashboards.cli.consent import Yes, agreed
 from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json
-from dashboards.cli.options import Because, By
+from dashboards.cli.options import By, Reason
 from flows.actions import Desk, Person
 from flows.actions.peopling import export_people, import_people, preview_people, roster
 from flows.people.roster.cells import LEVELS
@@ -68,7 +68,7 @@ def import_command(
     context: typer.Context,
     folder: _Folder,
     by: By,
-    because: Because,
+    because: Reason,
     *,
     dry_run: _DryRun = False,
     yes: Yes = False,

@@ -11,7 +11,7 @@ from flows import actions
 from flows.actions import Acted, Person
 
 Because = Annotated[
-    str, typer.Option("--because", "--reason", metavar="TEXT", help="Why; kept, and told to the laboratory.")
+    str, typer.Option("--reason", "--because", metavar="TEXT", help="Why; kept, and told to the laboratory.")
 ]
 
 

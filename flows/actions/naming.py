@@ -29,8 +29,11 @@ def scan_named(session: Session, name: str) -> str:
 
 
 def case_named(session: Session, name: str) -> str:
-    """Return the id of the one case that this names; as ``scan_named``."""
-    return _only("case", _beginning_with(session, Case.id, name), name)
+    """Return the id of the one case that this names; as ``scan_named``.
+
+    Also by its accession number, or by what is written on one of its slides.
+    """
+    return _only("case", _beginning_with(session, Case.id, name) or _cases_known_as(session, name), name)
 
 
 def message_named(session: Session, name: str) -> str:
@@ -124,7 +127,8 @@ def _only(what: str, found: Sequence[str], name: str) -> str:
         return found[0]
     if found:
         raise RefusedError(f"more than one {what} begins with {name.strip()}: give more of its id")
+    of_a_case = "; a case also by its accession number or one of its slides" if "case" in what else ""
     raise RefusedError(
         f"there is no such {what}: give its id, or at least the first {_SHORTEST} characters, as "
-        f"'coverslip {'replay' if what == 'message' else 'list'}' shows"
+        f"'coverslip {'replay' if what == 'message' else 'list'}' shows{of_a_case}"
     )

@@ -6,7 +6,7 @@ from flows import cases, notices, reads
 from flows.actions.desk import Acted, Desk, Person
 from flows.actions.reads_given import objection_to
 from flows.actions.reads_held import Held, expect_owner, hold, hold_any, name_of
-from flows.actions.reads_named import Seen, seen_now
+from flows.actions.reads_named import Seen, pathologist_named, seen_now
 from flows.alerts import READER_ABSENT
 from flows.books import clear_alert
 from flows.reads.asked import ASKED
@@ -31,8 +31,8 @@ def ask_opinion(
     Raises
     ------
     RefusedError
-        There is no such case, it is not to be read any more, the same was asked already, whoever is named has a read of
-        it, reads no longer, or may not have it by the rules and nobody insists.
+        There is no such case, it is not to be read any more, the same was asked already, whoever is named asks it, has
+        a read of it, reads no longer, or may not have it by the rules and nobody insists.
     """
     with desk.database.write("people.ask_opinion") as session:
         case = cases.lock_case(session, case_id)
@@ -40,6 +40,8 @@ def ask_opinion(
             raise RefusedError(f"there is no case {case_id}: 'coverslip list' shows those there are")
         now, cause = database_now(session), person.cause("ask opinion")
         asker, question = person.name.strip(), person.reason.strip()
+        if of_pathologist is not None and of_pathologist == _pathologist_called(session, asker):
+            raise RefusedError(f"{name_of(session, of_pathologist)} asks this: ask somebody else")
         of_whom = {"of_pathologist": of_pathologist, "of_subspecialty": of_subspecialty}
         read = reads.ask_opinion(session, desk.settings, case, asker, question, cause=cause, now=now, **of_whom)
         if of_pathologist is None:
@@ -64,8 +66,8 @@ def answer(desk: Desk, seen: Seen, reader_id: str, person: Person) -> Acted:
         expect_owner(session, desk.settings, held, reader_id)
         reads.close_asked(session, held.case, held.read, cause=person.cause("answer"), now=held.now)
         clear_alert(session, held.read.id, READER_ABSENT, held.now)
-        told = _tell_readers(session, held, f"{name_of(session, reader_id)} has given the {held.read.scope}")
-        return Acted(f"the {held.read.scope} is given", told, case=held.case.id)
+        told = _tell_readers(session, held, f"{name_of(session, reader_id)} has given {held.read.scope}")
+        return Acted(f"{held.read.scope} is given", told, case=held.case.id)
 
 
 def call_off(desk: Desk, seen: Seen, person: Person) -> Acted:
@@ -86,7 +88,15 @@ def call_off(desk: Desk, seen: Seen, person: Person) -> Acted:
         clear_alert(session, held.read.id, READER_ABSENT, held.now)
         had = held.seen.pathologist_id
         follows = (f"{name_of(session, had)} is told",) if had is not None else ()
-        return Acted(f"the {held.read.scope} is no longer wanted", follows, case=held.case.id)
+        return Acted(f"{held.read.scope} is no longer wanted", follows, case=held.case.id)
+
+
+def _pathologist_called(session: Session, name: str) -> str | None:
+    """Return the id of the pathologist who acts under this name; ``None`` for anybody else, such as a secretary."""
+    try:
+        return pathologist_named(session, name, by_whole_words=True).id
+    except RefusedError:
+        return None
 
 
 def _objections(session: Session, held: Held, pathologist_id: str, *, insist: bool) -> list[str]:

@@ -201,7 +201,7 @@ def test_a_colleague_is_asked_and_answers(run: Run, case: str, owner: str) -> No
     ambiguous = run("assign", "override", case, owner, *ANN)
     assert "has several open reads: say with --role which of opinion 1, primary" in ambiguous.err
     said = done(run("assign", "answer", case, "--by", NAMES[other], "--answer", "I agree"))
-    assert f"the opinion 1 is given; {NAMES[owner]} is told." in said
+    assert said.endswith(f": opinion 1 is given; {NAMES[owner]} is told.\n")
     done(run("assign", "ask", case, "--of", other, "--by", NAMES[owner], "--question", "And now?"))
     assert "is no longer wanted" in done(run("assign", "call-off", case, "--by", NAMES[owner], *WHY))
     both = run("assign", "ask", case, "--of", other, "--subspecialty", "skin", "--by", "Ann", "--question", "?")

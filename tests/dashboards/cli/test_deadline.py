@@ -64,7 +64,7 @@ def test_a_meeting_s_moment_is_the_site_s_own_time(run: Run, case: str) -> None:
         (("mdt", "CASE", "on Friday"), "WHEN takes a time as in"),
         (("mdt", "CASE", "2020-01-01T12:00"), "that moment is over"),
         (("resume", "CASE"), "there is nothing to resume"),
-        (("pause", "nothing-so"), "there is no such scan, case or message"),
+        (("pause", "nothing-so"), "there is no such case"),
     ],
 )
 def test_what_can_t_be_done_is_one_sentence(run: Run, case: str, words: tuple[str, ...], why: str) -> None:

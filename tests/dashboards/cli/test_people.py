@@ -151,11 +151,12 @@ def test_a_scan_is_reviewed(run: Run) -> None:
     assert again.err == f"coverslip: scan {scan_id} was judged pass by a person already\n"
 
 
-def test_a_case_is_released(run: Run, home: Path) -> None:
+@pytest.mark.parametrize("called", ["", "26B0002", "26B0002-A1-2"])
+def test_a_case_is_released_by_its_id_its_accession_number_or_a_slide(run: Run, home: Path, called: str) -> None:
     lab = lab_of(home)
     with closing(lab.database), lab.database.read() as session:
         case_id = session.scalars(select(Slide.case_id).where(Slide.container_identifier == "26B0002-A1-1")).one()
-    said = run("release", case_id[:6], *ANN)
+    said = run("release", called or case_id[:6], *ANN)
     assert said.out == f"Case {case_id[:8]} (accession 26B0002): released; it is read with 2 of its 3 slides.\n"
 
 
@@ -214,6 +215,22 @@ def test_nobody_acts_without_saying_who_and_why(run: Run, command: tuple[str, ..
     said = run(*command, *half)
     assert (said.code, said.out) == (2, "")
     assert "Missing option" in said.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("match", "review", "release", "rerun", "withdraw", "order-work", "cancel-work", "replay", "acknowledge"),
+        *("people import", "policy set", "deadline pause", "deadline resume", "deadline mdt", "kafka replay"),
+        *("hl7 edit", "assign open", "assign accept", "assign decline", "assign hand-over", "assign override"),
+        *("assign absent", "assign back", "assign ask", "assign answer", "assign call-off", "assign rebalance"),
+        "assign cut-off",
+    ],
+)
+def test_a_reason_is_called_the_same_by_every_command(run: Run, command: str) -> None:
+    said = run(*command.split(), "--help").out
+    assert "--reason" in said
+    assert "--because" in said
 
 
 def test_an_empty_name_is_refused_like_none(run: Run) -> None:

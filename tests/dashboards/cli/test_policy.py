@@ -59,7 +59,8 @@ def test_what_is_shown_as_toml_can_be_edited_and_set_again(run: Run, file: Path)
 
 
 def test_a_moment_that_is_none_or_past_is_refused(run: Run, file: Path) -> None:
-    assert "--from takes a time" in run("policy", "set", str(file), *ANN, "--from", "7").err
+    for wrong in ("7", "2026-13-01"):
+        assert "--from takes a time as in " in run("policy", "set", str(file), *ANN, "--from", wrong).err
     assert "can't begin before now" in run("policy", "set", str(file), *ANN, "--from", "2020-01-01T00:00Z").err
 
 

@@ -77,7 +77,7 @@ def test_more_people_report_sooner_and_fewer_later(what_if: Run, tmp_path: Path)
         ((), "say what is to be different: --policy FILE, --absent NAME or --add-pathologist FILE"),
         (("--absent", "Nobody"), "nobody is called 'Nobody': there are reader-01"),
         (("--policy", "none.toml"), "none.toml can't be read (No such file or directory): give"),
-        (("--policy", "bad.toml"), "bad.toml: readers: "),
+        (("--policy", "bad.toml"), "bad.toml: readers is no rule of the policy"),
         (("--add-pathologist", "bad.toml"), "bad.toml: readers.0.points_a_week: Input should be greater than 0"),
         (("--absent", "reader-01", "--picture", "no/such/folder.svg"), "there is no folder"),
     ],
@@ -103,3 +103,7 @@ def test_names_that_would_be_mark_up_are_only_text_in_a_picture() -> None:
     texts = [one.text for one in drawn.iter() if one.text and one.text.strip()]
     assert "<script>&" in texts
     assert "<b>" in texts
+
+
+def test_help_names_the_settings_that_more_people_are_written_as(what_if: Run) -> None:
+    assert "written as [[readers]] of the settings" in " ".join(what_if("--help").out.split())

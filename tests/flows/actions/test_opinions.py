@@ -45,6 +45,13 @@ def test_a_colleague_is_asked_answers_and_the_reader_is_told(lab: Lab, desk: Des
         answer(desk, opinion, other, PERSONS[other])
 
 
+def test_nobody_is_asked_their_own_opinion(lab: Lab, desk: Desk) -> None:
+    seen, _, other = assigned(lab)
+    with pytest.raises(RefusedError, match="asks this: ask somebody else"):
+        ask_opinion(desk, seen.case_id, PERSONS[other], of_pathologist=other)
+    assert ask_opinion(desk, seen.case_id, MANAGER, of_pathologist=other).what.startswith("asked")
+
+
 def test_somebody_else_is_found_when_nobody_is_named(lab: Lab, desk: Desk) -> None:
     seen, owner, other = assigned(lab)
     assert ask_opinion(desk, seen.case_id, PERSONS[owner]).follows == ("somebody who may give it is looked for",)
