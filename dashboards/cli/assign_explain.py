@@ -110,7 +110,7 @@ def _lines(read: "ReadDecided", names: Mapping[str, str], when: _When) -> "Itera
     """Yield what is said of one read: sentences, and the table of costs."""
     yield _headline(read)
     if not read.owners and read.escalated is None:
-        yield "  Nobody has had it yet: it is being decided."
+        yield "  Nobody had it." if read.closed_at else "  Nobody has had it yet: it is being decided."
     if read.escalated is not None:
         yield f"  Nobody has it: {read.escalated['sentence']}."
         yield from _ruled_out(read.escalated, names)
@@ -126,7 +126,8 @@ def _headline(read: "ReadDecided") -> str:
     scope = "" if read.scope == "whole" else f" ({read.scope})"
     asked = f", asked for by {read.asked_by}: {read.because}" if read.asked_by else ""
     over = ", over" if read.closed_at else ""
-    what = f"{read.role.capitalize()} read{scope}, round {read.round}{over}"
+    role = "MDT" if read.role == "mdt" else read.role.capitalize()
+    what = f"{role} read{scope}, round {read.round}{over}"
     return f"{what}: {read.points:g} points by {read.weights}{asked}"
 
 
@@ -162,9 +163,9 @@ def _record(owner: "Owned", names: Mapping[str, str]) -> "Iterator[str | Table]"
         yield _costs(record["best"], names)
     yield from _ruled_out(record, names)
     if "formula" in record:
-        policy = f"version {owner.policy_version}" if owner.policy_version is not None else "the one that ships"
+        policy = f"of version {owner.policy_version}" if owner.policy_version is not None else "that ships"
         agrees = "the same" if owner.replayed == owner.pathologist_id else "somebody else: report this as a fault"
-        yield f"    By policy {policy}, weights {record['weight_model']}, formula {record['formula']}."
+        yield f"    By the policy {policy}, weights {record['weight_model']}, formula {record['formula']}."
         yield f"    Decided again from this record, the winner is {agrees}."
 
 

@@ -155,5 +155,7 @@ def _print_notices(desk: "Desk", site_id: str, found: "Sequence[Told]") -> None:
     now, zone = utc_now(), desk.settings.site(site_id).zone
     table = plain_table("At", "Case", "What")
     for one in found:
-        table.add_row(*map(plain, (moment(one.made_at, zone, now), short(one.case), one.sentence)))
+        called = one.accession_number or short(one.case)
+        said = one.sentence.replace(f"case {one.case}", f"case {called}")
+        table.add_row(*map(plain, (moment(one.made_at, zone, now), called, said)))
     console().print(table)

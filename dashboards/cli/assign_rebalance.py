@@ -174,8 +174,10 @@ def _print_looks(looks: "Sequence[Rebalance]") -> None:
     for look in looks:
         values = _as_values(look)
         costs = ["" if values[name] is None else f"{values[name]:.1f}" for name in ("before", "after")]
-        counts = map(str, (look.reads, look.moved, look.held_back))
-        state = "" if values["state"] == "over" else f" ({values['state']})"
+        is_over = values["state"] == "over"
+        # What was only asked for has counted nothing yet.
+        counts = [str(count) if is_over else "" for count in (look.reads, look.moved, look.held_back)]
+        state = "" if is_over else f" ({values['state']})"
         table.add_row(*map(plain, (f"{look.at:%d %b %Y %H:%M} UTC", f"{look.why}{state}", *counts, *costs)))
     console().print(table)
 

@@ -22,6 +22,9 @@ _Case = Annotated[
 ]
 _Because = Annotated[str, typer.Option("--reason", "--because", metavar="TEXT", help="Why; kept with it.")]
 _NOT_ANY_MORE: Final = "none"
+_COLUMNS: Final = ("Case", "Accession", "Site", "Due", "By", "In", "Stands")
+_WIDE: Final = 100
+"""From so many columns on, a terminal has room for the case's id, and for who set a deadline."""
 
 
 def register(app: typer.Typer) -> None:
@@ -103,15 +106,20 @@ def _named(desk: Desk, name: str) -> str:
 
 
 def _print_lines(lines: list[DeadlineLine]) -> None:
-    now, table = utc_now(), plain_table("Case", "Accession", "Site", "Due", "By", "In", "Stands")
+    now, out = utc_now(), console()
+    is_wide = out.width >= _WIDE
+    shown = [column for column in _COLUMNS if is_wide or column != "Case"]
+    table = plain_table(*shown)
     for line in lines:
         left = line.due_at - now
         spell = f"{age(-left)} late" if line.due_at <= now else age(left)
         due = at_in_words(line.due_at, line.zone, now)
-        by = f"{called(line.kind)}, {line.source}"
-        cells = (short(line.case), line.accession_number, line.site, due, by, spell, _stands(line))
-        table.add_row(*map(plain, cells))
-    console().print(table)
+        by = f"{called(line.kind)}, {line.source}" if is_wide else called(line.kind)
+        name = line.accession_number or short(line.case)
+        cells = (short(line.case), name, line.site, due, by, spell, _stands(line))
+        row = dict(zip(_COLUMNS, cells, strict=True))
+        table.add_row(*(plain(row[column]) for column in shown))
+    out.print(table)
 
 
 def _stands(line: DeadlineLine) -> str:

@@ -69,7 +69,8 @@ class CaseDecided:
 
 def decisions_of_case(session: Session, case_id: str, role: str | None = None) -> CaseDecided:
     """Return why each read of a case, or each of one role, is with whom."""
-    rows = select(Read).where(Read.case_id == case_id).order_by(Read.round.desc(), Read.role, Read.scope)
+    order = (Read.round.desc(), Read.role != "primary", Read.role, Read.scope)
+    rows = select(Read).where(Read.case_id == case_id).order_by(*order)
     reads = [read for read in session.scalars(rows) if role in (None, read.role)]
     ids = [read.id for read in reads]
     names = {one.id: one.name for one in session.scalars(select(Pathologist))}

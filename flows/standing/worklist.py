@@ -46,6 +46,7 @@ class Told:
     kind: str
     sentence: str
     case: str
+    accession_number: str
     made_at: datetime
     seen_at: datetime | None
 
@@ -66,8 +67,12 @@ def worklist(session: Session, pathologist_id: str) -> list[ToRead]:
 def told_to(session: Session, pathologist_id: str, *, also_seen: bool = False) -> list[Told]:
     """Return what somebody was told, the oldest first; by default only what they have not said to have seen."""
     theirs = select(Notice).where(Notice.pathologist_id == pathologist_id).order_by(Notice.id)
-    rows = session.scalars(theirs if also_seen else theirs.where(Notice.seen_at.is_(None)))
-    return [Told(one.id, one.kind, one.sentence, one.case_id, one.made_at, one.seen_at) for one in rows]
+    rows = session.scalars(theirs if also_seen else theirs.where(Notice.seen_at.is_(None))).all()
+    numbers = _accessions(session, [one.case_id for one in rows])
+    return [
+        Told(one.id, one.kind, one.sentence, one.case_id, numbers.get(one.case_id, ""), one.made_at, one.seen_at)
+        for one in rows
+    ]
 
 
 def _to_read(read: Read, given: Assignment, case: Case, accession_number: str) -> ToRead:

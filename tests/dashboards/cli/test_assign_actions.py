@@ -179,7 +179,9 @@ def test_what_somebody_was_told_is_shown_until_they_have_seen_it(run: Run, case:
     done(run("assign", "hand-over", case, OTHER[owner], "--by", NAMES[owner], *WHY))
     told = json.loads(done(run("assign", "notices", owner, "--json")))
     assert told[-1]["kind"] == "taken"
-    assert told[-1]["sentence"] in " ".join(done(run("assign", "notices", owner, "--seen")).split())
+    shown = " ".join(done(run("assign", "notices", owner, "--seen")).split())
+    assert told[-1]["sentence"].replace(told[-1]["case"], case) in shown
+    assert told[-1]["case"] not in shown
     assert done(run("assign", "notices", owner)) == f"{NAMES[owner]} was told nothing new.\n"
     assert len(json.loads(done(run("assign", "notices", owner, "--all", "--json")))) == len(told)
 
@@ -206,3 +208,15 @@ def test_a_colleague_is_asked_and_answers(run: Run, case: str, owner: str) -> No
     assert "is no longer wanted" in done(run("assign", "call-off", case, "--by", NAMES[owner], *WHY))
     both = run("assign", "ask", case, "--of", other, "--subspecialty", "skin", "--by", "Ann", "--question", "?")
     assert "not both" in both.err
+
+
+def test_the_case_s_own_read_is_explained_first_and_what_was_called_off_is_not_waited_for(
+    run: Run, case: str, owner: str
+) -> None:
+    done(run("assign", "ask", case, "--by", NAMES[owner], "--question", "Spitz naevus?"))
+    assert "Nobody has had it yet: it is being decided." in done(run("assign", "explain", case))
+    done(run("assign", "call-off", case, "--by", NAMES[owner], *WHY))
+    said = done(run("assign", "explain", case))
+    assert said.startswith("Primary read")
+    assert "Nobody had it." in said
+    assert "is being decided" not in said

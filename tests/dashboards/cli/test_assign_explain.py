@@ -47,7 +47,7 @@ def test_who_has_a_case_and_why_is_said_in_words(run: Run, case: str, given: Ass
     assert "not opened yet (decided by Coverslip)" in out
     assert f"Why: of 2 who could have it, rather than {other}: " in out
     assert f"What would have changed it: {other} would have got it" in out
-    assert "By policy the one that ships, weights weights/1, formula marginal cost/1." in out
+    assert "By the policy that ships, weights weights/1, formula marginal cost/1." in out
     assert "Decided again from this record, the winner is the same." in out
 
 

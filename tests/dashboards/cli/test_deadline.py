@@ -72,3 +72,14 @@ def test_what_can_t_be_done_is_one_sentence(run: Run, case: str, words: tuple[st
 
     assert said.code == 1
     assert why in said.err
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_the_list_is_one_line_a_case(run: Run, case: str, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    run("deadline", "mdt", case, "2036-12-05T14:00", *BY)
+    cases = json.loads(run("deadline", "list", "--json").out)
+    monkeypatch.setenv("COLUMNS", columns)
+    assert len(run("deadline", "list", "--soon").out.splitlines()) == 1
+    lines = run("deadline", "list").out.splitlines()
+    assert max(map(len, lines)) <= int(columns)
+    assert all(any(one["accession_number"] in line for line in lines) for one in cases)

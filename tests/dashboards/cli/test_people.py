@@ -49,7 +49,9 @@ def test_the_list_for_machines_has_the_same_seven_keys_in_each_row(run: Run) -> 
     assert sorted(rows, key=lambda row: str(row["since"])) == rows
 
 
-def test_messages_that_nobody_answered_are_listed_with_peer_age_and_tries(run: Run, home: Path) -> None:
+def test_messages_that_nobody_answered_are_listed_with_peer_age_and_tries(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run("list", "--messages").out == "Every message that went out was answered.\n"
     lab = lab_of(home)
     with closing(lab.database), lab.database.write("test") as session:
@@ -64,6 +66,9 @@ def test_messages_that_nobody_answered_are_listed_with_peer_age_and_tries(run: R
     shown = run("list", "--messages").out
     assert control_id in shown
     assert "3 times" in shown
+    monkeypatch.setenv("COLUMNS", "80")
+    _, line = run("list", "--messages").out.splitlines()
+    assert control_id in line
 
 
 def test_only_what_waits_is_listed_on_demand(run: Run) -> None:
