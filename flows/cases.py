@@ -5,11 +5,11 @@ The caller holds the case's row (``lock_case``) in its write transaction.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, get_args
 
 from pydantic import TypeAdapter
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
@@ -44,6 +44,8 @@ _CASES_LOCKED = (
     .execution_options(populate_existing=True)
 )
 _FACTS = select(Fact).where(Fact.subject_id == bindparam("of_case"), Fact.kind.in_(_FACT_TYPES))
+
+_LATEST = select(func.max(Fact.effective_at)).where(Fact.subject_id == bindparam("of_case"), Fact.kind.in_(_FACT_TYPES))
 
 _CASE_FIELDS = (
     *("site_id", "patient_id", "subspecialty", "study_instance_uid", "lane", "cancelled", "released", "stated_points"),
@@ -114,6 +116,12 @@ def told(session: Session, case_id: str) -> list[Told]:
         )
         for row in rows
     ]
+
+
+def after_all(session: Session, case_id: str, now: datetime) -> datetime:
+    """Return when what is said of a case now counts from: after all that was said, also by a clock that is ahead."""
+    latest: datetime | None = session.scalar(_LATEST, {"of_case": case_id})
+    return now if latest is None else max(now, latest + timedelta(microseconds=1))
 
 
 def known(session: Session, ids: OpaqueIds, case_id: str) -> Known:

@@ -107,7 +107,8 @@ def _let_go(lab: Lab, session: Session, claimed: Claim) -> None:
         released = ReleasedByPolicy(
             version=held.policy.version, after_hours=held.release.after_hours, slide_ids=missing
         )
-        record(session, Subject("case", case.id), released, cause, effective_at=now, received_at=now)
+        at = cases.after_all(session, case.id, now)
+        record(session, Subject("case", case.id), released, cause, effective_at=at, received_at=now)
         cases.project(session, lab.settings, lab.ids, case.id, cause)
         cases.evaluate(session, lab.settings, case.id, cause)
 

@@ -3,10 +3,11 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from connectors.wiring import Lab
 from flows.actions import release
+from models.database import utc_now
 from models.facets import Images, Reading
 from models.tables.books import Fact, History, OutboxMessage
 from models.tables.case import Case
@@ -204,3 +205,23 @@ def test_an_owner_is_kept_while_a_late_slide_is_waited_for(sqlite_lab: Lab) -> N
     assert until > the_case(sqlite_lab).registered_at
     assert (the_case(sqlite_lab).reading, alerts(sqlite_lab)) == (Reading.ASSIGNED, ["late slide"])
     books_balance(sqlite_lab)
+
+
+@pytest.mark.parametrize("by", ["policy", "a person"])
+def test_a_release_counts_after_what_a_clock_that_is_ahead_said_before_it(sqlite_lab: Lab, by: str) -> None:
+    lab = sqlite_lab
+    if by == "policy":
+        under(lab, release={"hold": "partial", "after_hours": 0.0})
+    says(lab, order("26H1", A))
+    archived(lab, A)
+    ahead = (utc_now() + timedelta(minutes=4)).strftime("%Y%m%d%H%M%S+0000")
+    says(lab, reported("26H1", "F"), order("26H1", B, sent_at=ahead, control_id="M9"))
+    if by == "a person":
+        release(desk(lab), the_case(lab).id, ANN)
+        run_until_calm(lab)
+
+    case = the_case(lab)
+    assert (case.round, case.images, case.released_how, steps(lab, "hold")) == (2, "ready", by, ["done"])
+    with lab.database.read() as session:
+        assert session.scalar(select(func.count()).where(Fact.kind.like("%Released%"))) == 1
+    books_balance(lab)
