@@ -51,8 +51,7 @@ def solve_command(
 ) -> None:
     """Assign the reads of an instance: nobody gets one that they may not have, and loads are even.
 
-    The last line on stderr says how long reading, model and solving took; with --online, the processor time of one
-    decision.
+    The last line on stderr says how long that took; with --online, the processor time of one decision.
     """
     started = time.perf_counter()
     say = _Progress()

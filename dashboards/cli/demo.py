@@ -47,8 +47,8 @@ def demo(
 ) -> None:
     """Run a small laboratory with simulated scanners and LIMS: three sites, twelve cases, forty slides.
 
-    It begins in a new folder below var (or in --home, if nothing is there yet) and touches no other. At a terminal it
-    stays up until Ctrl-C; elsewhere it ends by itself, with 0 if everything ended where it should.
+    It begins in a new folder below var (or in --home, if nothing is there yet) and touches no other.
+    At a terminal it stays up until Ctrl-C; elsewhere it ends by itself, with 0 if everything ended where it should.
     """
     from dashboards.demo_screen import LiveScreen, PlainScreen
 

@@ -46,8 +46,8 @@ def conformance(
 ) -> None:
     """Show Coverslip as the workflow manager (DAWM) of IHE PaLM DPOW, against a simulated LIMS and image manager.
 
-    It starts a Coverslip of its own on this machine, with both neighbours as processes, and touches no other. It ends
-    with 0 when every test passed, else with 1.
+    It starts a Coverslip of its own on this machine, with both neighbours as processes, and touches no other.
+    It ends with 0 when every test passed, else with 1.
     """
     from dashboards.conformance.report import lines_of, summary
     from dashboards.conformance.run import chosen, conform

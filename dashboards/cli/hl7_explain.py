@@ -34,8 +34,8 @@ def explain(
 ) -> None:
     """Show hl7apy's conformance report, and what it would drop: 0 when it finds no error, else 1.
 
-    Coverslip does not need hl7apy's consent: it keeps and reads what hl7apy drops. Each message is looked at in a child
-    process with limits.
+    Coverslip does not need hl7apy's consent: it keeps and reads what hl7apy drops.
+    Each message is looked at in a child process with limits.
     """
     faults, named_files = 0, walked(files)
     with _child() as child:

@@ -54,12 +54,14 @@ def check(context: typer.Context, folder: _Folder, as_json: AsJson = False) -> N
     with opened(context) as desk:
         preview = preview_people(desk, folder)
     if as_json:
-        print_json({"faults": [asdict(one) for one in preview.faults], "changes": len(preview.changes)})
+        said = {"faults": [asdict(one) for one in preview.faults], "notes": list(preview.notes)}
+        print_json(said | {"changes": len(preview.changes)})
     elif preview.faults:
         _print_faults(preview.faults)
     else:
         will = f"Bringing them in changes {_count(preview.changes)}" if preview.changes else "They say what stands"
         console().print(plain(f"Nothing is wrong with these files. {will}."), soft_wrap=True)
+        _print_notes(preview)
     if preview.faults:
         raise typer.Exit(1)
 
@@ -160,8 +162,12 @@ def _print_changes(preview: Preview) -> None:
         out.print(table)
     if len(told) > _MOST_SHOWN:
         print(f"… and {len(told) - _MOST_SHOWN} more: --dry-run --json shows all.")
+    _print_notes(preview)
+
+
+def _print_notes(preview: Preview) -> None:
     for sentence in preview.notes:
-        out.print(plain(f"Note: {sentence}."), soft_wrap=True)
+        console().print(plain(f"Note: {sentence}."), soft_wrap=True)
 
 
 def _count(changes: Iterable[Change]) -> str:

@@ -1,8 +1,10 @@
 """What bringing a folder in would change, and what people should know before they agree to it."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
@@ -18,6 +20,8 @@ from models.tables.place import Site
 from models.tables.reading import Assignment, Read
 
 _MOST_NAMED = 5
+_LIKENESS = 0.75
+"""Of 0 to 1: from here on two names of subspecialties look like one with a slip."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,17 @@ def _notes(session: Session, now: Roster, then: Roster) -> Iterator[str]:
     active = {one.id for one in then.pathologists if one.active}
     yield from _without(active, {one.pathologist_id for one in then.competences}, "competence")
     yield from _without(active, {one.pathologist_id for one in then.sessions}, "session")
+    yield from _slips(now, then)
+
+
+def _slips(now: Roster, then: Roster) -> Iterator[str]:
+    """Yield the new subspecialties that are nearly one that more people read: any name is allowed."""
+    known = {one.subspecialty for one in now.competences}
+    readers = Counter(one.subspecialty for one in then.competences)
+    for name in sorted(set(readers) - known):
+        others = [one for one in (*known, *readers) if one != name and (one in known or readers[one] > readers[name])]
+        for near in get_close_matches(name, others, 1, _LIKENESS):
+            yield f"the subspecialty '{name}' is new, and nearly '{near}': if that is a slip, correct competences.csv"
 
 
 def _without(active: set[str], have: set[str], what: str) -> Iterator[str]:

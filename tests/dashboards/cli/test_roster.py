@@ -48,6 +48,18 @@ def test_faults_end_the_check_with_one_and_are_listed_by_row_and_column(run: Run
     ]
 
 
+def test_a_subspecialty_that_is_nearly_one_that_others_read_is_noted(run: Run, folder: Path) -> None:
+    (folder / "pathologists.csv").unlink()
+    assert run("people", "export", str(folder)).code == 0
+    file = folder / "competences.csv"
+    file.write_text(file.read_text() + "rosa,skim_and_hair,may read,,,2026-03-02,\nrosa,skins,may read,,,2026-03-02,\n")
+    said = run("people", "check", str(folder))
+    assert said.code == 0
+    assert "the subspecialty 'skins' is new, and nearly 'skin'" in said.out
+    assert "hair" not in said.out
+    assert len(json.loads(run("people", "check", str(folder), "--json").out)["notes"]) == 1
+
+
 def test_nothing_with_a_fault_is_brought_in(run: Run, folder: Path) -> None:
     before = people(run)
     (folder / "pathologists.csv").write_text(PEOPLE + "kim,Dr Kim,site-z,NaN\n")
