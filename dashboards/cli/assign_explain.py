@@ -128,7 +128,7 @@ def _headline(read: "ReadDecided") -> str:
     over = ", over" if read.closed_at else ""
     role = "MDT" if read.role == "mdt" else read.role.capitalize()
     what = f"{role} read{scope}, round {read.round}{over}"
-    return f"{what}: {read.points:g} points by {read.weights}{asked}"
+    return f"{what}: {read.points:g} {'point' if read.points == 1 else 'points'} by {read.weights}{asked}"
 
 
 def _who(owner: "Owned", when: _When) -> str:

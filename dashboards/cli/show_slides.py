@@ -41,6 +41,7 @@ def print_slides(slides: CaseSlides, at: At) -> None:
     """Print a table of the slides, those that can't be read first, and what came late."""
     out = console()
     table = plain_table("Slide", "Stands at", "Last seen", "Waits for", "Since", "Until, then")
+    table.columns[0].no_wrap = True
     for one in sorted(slides.slides, key=lambda one: one.can_be_read):
         since = at(one.since) if one.since else None
         cells = (one.slide, one.standing, _seen(one, at), _waits(one), since, _until(one, at))

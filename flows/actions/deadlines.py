@@ -1,6 +1,6 @@
 """A person stops a case's clock and lets it run again, or says when a meeting wants it."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import select
@@ -86,7 +86,11 @@ def set_mdt(desk: Desk, case_id: str, at: datetime | None, person: Person) -> Ac
             because = cause.reason or ""
             reads.add_mdt_read(session, desk.settings, case, cause.actor or "", because, at=at, cause=cause, now=now)
             follows.append("somebody is asked to prepare it")
-        done = "no meeting wants it any more" if at is None else "it is wanted by a meeting"
+        done = (
+            "no meeting wants it any more"
+            if at is None
+            else f"a meeting wants it by {at.astimezone(UTC):%d %b %Y %H:%M} UTC"
+        )
         return Acted(done, tuple(follows), case=case.id)
 
 

@@ -55,6 +55,7 @@ def test_a_meeting_rules_when_it_is_first_and_is_moved_or_taken_back(lab: Lab, d
     scanned(lab, ONE)
     soon = utc_now() + timedelta(days=2)
     acted = set_mdt(desk, case_of(lab).id, soon, ANN)
+    assert acted.what == f"a meeting wants it by {soon:%d %b %Y %H:%M} UTC"
     assert acted.follows == (f"it is due {soon:%d %b %Y %H:%M} UTC (mdt)", "somebody is asked to prepare it")
     acted = set_mdt(desk, case_of(lab).id, soon + timedelta(days=20), BEN)
     assert acted.follows[0].endswith("(turnaround)")
