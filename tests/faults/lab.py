@@ -81,7 +81,8 @@ spool_reserve_bytes = 0
 """
 _MOVING: Final = (
     "SELECT kind, state FROM step WHERE state IN ('ready', 'running') OR state = 'set aside' AND NOT alerted"
-    " OR state = 'waiting' AND kind <> 'rebalance' AND waiting_for NOT IN ('a person', 'a rescan', 'the scanner')"
+    " OR state = 'waiting' AND kind NOT IN ('rebalance', 'hold')"
+    " AND waiting_for NOT IN ('a person', 'a rescan', 'the scanner')"
 )
 _WAITING: Final = (
     "SELECT kind, state, waiting_for FROM step WHERE state = 'set aside'"
