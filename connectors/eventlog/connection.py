@@ -279,7 +279,8 @@ def _sign_in(address: str, kafka: Kafka, options: Options, within: timedelta) ->
 def _turned_away(
     where: str, error: errors.KafkaError, kafka: Kafka, *, answered: bool
 ) -> RefusedError | TransientError:
-    closed = isinstance(error, errors.KafkaConnectionError)
+    # Whoever speaks TLS may say so before closing, which is no frame of Kafka's.
+    closed = isinstance(error, (errors.KafkaConnectionError, errors.InvalidReceiveError))
     # With TLS, kafka-python often loses a broker's last words, since the connection ends with them.
     if isinstance(error, errors.SaslAuthenticationFailedError) or (closed and answered and kafka.mechanism):
         return (_ClosedError if closed else RefusedError)(
