@@ -216,9 +216,9 @@ def _announce(session, settings, case, announced, event_key, about):
         "an assignment is committed before the end of its step",
         (
             Change(
-                "flows/case_assignment/step.py",
-                '    ledger.finish(session, claimed, {"assignment"',
-                '    session.commit()\n    ledger.finish(session, claimed, {"assignment"',
+                "flows/case_assignment/giving.py",
+                "    assignment_id: int = session.scalars(_GIVE, given).one()\n",
+                "    assignment_id: int = session.scalars(_GIVE, given).one()\n    session.commit()\n",
             ),
         ),
         _journey_and_kill("worker", "case_assignment.end.before_commit:1"),
