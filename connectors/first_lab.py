@@ -11,7 +11,8 @@ from typing import Final
 
 from sqlalchemy import make_url
 
-from connectors.settings import Hours, Reader, Settings
+from connectors.settings import Settings
+from connectors.settings_readers import Hours, Reader
 from models.failpoint import failpoint
 
 _SCANNER_FOLDER: Final = Path("scanners") / "site-a"

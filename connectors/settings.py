@@ -5,47 +5,22 @@ a small laboratory there to edit. Durations are in seconds.
 """
 
 import re
-from datetime import time, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
-from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from connectors.settings_wire import DoorWire, FrozenSettings, PeerWire, Port, Seconds
+from connectors.lims.profile_file import DEFAULT
+from connectors.settings_doors import LimsPeer, Listener, ScannerFolder
+from connectors.settings_kafka import Gateway, Kafka
+from connectors.settings_readers import Reader
+from connectors.settings_site import Name, SiteRules
+from connectors.settings_wire import FrozenSettings, Port, Seconds
 from connectors.toml_file import checked, read_toml
 from models.errors import RefusedError
-from models.identifier_pattern import compiled
-
-_DEFAULT_PROFILE = "plain"
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-Title = Annotated[str, Field(min_length=1, max_length=200)]
-Subspecialty = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,62}$")]
-Authority = Literal["coverslip", "lims", "pacs"]
-"""Who may say who reads a case."""
-
-
-def _zone(name: str) -> str:
-    if name not in available_timezones():
-        message = f"{name!r} is no IANA time zone; for example: Europe/London"
-        raise ValueError(message)
-    return name
-
-
-def _pattern(text: str) -> str:
-    compiled(text)
-    return text
-
-
-def _civil(at: time) -> time:
-    if at.tzinfo is not None:
-        message = "must have no offset: reading hours are in the civil time of the site, for example 08:30:00"
-        raise ValueError(message)
-    return at
 
 
 def _key(secret: SecretStr) -> SecretStr:
@@ -65,116 +40,6 @@ def _database(url: str) -> str:
         message = "must be empty, sqlite:///path/to/file.db or postgresql+psycopg://user:password@host:port/name"
         raise ValueError(message)
     return url
-
-
-def _address(text: str) -> str:
-    named = re.fullmatch(r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?):([0-9]{1,5})", text)
-    if named is None or int(named.group(1)) not in range(1, 1 << 16):
-        message = "must be host:port, for example kafka.example:9093"
-        raise ValueError(message)
-    return text
-
-
-class LimsPeer(PeerWire):
-    """A LIMS that we tell what happened."""
-
-    # Short enough for the names that are made with it, such as that of its slot.
-    name: Annotated[Name, Field(max_length=48)]
-    application: str = "LIMS"
-    facility: str = ""
-    slides_as: Literal["OUL^R22", "OUL^R21", "LAB-104"] = "OUL^R22"
-    """How it hears of slides: by specimen, by the older result of an order, or as IHE DPOW tells of images."""
-    quality_as: Literal["OBX", "NTE"] = "OBX"
-    """Where it finds the verdict on a scan's quality, which has no home in DPOW."""
-    rescans_as_work: bool = False
-    """A scan that is to be made again is a work order (LAB-102) too."""
-    hears_reports: bool = False
-    """It is told where a report stands that others stated to us."""
-    hears_all_readers: bool = False
-    """It is told who reads second, ahead, a part or for an opinion too: one that knows one reader would change it."""
-
-
-class Listener(DoorWire):
-    """A port on which HL7 comes in, for one peer in one dialect."""
-
-    peer: Name
-    site: Name
-    issuer: str
-    """The issuer of container and accession numbers that a message gives without one."""
-    profile: Annotated[str, Field(min_length=1, max_length=500)] = _DEFAULT_PROFILE
-    """How it writes what it means: a shipped profile's name, or the path of a laboratory's own file."""
-    subspecialties: dict[str, Subspecialty] = Field(default_factory=dict)
-    """Code of OBR-4 or SPM-8 to our subspecialty; the shipped table covers the usual words."""
-
-
-class ScannerFolder(FrozenSettings):
-    """A folder that a scanner writes into."""
-
-    name: Name
-    site: Name
-    path: Path
-    stable_for: Seconds = timedelta(seconds=5)
-    patience: Seconds = timedelta(hours=1)
-    done_suffix: str | None = None
-    at_gateway: bool = False
-    """A gateway watches this folder; here is only said of which site it is."""
-
-
-class SiteRules(FrozenSettings):
-    """A site and the rules that differ from site to site."""
-
-    id: Name
-    name: Title
-    zone: Annotated[str, AfterValidator(_zone)] = "Europe/London"
-    lims: Name
-    """Who is told: the name of a ``lims`` entry."""
-    identifier_pattern: Annotated[str, AfterValidator(_pattern)] = (
-        r"(?P<container>[0-9]{2}[A-Z][0-9]{4,8}-[A-Z]{1,2}[0-9]{0,3}-[0-9]{1,3})"
-    )
-    settle_after: Seconds = timedelta(seconds=60)
-    """An expected set is closed when no order changed it for so long."""
-    order_wait: Seconds = timedelta(hours=12)
-    """A scan without its order goes to a person after so long."""
-    scan_wait: Seconds = timedelta(hours=48)
-    """A slide without a scan is raised after so long."""
-    person_wait: Seconds = timedelta(hours=4)
-    """A wait for a person is raised after so long."""
-    work_wait: Seconds = timedelta(hours=72)
-    """Work that the laboratory was asked for is raised after so long."""
-    allocation: Authority = "coverslip"
-    """Who says who reads a case; what others say is recorded and checked, and never overwritten where it is theirs."""
-    allocation_of: dict[Subspecialty, Authority] = Field(default_factory=dict)
-    """The subspecialties in which somebody else says so."""
-
-    def who_allocates(self, subspecialty: str | None) -> Authority:
-        """Return who says who reads a case of this subspecialty."""
-        return self.allocation_of.get(subspecialty or "general", self.allocation)
-
-
-class Hours(FrozenSettings):
-    """Weekly reading hours in the site's civil time.
-
-    They end on the next day when ``ends`` is not after ``starts``: 22:00 to 06:00 is a night, 00:00 to 00:00 a
-    whole day.
-    """
-
-    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...]
-    starts: Annotated[time, AfterValidator(_civil)]
-    ends: Annotated[time, AfterValidator(_civil)]
-
-
-class Reader(FrozenSettings):
-    """A pathologist: what they lead in, what else they may read, and when."""
-
-    id: Name
-    name: Title
-    site: Name
-    points_a_week: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 100.0
-    leads: tuple[Subspecialty, ...] = ()
-    may_read: tuple[Subspecialty, ...] = ()
-    hours: tuple[Hours, ...] = ()
-    known_as: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = ()
-    """What the LIMS and the PACS call them, the first being what we tell them; without any, it is the id."""
 
 
 class Engine(FrozenSettings):
@@ -211,91 +76,6 @@ class Work(FrozenSettings):
     """What the books call this machine's spool: a worker does what needs bytes only where they lie."""
     spool: Path = Path("spool")
     """Where the spool lies; a gateway and the worker at its site share one."""
-
-
-def _token_endpoint(said: str) -> str:
-    try:
-        parts = urlsplit(said)
-        is_one = parts.scheme == "https" and bool(parts.hostname) and (parts.port or 443) > 0
-    except ValueError:
-        is_one = False
-    if not is_one or "@" in parts.netloc or parts.query or parts.fragment or not said.isascii() or " " in said:
-        message = "must be https://host[:port]/path, without a user, a question mark or a #"
-        raise ValueError(message)
-    return said
-
-
-class Kafka(FrozenSettings):
-    """Where events are read from and written to, and who we are there. Secrets stay in files until they are used."""
-
-    bootstrap: Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], Field(min_length=1)]
-    group: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,99}$")] = "coverslip"
-    prefix: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9.-]{0,62})?$")] = "coverslip."
-    """What the names of all our topics begin with."""
-    security: Literal["plaintext", "ssl", "sasl_ssl", "sasl_plaintext"] = "plaintext"
-    ca_file: Path | None = None
-    """Whose certificates are believed; without it, the authorities that this machine believes."""
-    certificate_file: Path | None = None
-    key_file: Path | None = None
-    mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "OAUTHBEARER"] | None = None
-    username: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    password_file: Path | None = None
-    token_file: Path | None = None
-    """A bearer token that somebody else keeps fresh; read again for every connection."""
-    token_endpoint: Annotated[str, AfterValidator(_token_endpoint)] | None = None
-    """Who gives us bearer tokens, by the client credentials grant."""
-    client_id: Annotated[str, Field(pattern=r"^[!-~]{1,200}$")] | None = None
-    client_secret_file: Path | None = None
-    token_scope: Annotated[str, Field(pattern=r"^[!-~]+( [!-~]+)*$", max_length=1_000)] | None = None
-    token_ca_file: Path | None = None
-    """Whose certificates the token endpoint may show; without it, the authorities that this machine believes."""
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "Kafka":
-        signs_in = self.security.startswith("sasl_")
-        by_token = self.mechanism == "OAUTHBEARER"
-        asks = by_token and self.token_endpoint is not None
-        how_known = _BY_ENDPOINT if asks else ("token_file",) if by_token else ("username", "password_file")
-        needed = ("mechanism", *how_known) if signs_in else ()
-        possible = {*needed, *_KAFKA_TLS.get(self.security, ()), *(("token_scope", "token_ca_file") if asks else ())}
-        how = f'with security = "{self.security}"' + (f' and mechanism = "{self.mechanism}"' if self.mechanism else "")
-        said = {name for name in _KAFKA_IDENTITY if getattr(self, name) is not None}
-        fault = ""
-        if missing := [name for name in needed if name not in said]:
-            fault = f"{' and '.join(missing)} must be set {how}"
-        elif useless := sorted(said - possible):
-            fault = f"{' and '.join(useless)} can't be used {how}: leave it out"
-        elif len(said & {"certificate_file", "key_file"}) == 1:
-            fault = "certificate_file and key_file belong together: set both or none"
-        elif by_token and self.security == "sasl_plaintext":
-            fault = 'a token that is sent in the open is anybody\'s: use security = "sasl_ssl"'
-        if fault:
-            raise ValueError(fault)
-        return self
-
-
-_KAFKA_TLS = {"ssl": ("ca_file", "certificate_file", "key_file"), "sasl_ssl": ("ca_file",)}
-_KAFKA_IDENTITY = (
-    "ca_file",
-    "certificate_file",
-    "key_file",
-    "mechanism",
-    "username",
-    "password_file",
-    "token_file",
-    "token_endpoint",
-    "client_id",
-    "client_secret_file",
-    "token_scope",
-    "token_ca_file",
-)
-_BY_ENDPOINT = ("token_endpoint", "client_id", "client_secret_file")
-
-
-class Gateway(FrozenSettings):
-    """What a gateway is for: what its doors take in is handed on to Kafka, and applied where that is read."""
-
-    forward: bool = True
 
 
 class Settings(FrozenSettings):
@@ -422,26 +202,9 @@ def load(home: Path) -> Settings:
     return settings
 
 
-class _Readers(FrozenSettings):
-    """People alone, written as among the settings."""
-
-    readers: Annotated[tuple[Reader, ...], Field(min_length=1)]
-
-
-def readers_in(path: Path) -> tuple[Reader, ...]:
-    """Return the pathologists of a file that has only [[readers]], written as in the settings file.
-
-    Raises
-    ------
-    RefusedError
-        As ``load``.
-    """
-    return checked(_Readers, read_toml(path), path).readers
-
-
 def _refuse_bad_profiles(settings: Settings) -> None:
     """Read every profile that a listener names, so that a bad one stops the start and no message."""
-    named = {listener.profile for listener in settings.listeners} - {_DEFAULT_PROFILE}
+    named = {listener.profile for listener in settings.listeners} - {DEFAULT}
     if not named:
         return
     # Who keeps to the default does not wait for what reads the others.

@@ -13,7 +13,8 @@ from connectors.eventlog.protocol import EventSink
 from connectors.lims.sender import Answer, MllpSender, SenderLimits
 from connectors.lims.tls import Credentials, door_context, peer_context
 from connectors.scanners.spool import Spool
-from connectors.settings import LimsPeer, Listener, Settings
+from connectors.settings import Settings
+from connectors.settings_doors import LimsPeer, Listener
 from connectors.settings_wire import Wire
 from connectors.slides.bounded import Decoder, Limits
 from connectors.telemetry import Telemetry

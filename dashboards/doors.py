@@ -9,7 +9,8 @@ import uvicorn
 
 from connectors.lims.listener import MllpListener
 from connectors.scanners.folder import FolderWatcher, WatchedFolder
-from connectors.settings import ScannerFolder, Settings
+from connectors.settings import Settings
+from connectors.settings_doors import ScannerFolder
 from connectors.telemetry import Telemetry
 from connectors.wiring import door_tls, open_database, open_ids, open_spool
 from dashboards.web.app import create_app

@@ -23,7 +23,10 @@ from sqlalchemy import func, insert, select, update
 from connectors.archive.folder import FolderArchive
 from connectors.lims.sender import Answer
 from connectors.scanners.spool import Spool
-from connectors.settings import Hours, LimsPeer, Listener, Reader, ScannerFolder, Settings, SiteRules, Work
+from connectors.settings import Settings, Work
+from connectors.settings_doors import LimsPeer, Listener, ScannerFolder
+from connectors.settings_readers import Hours, Reader
+from connectors.settings_site import SiteRules
 from connectors.slides.bounded import DEFAULT_LIMITS, Limits
 from connectors.slides.header import read_header
 from connectors.telemetry import Telemetry

@@ -15,7 +15,8 @@ from kafka.net.selector import NetworkSelector
 from kafka.protocol.metadata import MetadataRequest
 
 from connectors.eventlog.token_endpoint import TokenEndpoint
-from connectors.settings import Kafka, Settings
+from connectors.settings import Settings
+from connectors.settings_kafka import Kafka
 from models.errors import RefusedError, TransientError
 
 Options = Mapping[str, object]

@@ -25,7 +25,8 @@ from kafka.admin import (
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from connectors.eventlog.connection import client_options, greet, sentence
-from connectors.settings import Kafka, Settings
+from connectors.settings import Settings
+from connectors.settings_kafka import Kafka
 from models.errors import RefusedError, TransientError
 from models.failpoint import failpoint
 

@@ -130,7 +130,7 @@ def _policy_in(file: Path) -> "Policy":
 
 def _staff_in(file: Path, history: "History") -> "list[Staff]":
     """Return the people of a file that is written as the settings are."""
-    from connectors.settings import readers_in
+    from connectors.settings_readers import readers_in
     from flows.case_assignment.candidate import WeeklySession
     from flows.case_assignment.what_if.history import Staff
 

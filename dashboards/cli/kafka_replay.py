@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from connectors.eventlog.protocol import EventReader
-from connectors.settings import Kafka, Settings
+from connectors.settings import Settings
+from connectors.settings_kafka import Kafka
 from dashboards.cli.desk import AsJson, By, Reason, console, opened, plain, plain_table, print_json
 from dashboards.cli.moments import Place, place_in_words, place_said
 from dashboards.intake import TOPICS

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.table import Table
 
-from connectors.settings import Authority
+from connectors.settings_site import Authority
 from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json
 from dashboards.cli.rows import print_rows, row_as_json
 from dashboards.cli.show_message import message_as_json, print_message

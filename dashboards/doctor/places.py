@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from connectors.settings import ScannerFolder
+from connectors.settings_doors import ScannerFolder
 from connectors.wiring import open_archive, open_database
 from dashboards.doctor.books import sqlite_file
 from dashboards.doctor.finding import UP, Finding, Findings, Installation, shown_bytes

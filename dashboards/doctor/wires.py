@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from connectors.lims.tls import Credentials, door_context, peer_context, valid_until
-from connectors.settings import Listener, Settings
+from connectors.settings import Settings
+from connectors.settings_doors import Listener
 from connectors.settings_wire import Wire
 from connectors.wiring import door_credentials, peer_credentials
 from dashboards.doctor.finding import Finding, Findings, Installation

@@ -13,7 +13,8 @@ from connectors.lims.answers import acknowledge, refuse, unavailable
 from connectors.lims.framing import FrameRefused
 from connectors.lims.header import read_header
 from connectors.lims.listener import Keep, ListenerLimits, Say
-from connectors.settings import Listener, Settings
+from connectors.settings import Settings
+from connectors.settings_doors import Listener
 from connectors.telemetry import Exchange, Telemetry
 from flows.intake.inbox import Arrival, InboxWriter, Kept, keep
 from flows.intake.profiles import profile_of

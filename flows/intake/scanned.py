@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
-from connectors.settings import ScannerFolder
+from connectors.settings_doors import ScannerFolder
 from connectors.telemetry import traceparent_of
 from connectors.wiring import Lab
 from flows.books import Cause, Subject, clear_alert, raise_alert

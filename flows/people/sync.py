@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from connectors.settings import Reader, Settings
+from connectors.settings import Settings
+from connectors.settings_readers import Reader
 from flows.case_assignment.again import look_again
 from flows.people.pools import THE_POOL, keep_pools, lock_pools
 from flows.people.roster.lines import IMPORT

@@ -13,7 +13,10 @@ from sqlalchemy.orm import Session
 from connectors.archive.protocol import Holding, RejectionReason, StoredInstance
 from connectors.lims.sender import Answer
 from connectors.settings import Engine as EngineSettings
-from connectors.settings import Hours, LimsPeer, Listener, Reader, Settings, SiteRules, Work
+from connectors.settings import Settings, Work
+from connectors.settings_doors import LimsPeer, Listener
+from connectors.settings_readers import Hours, Reader
+from connectors.settings_site import SiteRules
 from connectors.telemetry import Telemetry
 from connectors.wiring import Lab
 from flows.archive_upload.step import CONVERT

@@ -21,7 +21,9 @@ from pydantic import SecretStr
 
 from connectors.lims.header import read_header
 from connectors.lims.listener import MllpListener
-from connectors.settings import LimsPeer, Listener, Settings, SiteRules
+from connectors.settings import Settings
+from connectors.settings_doors import LimsPeer, Listener
+from connectors.settings_site import SiteRules
 from connectors.telemetry import Telemetry
 from flows.intake.doors import away_door, hl7_door, limits_of, refusal_door
 from flows.intake.inbox import InboxWriter

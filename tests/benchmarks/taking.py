@@ -19,7 +19,9 @@ from rich.console import Console
 
 from connectors.eventlog.kafka import KafkaSource
 from connectors.eventlog.protocol import Partition, Positions, Record
-from connectors.settings import LimsPeer, Listener, ScannerFolder, Settings, SiteRules
+from connectors.settings import Settings
+from connectors.settings_doors import LimsPeer, Listener, ScannerFolder
+from connectors.settings_site import SiteRules
 from dashboards.intake import all_is_loaded
 from flows.intake.events import Doorway, take_events
 from models.database import Database

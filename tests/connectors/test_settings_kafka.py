@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from connectors.first_lab import write_first_lab
-from connectors.settings import Kafka, load
+from connectors.settings import load
+from connectors.settings_kafka import Kafka
 from models.errors import RefusedError
 
 PLAIN = 'bootstrap = ["127.0.0.1:9092"]\n'

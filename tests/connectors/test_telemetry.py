@@ -18,8 +18,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from pydantic import SecretStr
 
-from connectors.settings import LimsPeer, Settings, SiteRules
+from connectors.settings import Settings
 from connectors.settings import Telemetry as To
+from connectors.settings_doors import LimsPeer
+from connectors.settings_site import SiteRules
 from connectors.telemetry import Exchange, Figure, Publication, Telemetry, traceparent_of
 from models.errors import RejectedError
 

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer
 from sqlalchemy import func, select, update
 
 from connectors.eventlog.kafka import KafkaSink
-from connectors.settings import Gateway, Kafka
+from connectors.settings_kafka import Gateway, Kafka
 from connectors.wiring import Lab
 from flows.people.sync import sync_people
 from infra.kafka.broker import Broker

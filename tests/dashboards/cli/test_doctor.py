@@ -12,7 +12,8 @@ from sqlalchemy import text, update
 from typer.testing import CliRunner
 
 from connectors.first_lab import FirstPorts, write_first_lab
-from connectors.settings import Gateway, Kafka, Settings, load
+from connectors.settings import Settings, load
+from connectors.settings_kafka import Gateway, Kafka
 from connectors.settings_wire import is_loopback
 from connectors.wiring import open_archive, open_database
 from dashboards.cli.commands import application

@@ -13,7 +13,9 @@ from uuid import NAMESPACE_URL, uuid5
 from pydantic import SecretStr
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from connectors.settings import LimsPeer, Settings, SiteRules
+from connectors.settings import Settings
+from connectors.settings_doors import LimsPeer
+from connectors.settings_site import SiteRules
 from connectors.telemetry import traceparent_of
 from models.database import Database
 from models.migrate import migrate

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import delete
 
-from connectors.settings import Gateway, Kafka
+from connectors.settings_kafka import Gateway, Kafka
 from dashboards.web.app import create_app
 from dashboards.web.health import DOORS_NEED, readiness
 from models.database import Database, utc_now

@@ -8,7 +8,8 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from connectors.settings import Gateway, Kafka, LimsPeer
+from connectors.settings_doors import LimsPeer
+from connectors.settings_kafka import Gateway, Kafka
 from dashboards.web.app import create_app
 from models.database import utc_now
 from models.tables.case import Case, Identifier, Slide

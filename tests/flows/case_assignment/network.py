@@ -11,7 +11,9 @@ from uuid import NAMESPACE_OID, uuid5
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from connectors.settings import LimsPeer, Settings, SiteRules
+from connectors.settings import Settings
+from connectors.settings_doors import LimsPeer
+from connectors.settings_site import SiteRules
 from flows.people.pools import THE_POOL
 from models.database import Database, insert_unless_there
 from models.policy import Policy, Subspecialty

@@ -14,7 +14,7 @@ from connectors.lims.header import read_header
 from connectors.lims.listener import MllpListener
 from connectors.lims.message import Message
 from connectors.lims.reading import read
-from connectors.settings import Listener
+from connectors.settings_doors import Listener
 from connectors.wiring import Lab
 from flows.intake.doors import away_door, hl7_door, limits_of, refusal_door
 from flows.intake.inbox import InboxWriter

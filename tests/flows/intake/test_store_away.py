@@ -13,7 +13,7 @@ from sqlalchemy import make_url, select
 
 from connectors.lims.framing import frame
 from connectors.lims.listener import MllpListener
-from connectors.settings import Listener
+from connectors.settings_doors import Listener
 from connectors.wiring import Lab
 from dashboards.web.health import readiness
 from flows.intake.doors import away_door, hl7_door, limits_of, refusal_door

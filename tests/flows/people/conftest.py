@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from connectors.settings import LimsPeer, Reader, Settings, SiteRules
+from connectors.settings import Settings
+from connectors.settings_doors import LimsPeer
+from connectors.settings_readers import Reader
+from connectors.settings_site import SiteRules
 from flows.actions import Desk, Person
 from flows.actions.peopling import export_people, import_people, preview_people
 from flows.people.roster.preview import Preview

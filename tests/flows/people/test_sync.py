@@ -10,7 +10,10 @@ from sqlalchemy.orm import Session
 
 from connectors.first_lab import write_first_lab
 from connectors.lims.profile import Profile
-from connectors.settings import Hours, LimsPeer, Reader, Settings, SiteRules, Work, load
+from connectors.settings import Settings, Work, load
+from connectors.settings_doors import LimsPeer
+from connectors.settings_readers import Hours, Reader
+from connectors.settings_site import SiteRules
 from flows.case_assignment.candidate import Absence, Candidate, ReadToAssign, WeeklySession
 from flows.case_assignment.choice import Choice, SmallestMarginalCost
 from flows.people.candidates import load_candidates

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from connectors.settings import Reader
+from connectors.settings_readers import Reader
 from connectors.wiring import Lab
 from tests.flows.reads.life import LabOf, reading_lab
 

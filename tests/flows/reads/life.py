@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from connectors.settings import Hours, LimsPeer, Reader
+from connectors.settings_doors import LimsPeer
+from connectors.settings_readers import Hours, Reader
 from connectors.wiring import Lab
 from flows.people.sync import sync_people
 from models.policy import Policy

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from connectors.eventlog.memory import MemoryLog
 from connectors.eventlog.protocol import Record
-from connectors.settings import Gateway, Kafka
+from connectors.settings_kafka import Gateway, Kafka
 from connectors.wiring import Lab
 from flows.people.sync import sync_people
 from models.events.envelope import Event, parse

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from connectors.eventlog.memory import MemoryLog
 from connectors.scanners.spool import Spool
-from connectors.settings import Kafka
+from connectors.settings_kafka import Kafka
 from connectors.wiring import Lab
 from models.tables.scan import ScanFile
 from models.tables.step import Step

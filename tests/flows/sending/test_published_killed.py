@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import update
 
 from connectors.eventlog.protocol import Acknowledged, Headers
-from connectors.settings import Gateway, Kafka
+from connectors.settings_kafka import Gateway, Kafka
 from connectors.wiring import Lab
 from flows.people.sync import sync_people
 from models.events.envelope import parse

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from connectors.lims.nhs_number import is_valid
-from connectors.settings import SiteRules
+from connectors.settings_site import SiteRules
 from flows.barcode_matching.identifiers import find, whole
 from flows.simulate.script import CASES, SITES
 from flows.standing.rule import State

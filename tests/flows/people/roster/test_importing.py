@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
-from connectors.settings import Hours, Reader
+from connectors.settings_readers import Hours, Reader
 from flows import ledger
 from flows.actions.peopling import export_people, import_people, preview_people, roster
 from flows.case_assignment.giving import AN_ELIGIBLE_PATHOLOGIST
