@@ -10,9 +10,9 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from connectors.lims.answers import acknowledge, refuse, unavailable
+from connectors.lims.door_terms import Keep, ListenerLimits, Say
 from connectors.lims.framing import FrameRefused
 from connectors.lims.header import read_header
-from connectors.lims.listener import Keep, ListenerLimits, Say
 from connectors.settings import Settings
 from connectors.settings_doors import Listener
 from connectors.telemetry import Exchange, Telemetry

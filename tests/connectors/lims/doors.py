@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 from connectors.lims import answers
 from connectors.lims.answers import acknowledge
+from connectors.lims.door_terms import Keep, ListenerLimits, Say
 from connectors.lims.framing import FrameRefused
-from connectors.lims.listener import Keep, ListenerLimits, MllpListener, Say
+from connectors.lims.listener import MllpListener
 from connectors.lims.profile import Profile
 
 PROFILE = Profile()

@@ -16,8 +16,8 @@ import hl7.mllp
 import pytest
 
 from connectors.lims.answers import acknowledge, unavailable
+from connectors.lims.door_terms import ListenerLimits
 from connectors.lims.framing import frame
-from connectors.lims.listener import ListenerLimits
 from connectors.lims.profile import Profile
 from tests.connectors.lims.doors import NOW, PROFILE, Store, answer_from, connected, listening
 from tests.connectors.lims.orders import PID, orc, slide, text

@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connectors.lims.answers import acknowledge
+from connectors.lims.door_terms import ListenerLimits
 from connectors.lims.framing import Deframer, FrameRefused, frame
 from connectors.lims.header import read_header
-from connectors.lims.listener import ListenerLimits
 from tests.connectors.lims.doors import NOW, PROFILE, answer_from, connected, listening
 from tests.connectors.lims.reference_framer import read_stream
 
