@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Row, and_, bindparam, or_, select
+from sqlalchemy import Row, and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from flows.case_assignment.candidate import GENERAL, ReadToAssign
+from flows.people.conflicts import conflicts_of
 from models.base import table_of
 from models.policy import Policy
 from models.tables.case import Case
 from models.tables.place import Site
-from models.tables.reading import Assignment, Declined, Network, NetworkAid, Read, ReadingConflict
+from models.tables.reading import Assignment, Declined, Network, NetworkAid, Read
 
 _READ, _ASSIGNMENT, _CASE, _SITE = (table_of(entity) for entity in (Read, Assignment, Case, Site))
-_CONFLICT, _DECLINED, _NETWORK, _AID = (table_of(entity) for entity in (ReadingConflict, Declined, Network, NetworkAid))
+_DECLINED, _NETWORK, _AID = (table_of(entity) for entity in (Declined, Network, NetworkAid))
 
 # Whoever looks at a case for another of these would not look at it afresh.
 _APART: Final = ("primary", "second", "trainee", "opinion")
@@ -24,12 +25,6 @@ _APART: Final = ("primary", "second", "trainee", "opinion")
 _OF_REPORTER: Final = ("whole", "part 1")
 _READ_TWICE: Final = {"primary": "second", "second": "primary"}
 
-_CONFLICTS = select(_CONFLICT.c.pathologist_id).where(
-    or_(
-        and_(_CONFLICT.c.subject_kind == "case", _CONFLICT.c.subject_id == bindparam("of_case")),
-        and_(_CONFLICT.c.subject_kind == "patient", _CONFLICT.c.subject_id == bindparam("patient")),
-    )
-)
 _READS_OF_ROUND = (
     select(
         *(_READ.c.id, _READ.c.role, _READ.c.scope, _READ.c.points, _READ.c.closed_at, _ASSIGNMENT.c.pathologist_id),
@@ -92,7 +87,7 @@ def wanted(session: Session, case: Case, read: Read, policy: Policy) -> ReadToAs
         points=read.points,
         lane=case.lane,
         due_at=case.due_at,
-        conflicts=frozenset(session.scalars(_CONFLICTS, of_case)),
+        conflicts=conflicts_of(session, case),
         role=read.role,
         scope=rules.scope,
         network_id=place.network_id,

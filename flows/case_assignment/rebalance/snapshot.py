@@ -8,17 +8,18 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, and_, bindparam, or_, select, text, union
+from sqlalchemy import Row, and_, bindparam, select, text, union
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
 from flows.case_assignment.candidate import GENERAL, Candidate, ReadToAssign
 from flows.people.candidates import load_candidates
+from flows.people.conflicts import all_conflicts
 from flows.people.policies import InForce, policy_in_force
 from models.base import table_of
 from models.tables.case import Case
 from models.tables.place import Site
-from models.tables.reading import Assignment, Declined, Leave, Network, NetworkAid, Read, ReadingConflict
+from models.tables.reading import Assignment, Declined, Leave, Network, NetworkAid, Read
 from models.tables.step import Step
 
 MOVABLE: Final = ("primary", "second")
@@ -29,7 +30,7 @@ _SICK: Final = "sick"
 _DAY: Final = timedelta(days=1)
 
 _READ, _ASSIGNMENT, _CASE, _STEP, _SITE = (table_of(entity) for entity in (Read, Assignment, Case, Step, Site))
-_CONFLICT, _DECLINED, _LEAVE = (table_of(entity) for entity in (ReadingConflict, Declined, Leave))
+_DECLINED, _LEAVE = table_of(Declined), table_of(Leave)
 _NETWORK, _AID = table_of(Network), table_of(NetworkAid)
 
 _COLUMNS: Final = (
@@ -61,12 +62,6 @@ _CASES = union(
     select(_READ.c.case_id).select_from(_STEP.join(_READ, _READ.c.id == _STEP.c.subject_id)).where(_OPEN_STEP),
 )
 _PATIENTS = select(_CASE.c.patient_id).where(_CASE.c.id.in_(_CASES), _CASE.c.patient_id.is_not(None))
-_CONFLICTS = select(_CONFLICT.c.pathologist_id, _CONFLICT.c.subject_id).where(
-    or_(
-        and_(_CONFLICT.c.subject_kind == "case", _CONFLICT.c.subject_id.in_(_CASES)),
-        and_(_CONFLICT.c.subject_kind == "patient", _CONFLICT.c.subject_id.in_(_PATIENTS)),
-    )
-)
 _WHO_DECLINED = (
     select(_DECLINED.c.read_id, _DECLINED.c.pathologist_id)
     .join(_READ, _READ.c.id == _DECLINED.c.read_id)
@@ -160,7 +155,7 @@ class _Known:
         rows: Sequence[Row[*tuple[Any, ...]]],
     ) -> None:
         self._settings, self._policy, self._places = settings, in_force.policy, places
-        self._conflicts = _grouped(session.execute(_CONFLICTS), "subject_id")
+        self._conflicts = all_conflicts(session)
         self._declined = _grouped(session.execute(_WHO_DECLINED), "read_id")
         self._had = {(row.case_id, row.role, row.scope): row.pathologist_id for row in session.execute(_WHO_HAD_IT)}
         self._patients: dict[str, list[Row[*tuple[Any, ...]]]] = defaultdict(list)

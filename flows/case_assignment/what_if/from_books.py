@@ -13,6 +13,7 @@ from flows.case_assignment.candidate import GENERAL, Absence, WeeklySession
 from flows.case_assignment.what_if.history import History, Region, Staff, Work, today_at
 from flows.deadlines.calendar import Calendar, Span
 from flows.deadlines.targets import A_MOMENT, Round
+from flows.people.conflicts import all_conflicts
 from models.database import database_now
 from models.errors import RefusedError
 from models.tables.case import Case, Specimen
@@ -26,7 +27,6 @@ from models.tables.reading import (
     NetworkAid,
     Pathologist,
     Read,
-    ReadingConflict,
     ReadingSession,
 )
 
@@ -117,7 +117,7 @@ def _work(session: Session, begins: datetime, ends: datetime) -> Iterable[Work]:
     readers = dict(
         session.execute(select(Assignment.read_id, Assignment.pathologist_id).where(Assignment.id.in_(latest))).all()
     )
-    conflicts, stated, pauses = _conflicts(session), _stated(session), _pauses(session, ends)
+    conflicts, stated, pauses = all_conflicts(session), _stated(session), _pauses(session, ends)
     first = select(Specimen.case_id, func.min(Specimen.received_at)).group_by(Specimen.case_id)
     received = {case_id: at for case_id, at in session.execute(first)}  # noqa: C416 - rows are no pairs to mypy
     rows = session.execute(
@@ -150,7 +150,7 @@ def _work(session: Session, begins: datetime, ends: datetime) -> Iterable[Work]:
             pauses=tuple(pauses[case.id]),
             after=primary.get(key) if read.role == _ROLES[1] else None,
             patient=case.patient_id,
-            conflicts=frozenset(conflicts[case.id] | conflicts[case.patient_id or ""]),
+            conflicts=conflicts[case.id] | conflicts[case.patient_id or ""],
             reported_at=read.closed_at,
             reader=readers.get(read.id),
         )
@@ -181,10 +181,3 @@ def _calendars(session: Session) -> dict[str, Calendar]:
         row.id: Calendar(ZoneInfo(row.zone), frozenset(holidays[row.calendar or ""]))
         for row in session.scalars(select(Site))
     }
-
-
-def _conflicts(session: Session) -> defaultdict[str, set[str]]:
-    found: defaultdict[str, set[str]] = defaultdict(set)
-    for row in session.scalars(select(ReadingConflict)):
-        found[row.subject_id].add(row.pathologist_id)
-    return found

@@ -14,7 +14,16 @@ from models.database import database_now
 from models.facets import Reading
 from models.policy import Policy, Subspecialty
 from models.tables.case import Case
-from models.tables.reading import Assignment, Competence, Leave, Notice, Pathologist, PolicyVersion, Read
+from models.tables.reading import (
+    Assignment,
+    Competence,
+    Leave,
+    Notice,
+    Pathologist,
+    PolicyVersion,
+    Read,
+    ReadingConflict,
+)
 from models.tables.step import Step
 from tests.flows.looking import alerts, books_balance, says, steps, time_passes
 from tests.lims_says import merged
@@ -85,6 +94,21 @@ def test_whom_a_merge_shows_to_be_one_patient_keeps_one_reader(lab: Lab) -> None
     arrives(lab, 2, "P9")
     (_, first), (_, second) = owners(lab)
     assert first == second
+
+
+@pytest.mark.parametrize("merges", [[("B200", "A100234")], [("P7", "A100234"), ("B200", "P7"), ("P7", "B200")]])
+def test_who_may_read_no_case_of_a_patient_reads_none_of_whom_that_one_was_merged_into(
+    lab: Lab, merges: list[tuple[str, str]]
+) -> None:
+    says(lab, order("26H1", slide_of(1)))
+    with lab.database.write("test") as session:
+        theirs = {"subject_kind": "patient", "subject_id": session.scalars(select(Case.patient_id)).one()}
+        session.add(ReadingConflict(pathologist_id="rosa", because="their own", **theirs))
+    for number, (survivor, goes) in enumerate(merges):
+        says(lab, merged(survivor, goes, control_id=f"A40{number}", sent_at=f"20250101123{number}00+0000"))
+    scan_arrives(lab, SmallSlide(codes=(slide_of(1),)))
+    run_until_calm(lab)
+    assert owners(lab) == [("primary", "tom")]
 
 
 def test_messages_that_come_twice_and_in_any_order_give_each_read_one_owner(lab: Lab) -> None:

@@ -87,6 +87,9 @@ def _with_odds(session: Any, drawn: random.Random, reads: list[str]) -> None:  #
             session.execute(insert(Patient).values(id=patient))
             session.execute(update(Case).where(Case.id == case).values(patient_id=patient))
             subject = {"subject_kind": "patient", "subject_id": patient}
+            if drawn.random() < 0.5:
+                subject["subject_id"] = str(uuid.uuid4())
+                session.execute(insert(Patient).values(id=subject["subject_id"], merged_into_id=patient))
         session.execute(
             insert(ReadingConflict).values(**subject, pathologist_id=drawn.choice(PEOPLE), because="their own")
         )
