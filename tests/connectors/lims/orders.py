@@ -48,3 +48,12 @@ def slide(identifier: str, parent: str = "", **more: str) -> str:
 def orc(control: str = "NW", accession: str = "26H1", **more: str) -> str:
     """Return an ORC whose filler order number is the accession."""
     return segment("ORC", f1=control, f3=accession, **more)
+
+
+ORDER = text("OML^O33^OML_O33", PID, slide("S1"), orc())
+"""An order for one slide, M1."""
+
+
+def numbered(number: int) -> bytes:
+    """Return an order for one slide whose message control id has this number."""
+    return text("OML^O33", PID, slide("S1"), orc(), control_id=f"M{number}").encode()

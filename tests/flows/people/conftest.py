@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from connectors.settings import Settings
 from connectors.settings_doors import LimsPeer
@@ -16,6 +17,7 @@ from flows.people.roster.preview import Preview
 from flows.people.roster.sheets import SHEETS
 from flows.people.sync import sync_people
 from models.opaque import OpaqueIds
+from models.tables.reading import Pathologist
 from tests.migrated import migrated
 
 ANN = Person("Ann Example", "the new rota")
@@ -71,6 +73,11 @@ class Office:
         folder = self.folder.parent / name
         names = export_people(self.desk, folder, overwrite=True)
         return {one: (folder / one).read_bytes().decode() for one in names}
+
+    def pools(self) -> dict[str, str]:
+        """Return the pool that each person is in."""
+        with self.desk.database.read() as session:
+            return {one.id: one.pool_id for one in session.scalars(select(Pathologist))}
 
 
 _HEADERS = {sheet.part: ",".join(column.name for column in sheet.columns) for sheet in SHEETS}

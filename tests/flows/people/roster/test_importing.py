@@ -1,21 +1,17 @@
 """Files become people, all or nothing, with who did it and why; what is not named ends, and nobody is deleted."""
 
-import secrets
 import threading
 import time as clock
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
 from connectors.settings_readers import Hours, Reader
 from flows import ledger
-from flows.actions.peopling import export_people, import_people, preview_people, roster
+from flows.actions.peopling import import_people, preview_people, roster
 from flows.case_assignment.giving import AN_ELIGIBLE_PATHOLOGIST
 from flows.ledger import NewStep, Wait
 from flows.people.called import called, known_reader
@@ -38,7 +34,7 @@ from models.database import database_now
 from models.errors import RefusedError
 from models.tables.books import History
 from models.tables.case import Case
-from models.tables.reading import Assignment, Leave, Pathologist, Pool, Read, Rebalance
+from models.tables.reading import Assignment, Leave, Pool, Read, Rebalance
 from models.tables.step import Step
 from tests.flows.people.conftest import ANN, SITES, Office, settings_of
 
@@ -50,11 +46,6 @@ NORTH = {
 PEOPLE = "okafor,Dr Ada Okafor,site-a,1,100,,yes,\nlind,Dr Jonas Lind,site-b,0.5,50,30,yes,LIND | JL"
 TODAY = datetime.now(UTC).date()
 SOON, LATER, AGO = TODAY + timedelta(days=30), TODAY + timedelta(days=60), TODAY - timedelta(days=30)
-
-
-def pools(office: Office) -> dict[str, str]:
-    with office.desk.database.read() as session:
-        return {one.id: one.pool_id for one in session.scalars(select(Pathologist))}
 
 
 def history(office: Office, subject: str) -> list[tuple[str, str | None, str | None]]:
@@ -99,7 +90,7 @@ def test_a_first_import_brings_everything_in_and_says_who_did_it(office: Office)
     assert breast in stands.competences
     assert SessionLine("lind", 6, time(22), time(6)) in stands.sessions
     assert stands.leave == (LeaveLine("lind", SOON, LATER, "study"),)
-    assert pools(office) == {"okafor": "north", "lind": "south"}
+    assert office.pools() == {"okafor": "north", "lind": "south"}
     assert history(office, "okafor")[0] == ("pathologist", None, "Dr Ada Okafor at site-a, 100 points a week")
     assert history(office, "site-a") == [("network", None, "north"), ("calendar", None, "england")]
 
@@ -175,13 +166,13 @@ def test_who_changes_network_changes_pool_and_keeps_their_open_cases(office: Off
     has_a_read(office, "okafor")
     preview = office.brings_in(sites="site-a,south,")
     assert "okafor changes network and keeps 1 open read" in preview.notes
-    assert pools(office) == {"okafor": "south", "lind": "south"}
+    assert office.pools() == {"okafor": "south", "lind": "south"}
     with office.desk.database.read() as session:
         assert session.scalars(select(Assignment.pathologist_id).where(Assignment.ended_at.is_(None))).all() == [
             "okafor"
         ]
     office.brings_in(sites="site-a,,")
-    assert pools(office)["okafor"] == "network"
+    assert office.pools()["okafor"] == "network"
 
 
 def test_a_new_network_has_a_pool_before_anybody_is_in_it(office: Office) -> None:
@@ -194,7 +185,7 @@ def test_a_network_that_nothing_names_any_more_goes(office: Office) -> None:
     office.brings_in(**NORTH, pathologists=PEOPLE)
     office.brings_in(networks="north,The North,ne", sites="site-b,north,")
     assert [one.id for one in roster(office.desk).networks] == ["north"]
-    assert pools(office) == {"okafor": "north", "lind": "north"}
+    assert office.pools() == {"okafor": "north", "lind": "north"}
 
 
 def reader(reader_id: str) -> Reader:
@@ -295,111 +286,6 @@ def test_two_hundred_people_with_competences_take_no_minutes(office: Office) -> 
     assert len(preview.changes) == 2 + 1 + 2 + 200 + 1_000 + 1_000
     # Measured at about one second; a machine that is busy otherwise takes longer.
     assert clock.monotonic() - started < 20
-
-
-_ids = st.from_regex(r"[a-z0-9][a-z0-9-]{0,8}", fullmatch=True).filter(lambda one: one != "network")
-_awkward = st.sampled_from(['=1+1"', "'=x", "''@y", "'t Hooft", 'a, "b"; c', "-", "+44"])
-_titles = _awkward | st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=20)
-_dates = st.dates(date(2020, 1, 1), date(2035, 12, 31))
-_points = st.floats(0.01, 1e6) | st.integers(1, 500).map(float)
-_times = st.times().map(lambda one: one.replace(microsecond=0, tzinfo=None))
-
-
-@st.composite
-def rosters(draw: st.DrawFn) -> Roster:
-    """Return something that a laboratory might have."""
-    networks = draw(st.lists(_ids, unique=True, max_size=3))
-    calendars = draw(st.lists(_ids, unique=True, max_size=2))
-    people = draw(st.lists(_ids, unique=True, max_size=5))
-    aid = [(one, other) for one in networks for other in networks if one != other]
-    holidays = [(one, day) for one in calendars for day in draw(st.sets(_dates, min_size=1, max_size=4))]
-    return Roster(
-        networks=tuple(NetworkLine(one, draw(_titles), draw(_titles)) for one in networks),
-        network_aid=tuple(AidLine(*pair) for pair in aid if draw(st.booleans())),
-        holidays=tuple(HolidayLine(*key, draw(_titles)) for key in holidays),
-        sites=tuple(
-            SiteLine(one, draw(st.sampled_from([None, *networks])), draw(st.sampled_from([None, *calendars])))
-            for one in SITES
-        ),
-        pathologists=tuple(
-            PersonLine(
-                id=one,
-                name=draw(_titles),
-                site_id=draw(st.sampled_from(SITES)),
-                fte=draw(_points),
-                points_a_week=draw(_points),
-                max_points=draw(st.none() | _points),
-                active=draw(st.booleans()),
-                known_as=(f"K {one}", f"={one}") if draw(st.booleans()) else (),
-            )
-            for one in people
-        ),
-        competences=tuple(line for one in people for line in draw(_competences(one))),
-        sessions=tuple(
-            SessionLine(one, weekday, starts, draw(_times))
-            for one in people
-            for weekday, starts in draw(st.sets(st.tuples(st.integers(0, 6), _times), max_size=4))
-        ),
-        leave=tuple(line for one in people for line in draw(_leave(one))),
-    )
-
-
-@st.composite
-def _competences(draw: st.DrawFn, person: str) -> list[CompetenceLine]:
-    found = []
-    for subspecialty in draw(st.sets(st.sampled_from(["skin", "gi", "soft_tissue"]))):
-        ends = sorted(draw(st.sets(_dates, min_size=2, max_size=5)))
-        spans: list[tuple[date, date | None]] = list(pairwise(ends))
-        if draw(st.booleans()):
-            spans[-1] = (spans[-1][0], None)
-        for begins, until in spans:
-            digital = draw(st.booleans())
-            glass = draw(st.booleans()) or not digital
-            found.append(CompetenceLine(person, subspecialty, draw(st.integers(1, 3)), digital, glass, begins, until))
-    return found
-
-
-@st.composite
-def _leave(draw: st.DrawFn, person: str) -> list[LeaveLine]:
-    ends = sorted(draw(st.sets(_dates, max_size=6)))
-    pairs = zip(ends[::2], ends[1::2], strict=False)
-    return [LeaveLine(person, first, last, draw(st.sampled_from(["leave", "off sick"]))) for first, last in pairs]
-
-
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rosters(), rosters())
-def test_what_is_written_out_and_brought_in_again_changes_nothing(
-    tmp_path: Path,
-    office_at: Callable[..., Office],
-    first: Roster,
-    second: Roster,
-) -> None:
-    office = office_at(f"sqlite:///{tmp_path}/{secrets.token_hex(8)}.db")
-    for wanted in (first, second):
-        write_folder(wanted, office.folder, overwrite=True)
-        import_people(office.desk, office.folder, ANN)
-        out = office.folder.parent / "out"
-        export_people(office.desk, out, overwrite=True)
-        preview = preview_people(office.desk, out)
-        assert (preview.faults, preview.changes) == ((), ())
-        stands = roster(office.desk)
-        assert import_people(office.desk, out, ANN).changes == ()
-        assert roster(office.desk) == stands
-        assert set(wanted.pathologists) <= set(stands.pathologists)
-        assert set(wanted.competences) <= set(stands.competences)
-        assert set(wanted.sessions) == set(stands.sessions)
-        assert set(wanted.leave) <= set(stands.leave)
-        assert pools(office) == {
-            one.id: {site.id: site.network_id for site in stands.sites}[one.site_id] or "network"
-            for one in stands.pathologists
-        }
-
-
-def test_files_that_are_there_are_not_written_over_unasked(sqlite_office: Office, tmp_path: Path) -> None:
-    export_people(sqlite_office.desk, tmp_path / "out")
-    with pytest.raises(RefusedError, match="--overwrite"):
-        export_people(sqlite_office.desk, tmp_path / "out")
-    export_people(sqlite_office.desk, tmp_path / "out", overwrite=True)
 
 
 def test_the_policy_in_force_is_the_shipped_one_while_none_was_set(sqlite_office: Office) -> None:
