@@ -3,7 +3,7 @@
 The caller holds the case's row in its write transaction.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from flows.case_assignment.wanted import wanted
 from flows.people.called import known_reader
 from flows.people.candidates import load_candidates
 from flows.people.policies import policy_in_force
+from flows.people.pools import hold_pools_of
 from flows.step import THE_LIMS, THE_PACS
 from models.tables.case import Case
 from models.tables.reading import Pathologist, Read
@@ -41,6 +42,20 @@ def authority_of(settings: Settings, case: Case) -> Authority:
 def reader_key(read_id: str) -> str:
     """Return what a read waits by until somebody else says who reads it."""
     return f"reader:{read_id}"
+
+
+def hold_readers(session: Session, settings: Settings, locked: Iterable[Case]) -> None:
+    """Lock the pools of all who may be given one of these cases, since the authority stated them.
+
+    Whoever follows several cases in one transaction does this once before: taken case by case, pools would be taken in
+    any order.
+    """
+    stated = [
+        known_reader(session, case.reader_stated["id"])
+        for case in locked
+        if case.reader_stated is not None and authority_of(settings, case) != "coverslip"
+    ]
+    hold_pools_of(session, {one for one in stated if one is not None})
 
 
 def follow(session: Session, settings: Settings, case: Case, cause: Cause, now: datetime) -> None:

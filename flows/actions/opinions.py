@@ -9,6 +9,7 @@ from flows.actions.reads_held import Held, expect_owner, hold, hold_any, name_of
 from flows.actions.reads_named import Seen, pathologist_named, seen_now
 from flows.alerts import READER_ABSENT
 from flows.books import clear_alert
+from flows.people.pools import hold_pools
 from flows.reads.asked import ASKED
 from flows.reads.rows import drop, rows_of_case
 from models.database import database_now
@@ -42,6 +43,9 @@ def ask_opinion(
         asker, question = person.name.strip(), person.reason.strip()
         if of_pathologist is not None and of_pathologist == _pathologist_called(session, asker):
             raise RefusedError(f"{name_of(session, of_pathologist)} asks this: ask somebody else")
+        if of_pathologist is not None:
+            # The rules are asked of everybody's desk, and nothing is written before that is locked.
+            hold_pools(session)
         of_whom = {"of_pathologist": of_pathologist, "of_subspecialty": of_subspecialty}
         read = reads.ask_opinion(session, desk.settings, case, asker, question, cause=cause, now=now, **of_whom)
         if of_pathologist is None:

@@ -18,6 +18,7 @@ from flows.case_assignment.eligibility import ruled_out_at_once
 from flows.case_assignment.wanted import wanted
 from flows.people.candidates import load_candidates, pools_of
 from flows.people.policies import policy_in_force
+from flows.people.pools import hold_pools_of
 from flows.sending import announce, publish
 from models.base import table_of
 from models.facets import Reading, StepState
@@ -106,8 +107,10 @@ def give(  # noqa: PLR0913 - an assignment's own columns
 ) -> int:
     """Give a read to somebody, and take it from whoever had it; return the assignment's number.
 
-    ``because`` is for whoever had it. Where the LIMS decided it need not be told.
+    ``because`` is for whoever had it. Where the LIMS decided it need not be told. The pool of whoever gets it is locked
+    here, if it was not to decide: so whoever decides next sees what lies on their desk.
     """
+    hold_pools_of(session, (pathologist_id,))
     why = because or f"{session.get_one(Pathologist, pathologist_id).name} has it now"
     had = _end(session, read, why, now)
     given = {

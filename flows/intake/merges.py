@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from connectors.wiring import Lab
-from flows import aliases, cases, ledger
+from flows import aliases, allocation, cases, ledger
 from flows.books import Subject, note_changes
 from flows.intake import consequences
 from flows.intake.patients import patient_stated
@@ -101,11 +101,13 @@ def _merge(session: Session, merged_id: str, survivor_id: str, said: Said) -> No
 
 
 def _look_again(lab: Lab, session: Session, case_ids: Iterable[str], said: Said) -> None:
-    """Lock these cases in id order, then change each that is another patient's now."""
+    """Lock these cases in id order and the pools of their readers, then change each that is another patient's now."""
     wanted = sorted(set(case_ids))
     if len(wanted) > _MOST_CASES:
         raise RejectedError(_too_many("cases", _MOST_CASES))
-    for case in cases.lock_cases(session, wanted):
+    locked = cases.lock_cases(session, wanted)
+    allocation.hold_readers(session, lab.settings, locked)
+    for case in locked:
         was = consequences.Before.of(case)
         projected = cases.project(session, lab.settings, lab.ids, case.id, said.cause)
         if projected is not None:

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from flows.case_assignment.candidate import Absence, Candidate, ReadToAssign, WeeklySession
-from flows.people.pools import pool_of
+from flows.people.pools import hold_pools, pool_of
 from models.base import table_of
 from models.errors import TransientError
 from models.tables.case import Case
@@ -37,9 +37,7 @@ _SITE, _NETWORK, _PERSON, _COMPETENCE, _LEAVE = (
     table_of(one) for one in (Site, Network, Pathologist, Competence, Leave)
 )
 _HOURS, _ASSIGNMENT, _READ, _CASE, _CREDIT = (table_of(one) for one in (ReadingSession, Assignment, Read, Case, Credit))
-_POOLS = select(Pool.id).order_by(Pool.id)
-_THESE_POOLS = _POOLS.where(Pool.id.in_(bindparam("pools", expanding=True)))
-_POOLS_LOCKED, _THESE_POOLS_LOCKED = _POOLS.with_for_update(), _THESE_POOLS.with_for_update()
+_ANY_POOL = select(Pool.id).limit(1)
 _NETWORKS_OF_REGION = select(_NETWORK.c.id).where(_NETWORK.c.region == bindparam("region"))
 _PEOPLE = (
     select(
@@ -121,7 +119,9 @@ def load_candidates(  # noqa: PLR0913 - what a caller may leave out
     TransientError
         The settings were never brought into this database.
     """
-    _hold(session, pools, lock=lock_pool)
+    there = hold_pools(session, pools) if lock_pool else session.scalar(_ANY_POOL)
+    if not there:
+        raise TransientError("the laboratory's people are not in the database yet: tried again once they are")
     rows = session.execute(_PEOPLE).all()
     today = {zone: now.astimezone(ZoneInfo(zone)).date() for zone in {row.zone for row in rows}}
     levels = _levels(session, {row.id: today[row.zone] for row in rows}, subspecialty)
@@ -132,14 +132,6 @@ def load_candidates(  # noqa: PLR0913 - what a caller may leave out
     desks = _Desks(session, wanted, now, window_days)
     chosen = frozenset(wanted)
     return tuple(desks.with_desk(one) if one.pathologist_id in chosen else one for one in everybody)
-
-
-def _hold(session: Session, pools: Collection[str] | None, *, lock: bool) -> None:
-    """Lock pools, or at least see that there are any."""
-    everywhere, here = (_POOLS_LOCKED, _THESE_POOLS_LOCKED) if lock else (_POOLS, _THESE_POOLS)
-    held = session.scalars(everywhere) if pools is None else session.scalars(here, {"pools": sorted(pools)})
-    if not held.all():
-        raise TransientError("the laboratory's people are not in the database yet: tried again once they are")
 
 
 @lru_cache(_PEOPLE_KEPT)

@@ -1,6 +1,6 @@
 """Which readers are decided about together: a pool for each network, and one for all sites without a network."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from sqlalchemy import bindparam, select, update
@@ -17,6 +17,10 @@ THE_POOL: Final = "network"
 _PERSON = table_of(Pathologist)
 _WHERE = select(_PERSON.c.id, _PERSON.c.pool_id, Site.network_id).join(Site, Site.id == _PERSON.c.site_id)
 _LOCKED = select(Pool.id).order_by(Pool.id).with_for_update()
+_THESE_LOCKED = _LOCKED.where(Pool.id.in_(bindparam("pools", expanding=True)))
+_OF_PEOPLE_LOCKED = _LOCKED.where(
+    Pool.id.in_(select(_PERSON.c.pool_id).where(_PERSON.c.id.in_(bindparam("people", expanding=True))))
+)
 _MOVE = update(_PERSON).where(_PERSON.c.id == bindparam("person")).values(pool_id=bindparam("to"))
 
 
@@ -34,6 +38,21 @@ def lock_pools(session: Session, networks: Sequence[str] = ()) -> None:
     wanted = sorted({THE_POOL, *known, *networks})
     insert_unless_there(session, Pool, [{"id": one} for one in wanted])
     session.execute(_LOCKED).all()
+
+
+def hold_pools(session: Session, pools: Collection[str] | None = None) -> int:
+    """Lock these pools, or all, in the order of their ids; return how many there are."""
+    held = session.scalars(_LOCKED) if pools is None else session.scalars(_THESE_LOCKED, {"pools": sorted(pools)})
+    return len(held.all())
+
+
+def hold_pools_of(session: Session, people: Collection[str]) -> None:
+    """Lock the pools of some people, in the order of their ids: whoever decides next sees what these are given.
+
+    Whoever gives to several people in one transaction names them all at once, or two such may wait for each other.
+    """
+    if people:
+        session.scalars(_OF_PEOPLE_LOCKED, {"people": sorted(people)}).all()
 
 
 def keep_pools(session: Session) -> None:

@@ -1,9 +1,10 @@
 """What tests of the flows look at: rows as short values, and whether the books balance."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from connectors.wiring import Lab
 from flows.audit.oracle import CHECKS, audit
@@ -102,3 +103,17 @@ def books_balance(lab: Lab) -> None:
     books = Books(lab.settings, lab.database, lab.ids, lab.spool, lab.archive, full=True)
     found = audit(books, CHECKS, second_look_after=timedelta(0))
     assert {one.check.name: one.sentences for one in found if one.sentences} == {}
+
+
+def wait_until_somebody_waits(lab: Lab) -> None:
+    """Return when somebody waits for a lock on PostgreSQL and has looked for a deadlock: who waits next is ended."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with lab.database.read() as session:
+            if session.scalar(text("SELECT 1 FROM pg_locks WHERE NOT granted LIMIT 1")):
+                # deadlock_timeout is a second.
+                time.sleep(1.2)
+                return
+        time.sleep(0.02)
+    message = "nobody waits for a lock"
+    raise AssertionError(message)

@@ -8,14 +8,16 @@ from functools import partial
 import pytest
 
 from connectors.wiring import Lab
-from flows.actions import Desk, Seen, absent_now, accept, decline, hand_over, open_read, override
+from flows.actions import Desk, Seen, absent_now, accept, ask_opinion, decline, hand_over, open_read, override
 from flows.alerts import READER_ABSENT
 from flows.books import Subject, clear_alert, raise_alert
-from flows.people.pools import lock_pools
+from flows.people.pools import hold_pools, hold_pools_of, lock_pools
 from models.database import database_now, utc_now
+from models.tables.reading import Pool
 from tests.flows.actions.life import ON_BOTH
 from tests.flows.actions.reads_life import MANAGER, OTHER, PERSONS, cases_assigned, owners, the_batch_moves, the_read
 from tests.flows.actions.test_together import together
+from tests.flows.looking import wait_until_somebody_waits
 
 ROUNDS = 6
 FRIDAY = utc_now().date() + timedelta(days=4)
@@ -166,3 +168,36 @@ def test_who_gives_back_what_they_had_open_waits_for_whoever_says_that_they_are_
     gives_back.join(30)
     assert refused == [[]]
     assert with_whom(lab, seen) == OTHER[owner]
+
+
+@pytest.mark.parametrize("database_url", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True)
+def test_who_takes_back_what_was_just_moved_waits_for_whoever_looks_at_their_desk(lab: Lab, desk: Desk) -> None:
+    (seen,) = cases_assigned(lab, 1)
+    owner = str(seen.pathologist_id)
+    the_batch_moves(lab, seen, OTHER[owner])
+    opens = threading.Thread(target=partial(together, partial(open_read, desk, seen, owner, PERSONS[owner])))
+    with lab.database.write("decides") as session:
+        hold_pools_of(session, (owner,))
+        opens.start()
+        opens.join(1.0)
+        assert opens.is_alive()
+    opens.join(30)
+    assert with_whom(lab, seen) == owner
+
+
+@pytest.mark.parametrize("database_url", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True)
+def test_who_asks_a_colleague_takes_all_pools_in_their_order_before_anything_is_given(lab: Lab, desk: Desk) -> None:
+    (seen,) = cases_assigned(lab, 1)
+    owner = str(seen.pathologist_id)
+    other = OTHER[owner]
+    with lab.database.write("first") as session:
+        session.add(Pool(id="a pool before theirs"))
+    ask = partial(ask_opinion, desk, seen.case_id, PERSONS[owner], of_pathologist=other)
+    asks = threading.Thread(target=partial(together, ask))
+    with lab.database.write("decides") as session:
+        hold_pools(session, ("a pool before theirs",))
+        asks.start()
+        wait_until_somebody_waits(lab)
+        hold_pools_of(session, (other,))
+    asks.join(30)
+    assert the_read(lab, role="opinion").pathologist_id == other

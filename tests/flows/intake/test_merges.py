@@ -1,6 +1,8 @@
 """Merges of patients and moves of visits: the case follows whoever stays, however the messages come (F13)."""
 
+import threading
 import uuid
+from functools import partial
 from itertools import permutations
 
 import pytest
@@ -9,10 +11,12 @@ from sqlalchemy import func, insert, select
 from connectors.wiring import Lab
 from flows.actions import Desk, Person, review
 from flows.journey import ARCHIVE_UPLOAD, INTAKE, STAGES
+from flows.people.pools import hold_pools
 from flows.steps import STEPS
 from models.facets import Storage
 from models.tables.books import InboxMessage, OutboxMessage
-from models.tables.case import Case, Patient
+from models.tables.case import Case, Identifier, Patient
+from models.tables.reading import Assignment, Pathologist, Pool
 from models.tables.step import Step
 from tests.flows.actions.life import claim, finish
 from tests.flows.looking import (
@@ -26,8 +30,10 @@ from tests.flows.looking import (
     steps,
     the_case,
     the_scan,
+    wait_until_somebody_waits,
 )
-from tests.lims_says import in_visit, merged, visit_moved
+from tests.flows.test_allocation import allocated_by
+from tests.lims_says import in_visit, merged, updated, visit_moved
 from tests.small_lab import SmallDecoder, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 GOES, STAYS, THIRD = "A100234", "B7", "C9"
@@ -259,3 +265,32 @@ def test_orders_and_merges_that_are_applied_side_by_side_miss_nothing(lab_on_pos
     assert found == expected
     assert set(inbox(lab)) == {"applied"}
     books_balance(lab)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_the_readers_of_all_cases_of_a_merge_are_locked_in_the_order_in_which_others_lock_them(lab: Lab) -> None:
+    """Two cases whose readers turn out to be called otherwise, in pools of which somebody else wants both."""
+    lab = allocated_by(lab, "lims")
+    for accession in ("26C0001", "26C0002"):
+        says(lab, order(accession, f"{accession}-A1-1", patient=GOES, control_id=accession))
+        scan_arrives(lab, SmallSlide(codes=(f"{accession}-A1-1",)))
+    with lab.database.write("test") as session:
+        session.add(Pool(id="a pool before theirs"))
+        numbers = select(Identifier.value).where(Identifier.kind == "accession", Identifier.subject_kind == "case")
+        first, second = session.scalars(numbers.order_by(Identifier.subject_id))
+    says(lab, updated(first, reader="tom"), updated(second, reader="rosa", control_id="L2"))
+    with lab.database.write("test") as session:
+        tom, rosa = session.get_one(Pathologist, "tom"), session.get_one(Pathologist, "rosa")
+        tom.known_as, rosa.known_as = ["rosa"], ["tom"]
+        tom.pool_id = "a pool before theirs"
+    merging = threading.Thread(target=partial(says, lab, merged(STAYS, GOES)))
+    with lab.database.write("decides") as session:
+        hold_pools(session, ("a pool before theirs",))
+        merging.start()
+        wait_until_somebody_waits(lab)
+        hold_pools(session, ("network",))
+    merging.join(30)
+    with lab.database.read() as session:
+        given = session.scalars(select(Assignment.pathologist_id).order_by(Assignment.id)).all()
+    assert given == ["tom", "rosa", "rosa", "tom"]
