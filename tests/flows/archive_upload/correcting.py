@@ -12,9 +12,10 @@ from flows import ledger
 from flows.journey import ARCHIVE_UPLOAD, STAGES
 from flows.step import End
 from flows.steps import STEPS
+from models.facets import Outcome, Storage
 from models.tables.scan import Instance
 from models.tables.step import Step
-from tests.flows.looking import A
+from tests.flows.looking import A, archived_names_the_patient, the_case, the_scan
 from tests.small_lab import PLACE, SmallDecoder, SmallSlide, begin_worker, message_arrives, order, run_until_calm
 from tests.small_lab import scan_arrives as arrives
 
@@ -22,6 +23,9 @@ FIRST, OTHER, THIRD = "A100234", "B7", "C9"
 """Medical record numbers; the first is that of every order that says no other."""
 
 SHARP: Final = SmallSlide(codes=(A,))
+REJECTED: Final = {"rejected"}
+PROVEN: Final = {"proven"}
+MADE: Final = {"converted"}
 BEFORE_ARCHIVE: Final = [stage for stage in STAGES if stage.name != ARCHIVE_UPLOAD]
 _numbers = count(2)
 
@@ -114,3 +118,14 @@ def some_of(chance: random.Random, kinds: Iterable[str], lab: Lab) -> list[str]:
         found = sorted(ready)
     chance.shuffle(found)
     return found
+
+
+def the_end_is_right(lab: Lab, patient: str) -> None:
+    """One scan, archived under the patient that its case has, and everything else hidden."""
+    assert the_case(lab).patient_id == lab.ids.of("patient", "NET", patient)
+    assert (the_scan(lab).outcome, the_scan(lab).storage) == (Outcome.ACTIVE, Storage.PROVEN)
+    archived_names_the_patient(lab)
+    assert editions(lab)[the_scan(lab).edition] == PROVEN
+    with lab.database.read() as session:
+        open_steps = session.scalars(select(Step.kind).where(Step.state.in_(("ready", "running", "waiting")))).all()
+    assert open_steps == []

@@ -17,7 +17,7 @@ from connectors.wiring import Lab
 from flows.intake.events import Doorway, take_events
 from models.events.envelope import Event, build, source_of
 from models.events.fields import EventData
-from models.events.kinds import Hl7Received
+from models.events.kinds import Hl7Received, ScannerStatus
 from models.tables.books import Alert, InboxMessage
 from models.tables.intake import ConsumerPosition
 
@@ -40,6 +40,11 @@ def event(event_id: str, data: EventData, *, site: str = "site-a", name: str = "
     if data.FROM == "lims":
         return build(Event(event_id, source_of(site, "lims", name or f"lims-{site[-1]}"), at, data))
     return build(Event(event_id, source_of(site, "scanners", name or f"scanner-{site}"), at, data))
+
+
+def status(number: int) -> bytes:
+    """Return what the scanner says of itself at this second."""
+    return event(f"s{number}", ScannerStatus(state="idle", stated_at=NOW + timedelta(seconds=number)))
 
 
 def hl7(payload: bytes, at: datetime = NOW) -> Hl7Received:
