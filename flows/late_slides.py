@@ -42,12 +42,7 @@ _KIND: Final[dict[_What, notices.NoticeKind]] = {
     "gone": "withdrawn",
     "failed": "proof failed",
 }
-_LACKS: Final[dict[str, tuple[SlideStanding, ...]]] = {
-    "is read without slides that are still missing": tuple(
-        one for one in get_args(SlideStanding) if one not in READABLE
-    ),
-    "is read before the archive has proven slides": ("not proven yet",),
-}
+_MISSING: Final = tuple(one for one in get_args(SlideStanding) if one not in READABLE)
 
 _SLIDE, _READ, _ASSIGNMENT, _FACT = table_of(Slide), table_of(Read), table_of(Assignment), table_of(Fact)
 _READABLE_SINCE = (
@@ -143,12 +138,17 @@ def tell(session: Session, case: Case, readers: Readers, news: News, ordered: Co
 
 
 def tell_what_lacks(session: Session, case: Case, reader: str, read_id: str, now: datetime) -> None:
-    """Tell whoever is given a case that is read early which of its slides are missing, and which are not proven yet."""
-    if case.released_how is None:
+    """Tell whoever is given a case which of its slides are missing, and which are read before they are proven."""
+    if case.released_how is None and case.images == Images.READY:
         return
     standings = {one.slide_id: (one, standing_of(one)) for one in expected_slides(session, case)}
     names = dict(session.execute(_NAMES, {"slides": list(standings)}).all())
-    for said, its_standings in _LACKS.items():
+    is_read = case.images == Images.READY
+    lacks: dict[str, tuple[SlideStanding, ...]] = {
+        f"{'is read without' if is_read else 'waits for'} slides that are still missing": _MISSING,
+        "is read before the archive has proven slides": ("not proven yet",),
+    }
+    for said, its_standings in lacks.items():
         them = sorted(
             names.get(slide_id, f"a {one.being_made}")
             for slide_id, (one, where) in standings.items()

@@ -4,7 +4,17 @@ import pytest
 from sqlalchemy import select
 
 from connectors.wiring import Lab
-from flows.actions import acknowledge, acknowledgeable_alerts, match, release, review, slide_named, withdraw
+from flows.actions import (
+    acknowledge,
+    acknowledgeable_alerts,
+    match,
+    override,
+    read_named,
+    release,
+    review,
+    slide_named,
+    withdraw,
+)
 from flows.standing.whereabouts import slides_of_case
 from models.errors import RefusedError
 from models.facets import Images, Reading
@@ -71,6 +81,19 @@ def test_each_news_of_a_slide_takes_the_place_of_the_one_before(lab: Lab) -> Non
         acknowledge(desk(lab), first.id, ANN)
     assert [who for who, _ in heard(lab, "late slide")] == [reader, reader]
     books_balance(lab)
+
+
+def test_who_is_given_a_case_that_waits_for_a_late_slide_hears_of_it(sqlite_lab: Lab) -> None:
+    says(sqlite_lab, order("26H1", A))
+    archived(sqlite_lab, A)
+    other = {"rosa": "tom", "tom": "rosa"}[reader_of(sqlite_lab)]
+    says(sqlite_lab, order("26H1", B, sent_at=LATER, control_id="M2"))
+    with sqlite_lab.database.read() as session:
+        seen = read_named(session, the_case(sqlite_lab).id)
+    override(desk(sqlite_lab), seen, other, ANN)
+
+    assert heard(sqlite_lab, "incomplete") == [(other, f"waits for slides that are still missing: {B}")]
+    books_balance(sqlite_lab)
 
 
 def test_two_slides_that_come_late_are_ticked_off_one_by_one(sqlite_lab: Lab) -> None:
