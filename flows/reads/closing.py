@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from flows.books import Cause, clear_alert
@@ -16,12 +17,18 @@ from flows.reads import crediting, rows
 from flows.reads.rows import REPORTED, Row
 from models.facets import Report
 from models.round_fold import Round
+from models.tables.books import History
 from models.tables.case import Case
 
 CANCELLED: Final = "the LIMS cancelled the case"
 _NOBODY_WORKS_ON_IT: Final = "nobody works on the case any more"
 # What is prepared for a meeting is read whatever was reported before it.
 _BESIDE_ROUNDS: Final = ("mdt",)
+# Asked for by somebody, or only before anything else is read.
+_NOT_BY_ITSELF: Final = ("opinion", "mdt", "intra-operative")
+_CANCELLED_AT = select(func.max(History.at)).where(
+    History.subject_id == bindparam("of_case"), History.what == "cancelled", History.after == str(True)
+)
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,12 @@ def follow_rounds(session: Session, case: Case, round_: Round, was: Was | None, 
     """Close, credit and reopen reads after a case was projected anew, as its rounds, and its cancel, have it."""
     if was is not None and (was.round, was.closed_at) != (case.round, case.round_closed_at):
         _follow_round(session, case, round_, was, cause, now)
-    if was is not None and case.cancelled and not was.cancelled:
+    if was is None or was.cancelled == case.cancelled:
+        return
+    if case.cancelled:
         _end_all(session, case, cause, now)
+    else:
+        _bring_back(session, case)
 
 
 def correct_credits(session: Session, case: Case, cause: Cause, now: datetime) -> None:
@@ -91,6 +102,19 @@ def _end_all(session: Session, case: Case, cause: Cause, now: datetime) -> None:
             rows.drop(session, case, row, because=CANCELLED, cause=cause, now=now)
     clear_alert(session, case.id, giving.NOBODY_ELIGIBLE, now)
     giving.say_reading(session, case, cause, now)
+
+
+def _bring_back(session: Session, case: Case) -> None:
+    """Open what the cancel ended and nothing else would: whatever else a round needs comes by itself."""
+    ended_at = session.scalar(_CANCELLED_AT, {"of_case": case.id})
+    for row in rows.rows_of_case(session, case):
+        is_open_round = row.read.round == case.round and case.round_closed_at is None
+        if (
+            row.read.closed_at == ended_at
+            and row.read.role in _NOT_BY_ITSELF
+            and (is_open_round or row.read.role in _BESIDE_ROUNDS)
+        ):
+            row.read.closed_at = None
 
 
 def _end(session: Session, case: Case, row: Row, because: str, cause: Cause, now: datetime) -> None:

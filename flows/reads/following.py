@@ -166,10 +166,17 @@ def _row_of(at: _At, there: list[Row], role: str, part: Part) -> Row | None:
 
 def _have(at: _At, there: list[Row], part: Part, role: str, row: Row | None) -> None:
     mine = row or rows.new_row(at.session, at.case, there, role, part.scope, at.now)
+    if row is None and role == _TRAINEE:
+        # Whoever gets the primary read later becomes it then.
+        mine.read.supervisor_id = next((one.owner for one in there if _is_primary_of(one, part)), None)
     mine.read.scope, mine.read.closed_at = part.scope, None
     # A part is of what it was made for, whatever the case turns out to be.
     mine.read.subspecialty = part.subspecialty if part.specimens or part.subspecialty != at.own else None
     rows.cover(at.session, mine, part.specimens)
+
+
+def _is_primary_of(row: Row, part: Part) -> bool:
+    return row.is_open and row.read.role == "primary" and row.read.scope == part.scope
 
 
 def _held(at: _At, row: Row) -> Part:

@@ -15,7 +15,7 @@ from models.errors import RefusedError
 from models.facets import Reading
 from models.tables.case import Case
 from models.tables.reading import Assignment, Read
-from tests.flows.looking import LATER, books_balance, says, the_case
+from tests.flows.looking import LATER, LATEST, books_balance, says, the_case
 from tests.flows.reads.life import LabOf, credits_of, divided, reads_of
 from tests.lims_says import reported
 from tests.small_lab import order, run_until_calm
@@ -155,6 +155,27 @@ def test_what_is_prepared_for_a_meeting_outlasts_the_report_and_goes_to_the_repo
     books_balance(lab)
     closed(lab, read_id)
     assert [credit[1] for credit in credits_of(lab)] == ["mdt", "primary"]
+    books_balance(lab)
+
+
+def test_what_was_asked_of_a_cancelled_case_is_asked_again_when_it_is_ordered_again(lab_of: LabOf) -> None:
+    lab = lab_of()
+    says(lab, divided(("A", "SKIN")))
+    closed(lab, asked(lab, "was answered"))
+    asked(lab)
+    prepared(lab)
+    run_until_calm(lab)
+    before = reads_of(lab)
+    assert [(read[1], read[4]) for read in before] == [
+        ("mdt 1", True),
+        ("opinion 1", False),
+        ("opinion 2", True),
+        ("whole", True),
+    ]
+    cancel = order("26H1", control="CA", sent_at=LATER, control_id="CA")
+    says(lab, cancel, divided(("A", "SKIN"), sent_at=LATEST, control_id="O2"))
+
+    assert reads_of(lab) == before
     books_balance(lab)
 
 

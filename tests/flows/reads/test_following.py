@@ -197,6 +197,18 @@ def test_a_trainee_reads_ahead_of_whoever_has_the_primary_read(lab_of: LabOf) ->
     books_balance(lab)
 
 
+def test_a_trainee_who_comes_to_a_case_later_is_supervised_by_whoever_has_it(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of(reader("rosa", "skin"), reader("tia", "skin"))
+    reads_ahead(lab, "tia", "skin")
+    says(lab, divided(("A", "SKIN")))
+    policy_is(lab, Policy(subspecialties={"skin": Subspecialty(trainees=True)}))
+    says(lab, divided(("A", "SKIN"), slides=2, sent_at=LATER, control_id="O2"))
+
+    assert [(read[0], read[3]) for read in reads_of(lab)] == [("primary", "rosa"), ("trainee", "tia")]
+    with lab.database.read() as session:
+        assert session.scalars(select(Read.supervisor_id).where(Read.role == "trainee")).one() == "rosa"
+
+
 def test_a_laboratory_without_a_trainee_of_the_site_has_its_cases_assigned_all_the_same(sqlite_lab_of: LabOf) -> None:
     lab = sqlite_lab_of(skin={"trainees": True})
     says(lab, divided(("A", "SKIN")))
@@ -314,6 +326,17 @@ def test_a_cancelled_case_that_is_ordered_again_comes_back_to_whoever_had_it(sql
 
     assert reads_of(lab) == before
     assert the_case(lab).reading == Reading.ASSIGNED
+    books_balance(lab)
+
+
+def test_a_frozen_section_that_is_cancelled_and_ordered_again_is_read_first_again(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of()
+    says(lab, divided(("A", "SKIN"), priority="FS"))
+    before = reads_of(lab)
+    assert [read[0] for read in before] == ["intra-operative"]
+    says(lab, CANCEL % LATER.encode(), divided(("A", "SKIN"), priority="FS", sent_at=LATEST, control_id="O2"))
+
+    assert reads_of(lab) == before
     books_balance(lab)
 
 
