@@ -6,7 +6,8 @@ from sqlalchemy import select, text
 
 from flows.actions.desk import Desk, Person
 from flows.books import Subject, clear_alert, note_changes, raise_alert
-from flows.case_assignment.rebalance.cut_off import CUT_OFF, subject_of
+from flows.case_assignment.again import try_again
+from flows.case_assignment.cut_off import CUT_OFF, subject_of
 from flows.case_assignment.rebalance.looks import request_rebalance
 from models.database import database_now
 from models.errors import RefusedError
@@ -54,6 +55,7 @@ def site_back(desk: Desk, site_id: str, person: Person) -> None:
         now = database_now(session)
         clear_alert(session, subject.id, CUT_OFF, now)
         note_changes(session, subject, [("cut off", "yes", "no")], person.cause("cut-off"), now)
+        try_again(session)
         request_rebalance(session, f"site {site_id} is back", now, "schedule")
 
 

@@ -52,7 +52,7 @@ def ask_opinion(
             follows = ["somebody who may give it is looked for"]
         else:
             held = Held(case, read, seen_now(session, read), None, now)
-            follows = [*_objections(session, held, of_pathologist, insist=insist)]
+            follows = [*_objections(session, desk, held, of_pathologist, insist=insist)]
             follows.append(f"{name_of(session, of_pathologist)} has it, and is told")
         return Acted(f"asked for an opinion ({read.scope})", tuple(follows), case=case.id)
 
@@ -103,8 +103,8 @@ def _pathologist_called(session: Session, name: str) -> str | None:
         return None
 
 
-def _objections(session: Session, held: Held, pathologist_id: str, *, insist: bool) -> list[str]:
-    objection = objection_to(session, held, pathologist_id, has_it=True)
+def _objections(session: Session, desk: Desk, held: Held, pathologist_id: str, *, insist: bool) -> list[str]:
+    objection = objection_to(session, desk, held, pathologist_id, has_it=True)
     if objection is None:
         return []
     who = name_of(session, pathologist_id)

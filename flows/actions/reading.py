@@ -14,6 +14,7 @@ from flows.alerts import READER_ABSENT
 from flows.books import Cause, Subject, clear_alert, note_changes
 from flows.case_assignment import giving
 from flows.case_assignment.choice import Choice
+from flows.case_assignment.cut_off import cut_off_sites
 from flows.case_assignment.wanted import wanted
 from flows.people.policies import policy_in_force
 from models.errors import RefusedError
@@ -94,7 +95,8 @@ def pass_on(session: Session, desk: Desk, held: Held, because: str, cause: Cause
     giving.take(session, held.case, held.read, because=because, cause=cause, now=held.now)
     if held.case.images != Images.READY:
         return "it goes to somebody else as soon as the case can be read"
-    choice = giving.decide(session, held.case, held.read, held.now)
+    cut_off = cut_off_sites(session, desk.settings, desk.ids)
+    choice = giving.decide(session, held.case, held.read, held.now, cut_off)
     if not isinstance(choice, Choice):
         reads.have_it_read(session, held.case, held.now)
         return "nobody else may read it by the rules: it is raised, and a person has to give it to somebody"
@@ -114,7 +116,7 @@ def pass_on(session: Session, desk: Desk, held: Held, because: str, cause: Cause
 def _take_up(session: Session, desk: Desk, held: Held, reader_id: str, person: Person, *, insist: bool) -> Acted:
     """Give somebody what nobody has, on their own word."""
     expect_ours(desk.settings, held)
-    objection = objection_to(session, held, reader_id)
+    objection = objection_to(session, desk, held, reader_id)
     if objection is not None and not insist:
         who = name_of(session, reader_id)
         raise RefusedError(f"{who} {objection}: leave it, or say with --insist that it is to be so")

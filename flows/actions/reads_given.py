@@ -12,6 +12,7 @@ from flows.actions.reads_named import Seen
 from flows.alerts import READER_ABSENT
 from flows.books import Subject, clear_alert, note_changes
 from flows.case_assignment import giving
+from flows.case_assignment.cut_off import cut_off_sites
 from flows.case_assignment.eligibility import Excluded, eligible
 from flows.case_assignment.wanted import wanted
 from flows.people.candidates import load_candidates
@@ -38,7 +39,7 @@ def hand_over(desk: Desk, seen: Seen, reader_id: str, to_id: str, person: Person
         if to_id == reader_id:
             raise RefusedError("a read is handed over to somebody else: 'coverslip assign accept' keeps it")
         expect_owner(session, desk.settings, held, reader_id)
-        objection = _objection_unless(session, held, to_id, insist=insist)
+        objection = _objection_unless(session, desk, held, to_id, insist=insist)
         return entrust(session, desk, held, to_id, person, "hand over", objection)
 
 
@@ -55,7 +56,7 @@ def override(desk: Desk, seen: Seen, to_id: str, person: Person) -> Acted:
         expect_ours(desk.settings, held)
         if held.given is not None and held.given.pathologist_id == to_id:
             return _keep(session, desk, held, held.given, person)
-        return entrust(session, desk, held, to_id, person, "override", objection_to(session, held, to_id))
+        return entrust(session, desk, held, to_id, person, "override", objection_to(session, desk, held, to_id))
 
 
 def let_move(desk: Desk, seen: Seen, person: Person) -> Acted:
@@ -76,7 +77,7 @@ def let_move(desk: Desk, seen: Seen, person: Person) -> Acted:
         return Acted(f"{who} keeps it for now", (follows,), case=held.case.id)
 
 
-def objection_to(session: Session, held: Held, to_id: str, *, has_it: bool = False) -> str | None:
+def objection_to(session: Session, desk: Desk, held: Held, to_id: str, *, has_it: bool = False) -> str | None:
     """Return what the rules say against somebody's having a read; all pools are locked from then on.
 
     ``has_it`` says that it lies on their desk already.
@@ -92,7 +93,8 @@ def objection_to(session: Session, held: Held, to_id: str, *, has_it: bool = Fal
         raise RefusedError(f"{who} reads no longer for this laboratory: name somebody who does")
     want = wanted(session, held.case, held.read, policy_in_force(session, held.now).policy)
     # Of every pool: a person may name somebody of whom no machine would think.
-    everybody = load_candidates(session, held.now, among=lambda one: one.pathologist_id == to_id)
+    cut_off = cut_off_sites(session, desk.settings, desk.ids)
+    everybody = load_candidates(session, held.now, among=lambda one: one.pathologist_id == to_id, cut_off=cut_off)
     them = next(one for one in everybody if one.pathologist_id == to_id)
     them = replace(them, open_points=them.open_points - held.read.points) if has_it else them
     verdict = eligible(want, them, held.now)
@@ -123,8 +125,8 @@ def entrust(  # noqa: PLR0913, PLR0917 - whom, by whom, and what is said against
     return Acted(f"given to {who}", (*follows, are_told(session, held, to_id, had), _STAYS), case=held.case.id)
 
 
-def _objection_unless(session: Session, held: Held, to_id: str, *, insist: bool) -> str | None:
-    objection = objection_to(session, held, to_id)
+def _objection_unless(session: Session, desk: Desk, held: Held, to_id: str, *, insist: bool) -> str | None:
+    objection = objection_to(session, desk, held, to_id)
     if objection is not None and not insist:
         who = name_of(session, to_id)
         raise RefusedError(f"{who} {objection}: choose somebody else, or say with --insist that it is to be so")

@@ -79,6 +79,7 @@ class Candidate:
     reads ahead of a supervisor. ``zone`` is the IANA zone of their site, in which sessions and absences are meant.
     ``open_points`` is what they have on their desk now, before this read, ``due`` how much of it by when; ``carry`` is
     what they have reported since the fairness window began, ``since`` the first day on which they could read at all.
+    ``cut_off`` says that their site is cut off for now.
     """
 
     pathologist_id: str
@@ -98,3 +99,4 @@ class Candidate:
     due: tuple[tuple[datetime, float], ...] = ()
     carry: float = 0.0
     since: date | None = None
+    cut_off: bool = False

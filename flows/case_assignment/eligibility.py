@@ -111,6 +111,10 @@ def _declined(read: ReadToAssign, candidate: Candidate) -> str | None:
     return "gave this read back" if candidate.pathologist_id in read.declined else None
 
 
+def _cut_off(_read: ReadToAssign, candidate: Candidate) -> str | None:
+    return "works at a site that is cut off, and can't open images now" if candidate.cut_off else None
+
+
 # The first rule that speaks is the one that people are told.
 _RULES: Final[tuple[tuple[str, _Rule], ...]] = (
     ("active", _inactive),
@@ -119,4 +123,5 @@ _RULES: Final[tuple[tuple[str, _Rule], ...]] = (
     ("other read", _reads_it_otherwise),
     ("conflict", _in_conflict),
     ("declined", _declined),
+    ("cut off", _cut_off),
 )

@@ -16,6 +16,7 @@ _WHAT_HELPS: Final = {
     "other read": "have somebody else for the other read of the case",
     "conflict": "look again at the conflict that is recorded",
     "declined": "ask whoever gave it back once more",
+    "cut off": "wait for the end of a site's being cut off, or say that it is back",
     "leave": "wait for the end of a leave, or end it",
     "sessions": "add a reading session before the deadline",
     "maximum": "have open reads reported, or raise somebody's maximum",

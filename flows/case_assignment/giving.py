@@ -70,11 +70,11 @@ _NEEDED_READS = (
 )
 
 
-def decide(session: Session, case: Case, read: Read, now: datetime) -> Choice | Escalated:
+def decide(session: Session, case: Case, read: Read, now: datetime, cut_off: frozenset[str]) -> Choice | Escalated:
     """Return who should have a read, or that nobody may; nothing is written.
 
     The pools of all who may be thought of stay locked until the caller's transaction ends, and the loads are read after
-    that: whoever decides next sees what this one gives.
+    that: whoever decides next sees what this one gives. ``cut_off`` are the sites that are so for now.
     """
     in_force = policy_in_force(session, now)
     want = wanted(session, case, read, in_force.policy)
@@ -86,6 +86,7 @@ def decide(session: Session, case: Case, read: Read, now: datetime) -> Choice | 
         subspecialty=want.subspecialty,
         among=lambda person: any(ruled_out_at_once(one, person) is None for one in asked),
         window_days=in_force.policy.fairness.window_days,
+        cut_off=cut_off,
     )
     return SmallestMarginalCost(in_force.policy, in_force.version).choose(want, candidates, now)
 

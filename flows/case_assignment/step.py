@@ -10,6 +10,7 @@ from connectors.wiring import Lab
 from flows import allocation, ledger, reads
 from flows.books import Subject, raise_alert
 from flows.case_assignment.choice import Choice, Escalated
+from flows.case_assignment.cut_off import cut_off_sites
 from flows.case_assignment.giving import AN_ELIGIBLE_PATHOLOGIST, NOBODY_ELIGIBLE, decide, give
 from flows.cases import lock_case
 from flows.ledger import Claim
@@ -44,7 +45,7 @@ def _assign(lab: Lab, session: Session, claimed: Claim) -> None:
     if read.role == "primary" and allocation.authority_of(lab.settings, case) != "coverslip":
         _follow_others(lab, session, claimed, case, read, now)
         return
-    choice = decide(session, case, read, now)
+    choice = decide(session, case, read, now, cut_off_sites(session, lab.settings, lab.ids))
     if isinstance(choice, Choice):
         _give(lab, session, claimed, case, read, choice, now)
     else:

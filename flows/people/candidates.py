@@ -105,6 +105,7 @@ def load_candidates(  # noqa: PLR0913 - what a caller may leave out
     subspecialty: str | None = None,
     among: Callable[[Candidate], bool] | None = None,
     window_days: int = 28,
+    cut_off: Collection[str] = frozenset(),
     lock_pool: bool = True,
 ) -> tuple[Candidate, ...]:
     """Return everybody who may be thought of for a read, with what is on their desk now, by id.
@@ -112,7 +113,7 @@ def load_candidates(  # noqa: PLR0913 - what a caller may leave out
     The rows of these pools, of all without any, are locked in the order of their ids before the loads are read, and
     until the caller's transaction ends: so whoever decides next sees this decision. A preview, which decides nothing,
     needs no lock. Whom ``among`` does not want is returned without hours, leave and load; with a ``subspecialty``
-    nobody's levels in others are there.
+    nobody's levels in others are there. ``cut_off`` are sites that are so for now.
 
     Raises
     ------
@@ -125,7 +126,9 @@ def load_candidates(  # noqa: PLR0913 - what a caller may leave out
     rows = session.execute(_PEOPLE).all()
     today = {zone: now.astimezone(ZoneInfo(zone)).date() for zone in {row.zone for row in rows}}
     levels = _levels(session, {row.id: today[row.zone] for row in rows}, subspecialty)
-    everybody = [_plain(tuple(row), tuple(sorted(levels.get(row.id, {}).items()))) for row in rows]
+    everybody = [
+        _plain(tuple(row), tuple(sorted(levels.get(row.id, {}).items())), row.site_id in cut_off) for row in rows
+    ]
     wanted = [one.pathologist_id for one in everybody if among is None or among(one)]
     if not wanted:
         return tuple(everybody)
@@ -135,7 +138,7 @@ def load_candidates(  # noqa: PLR0913 - what a caller may leave out
 
 
 @lru_cache(_PEOPLE_KEPT)
-def _plain(row: tuple[Any, ...], levels: tuple[tuple[str, int], ...]) -> Candidate:
+def _plain(row: tuple[Any, ...], levels: tuple[tuple[str, int], ...], is_cut_off: bool) -> Candidate:  # noqa: FBT001 - a key of the cache
     """Return somebody without a desk; made once for all decisions, as long as nothing about them changes."""
     person, name, site_id, points_a_week, active, fte, max_points, zone, network_id, region = row
     return Candidate(
@@ -151,6 +154,7 @@ def _plain(row: tuple[Any, ...], levels: tuple[tuple[str, int], ...]) -> Candida
         region=region,
         fte=fte,
         max_points=max_points,
+        cut_off=is_cut_off,
     )
 
 

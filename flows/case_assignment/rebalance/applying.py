@@ -6,10 +6,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
+from connectors.wiring import Lab
 from flows import allocation, ledger
 from flows.books import Cause
 from flows.case_assignment import giving
 from flows.case_assignment.choice import Choice
+from flows.case_assignment.cut_off import cut_off_sites
 from flows.case_assignment.eligibility import Eligible, eligible
 from flows.case_assignment.rebalance.cost import PLAN_COST, runner_up
 from flows.case_assignment.rebalance.looks import Look
@@ -40,7 +42,7 @@ _WHY: Final[dict[Because, str]] = {
 _STEP_KIND: Final = "case_assignment"
 
 
-def make_move(session: Session, settings: Settings, look: Look, move: Move, cause: Cause) -> bool:
+def make_move(session: Session, lab: Lab, look: Look, move: Move, cause: Cause) -> bool:
     """Make one move unless the read is no longer as it was seen; return whether it was made.
 
     A person who opened, accepted or was given the read meanwhile keeps it. Whoever was to have it may have become
@@ -48,16 +50,16 @@ def make_move(session: Session, settings: Settings, look: Look, move: Move, caus
     """
     case = lock_case(session, move.case_id)
     read = session.get(Read, move.read_id, populate_existing=True)
-    if case is None or read is None or not _is_as_seen(session, settings, case, read, move):
+    if case is None or read is None or not _is_as_seen(session, lab.settings, case, read, move):
         return False
-    to_id, explanation = _target(session, case, read, look, move)
+    to_id, explanation = _target(session, lab, case, read, look, move)
     if to_id is None or to_id == move.from_id:
         return False
     now = database_now(session)
     # What was still looking for somebody, or waits for one, has found them.
     ledger.end_open(session, read.id, (_STEP_KIND,), StepState.SUPERSEDED)
     giving.give(
-        *(session, settings, case, read, to_id),
+        *(session, lab.settings, case, read, to_id),
         decided_by=DECIDED_BY,
         explanation=explanation,
         cause=cause,
@@ -65,7 +67,7 @@ def make_move(session: Session, settings: Settings, look: Look, move: Move, caus
         policy_version=move.verdict.ground.policy_version,
         because=f"{_name(session, to_id)} has it now, since {_WHY[move.because]}",
     )
-    allocation.follow(session, settings, case, cause, now)
+    allocation.follow(session, lab.settings, case, cause, now)
     return True
 
 
@@ -92,11 +94,14 @@ def _is_being_assigned(session: Session, read: Read) -> bool:
     return session.scalar(open_step.limit(1)) is not None
 
 
-def _target(session: Session, case: Case, read: Read, look: Look, move: Move) -> tuple[str | None, dict[str, Any]]:
+def _target(
+    session: Session, lab: Lab, case: Case, read: Read, look: Look, move: Move
+) -> tuple[str | None, dict[str, Any]]:
     """Return who gets a read, their pools locked, and why: whom the plan says, if they may have it still."""
     now = database_now(session)
     in_force = policy_in_force(session, now)
     want = wanted(session, case, read, in_force.policy)
+    cut_off = cut_off_sites(session, lab.settings, lab.ids)
     candidates = load_candidates(
         session,
         now,
@@ -104,13 +109,14 @@ def _target(session: Session, case: Case, read: Read, look: Look, move: Move) ->
         subspecialty=want.subspecialty,
         among=lambda one: one.pathologist_id == move.to_id,
         window_days=in_force.policy.fairness.window_days,
+        cut_off=cut_off,
     )
     planned = next((one for one in candidates if one.pathologist_id == move.to_id), None)
     if planned is not None and isinstance(eligible(want, planned, now), Eligible):
         return move.to_id, _explanation(session, look, move)
     if not move.has_to_go:
         return None, {}
-    choice = giving.decide(session, case, read, now)
+    choice = giving.decide(session, case, read, now, cut_off)
     if not isinstance(choice, Choice):
         return None, {}
     return choice.pathologist_id, choice.explanation.model_dump(mode="json")

@@ -78,8 +78,6 @@ class Weighing:
             verdict = eligible(want, person, self._seen.at)
             if isinstance(verdict, Excluded):
                 found[verdict.rule, verdict.sentence].append(person.pathologist_id)
-            elif person.pathologist_id in self._seen.absent:
-                found["absent", "can't open images now: works at a site that is cut off"].append(person.pathologist_id)
             else:
                 found["other read", "has the other read of this case, or is kept for it"].append(person.pathologist_id)
         return tuple(RuledOut(rule=rule, sentence=said, people=tuple(who)) for (rule, said), who in found.items())

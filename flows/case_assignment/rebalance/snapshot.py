@@ -130,10 +130,12 @@ def snapshot(session: Session, settings: Settings, now: datetime, cut_off: froze
         Sites whose readers can't open images at present.
     """
     in_force = policy_in_force(session, now)
-    people = load_candidates(session, now, window_days=in_force.policy.fairness.window_days, lock_pool=False)
+    people = load_candidates(
+        session, now, window_days=in_force.policy.fairness.window_days, lock_pool=False, cut_off=cut_off
+    )
     places = {row.id: row for row in session.execute(_PLACES)}
     away = _sick(session, now, {one.pathologist_id: one.zone for one in people})
-    away |= {one.pathologist_id for one in people if not one.active or one.site_id in cut_off}
+    away |= {one.pathologist_id for one in people if not one.active or one.cut_off}
     rows = sorted((*session.execute(_WITH_SOMEBODY), *session.execute(_WITH_NOBODY)), key=lambda row: row.id)
     known = _Known(session, settings, in_force, places, rows)
     ids = frozenset(one.pathologist_id for one in people)

@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from connectors.settings import Settings
 from connectors.wiring import Lab
 from flows import ledger
+from flows.case_assignment.cut_off import cut_off_sites
 from flows.case_assignment.plan.objective import Objective
 from flows.case_assignment.rebalance import looks
 from flows.case_assignment.rebalance.applying import make_move
-from flows.case_assignment.rebalance.cut_off import cut_off_sites
 from flows.case_assignment.rebalance.gone import tell_of_gone
 from flows.case_assignment.rebalance.looks import Look, Occasion, Outcome
 from flows.case_assignment.rebalance.moves import Proposal, propose
@@ -45,7 +45,7 @@ def rebalance(lab: Lab, claimed: Claim) -> End:
     refused = 0
     for move in found.proposal.moves:
         with lab.database.write("rebalance.move") as session:
-            if make_move(session, lab.settings, look, move, cause_of(claimed)):
+            if make_move(session, lab, look, move, cause_of(claimed)):
                 looks.note_move(session, look, counts=move.counts)
             else:
                 refused += 1

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from connectors.wiring import Lab
 from flows import ledger
+from flows.case_assignment.cut_off import cut_off_sites
 from flows.case_assignment.rebalance import looks
-from flows.case_assignment.rebalance.cut_off import cut_off_sites
 from flows.journey import REBALANCE
 from flows.people.policies import policy_in_force
 from models.database import database_now
@@ -73,7 +73,7 @@ def _shock(session: Session, lab: Lab) -> tuple[str, datetime, looks.Occasion] |
         told += [f"site {site} is back" for site in sorted(seen - cut_off)]
         return "; ".join(told), now, "absence"
     if cut_off and session.scalar(_given_since(last).where(_IS_UNTOUCHED, Pathologist.site_id.in_(cut_off)).limit(1)):
-        # Whoever gave it looked at one read, not at who is cut off.
+        # Others said who reads it, or it was given at the very moment.
         return "reads came to a site that is cut off", now, "absence"
     came = session.scalars(select(func.count()).select_from(_given_since(last).subquery())).one()
     if came >= max(_LEAST_FLOOD, _FLOOD_SHARE * last.reads):

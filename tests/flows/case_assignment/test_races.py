@@ -48,7 +48,7 @@ def _assign(settings: Settings, session: Session, read: Read) -> str:
     if reads.owner_of(session, read.id) is not None:
         return "too late"
     now = database_now(session)
-    chosen = decide(session, case, read, now)
+    chosen = decide(session, case, read, now, frozenset())
     if not isinstance(chosen, Choice):
         return "escalated"
     record: dict[str, Any] = {"decided_by": "coverslip", "explanation": chosen.explanation.model_dump(mode="json")}

@@ -41,7 +41,7 @@ def _planned(lab: Lab, *, points: float = 3) -> tuple[Look, dict[str, Move]]:
 
 def _made(lab: Lab, look: Look, move: Move) -> bool:
     with lab.database.write("looks") as session:
-        return make_move(session, lab.settings, look, move, CAUSE)
+        return make_move(session, lab, look, move, CAUSE)
 
 
 def _case_of(lab: Lab, read_id: str) -> str:

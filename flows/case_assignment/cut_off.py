@@ -1,4 +1,4 @@
-"""Sites that are cut off: whoever reads there can't open images, and what they have not begun goes to others.
+"""Sites that are cut off: whoever reads there can't open images, gets none, and loses what they have not begun.
 
 A site is cut off when somebody says so, until they say that it is back; and while no worker serves the place that is
 called like it and work for one waits there: then its machines do not reach the database, and its readers no archive.
@@ -27,7 +27,7 @@ def subject_of(ids: OpaqueIds, site_id: str) -> Subject:
 
 
 def cut_off_sites(session: Session, settings: Settings, ids: OpaqueIds) -> frozenset[str]:
-    """Return the sites whose readers count as absent for now."""
+    """Return the sites whose readers can't open images for now."""
     told = frozenset(session.scalars(_OPEN))
     return frozenset(
         site.id for site in settings.sites if not told.isdisjoint({subject_of(ids, site.id).id, _place(ids, site.id)})
