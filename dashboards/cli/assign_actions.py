@@ -179,7 +179,7 @@ def absent(
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
-    """Have somebody away from now on: others read what they have not opened. Without PERSON, list who is."""
+    """Have somebody away from now on: others read what they have not opened; without PERSON, list who is."""
     from dashboards.cli.assign_lists import print_who_is_away
     from dashboards.cli.desk import opened
     from flows import actions
@@ -261,6 +261,7 @@ def _say_away(away: "Away", *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from dashboards.cli.desk import console, plain, print_json
+    from dashboards.cli.times import on_day
 
     if as_json:
         print_json(asdict(away))
@@ -273,7 +274,7 @@ def _say_away(away: "Away", *, as_json: bool) -> None:
         (away.later, "are held by somebody else just now: say it again if they stay"),
     )
     said = [f"{_reads(number)} {what}" for number, what in parts if number]
-    sentence = f"{away.name} is away until {away.until:%d %b %Y}: {'; '.join(said) or 'nothing had to move'}."
+    sentence = f"{away.name} is away until {on_day(away.until)}: {'; '.join(said) or 'nothing had to move'}."
     console().print(plain(sentence), soft_wrap=True)
 
 

@@ -65,6 +65,7 @@ def register_explain(group: typer.Typer) -> None:
 def explain_command(context: typer.Context, case: CaseName, role: _Role = None, as_json: AsJson = False) -> None:
     """Say who has each read of a case and why, who else could have it, and what would have changed it."""
     from dashboards.cli.desk import opened, print_json
+    from dashboards.cli.times import zone_of
     from flows.actions import thing_named
     from flows.standing.decisions import decisions_of_case
     from models.errors import RefusedError
@@ -76,7 +77,7 @@ def explain_command(context: typer.Context, case: CaseName, role: _Role = None, 
             if kind != "case":
                 raise RefusedError(f"that names a {kind}: name a case, 'coverslip list' shows those there are")
             found = decisions_of_case(session, case_id, role)
-            zone = desk.settings.site(session.get_one(Case, case_id).site_id).zone
+            zone = zone_of(desk.settings, session.get_one(Case, case_id).site_id)
         if not found.reads:
             which = f" {role}" if role else ""
             raise RefusedError(f"case {case_id[:8]} has no{which} read yet: one comes when its images can be read")
@@ -93,7 +94,7 @@ def _as_json(found: "CaseDecided") -> dict[str, Any]:
 
 def _print(desk: "Desk", found: "CaseDecided", zone: str) -> None:
     from dashboards.cli.desk import console, plain
-    from dashboards.web.words import moment
+    from dashboards.cli.times import when
     from models.database import database_now
 
     with desk.database.read() as session:
@@ -102,7 +103,7 @@ def _print(desk: "Desk", found: "CaseDecided", zone: str) -> None:
     for number, read in enumerate(found.reads):
         if number:
             out.print()
-        for line in _lines(read, found.names, lambda at: moment(at, zone, now)):
+        for line in _lines(read, found.names, lambda at: when(at, zone, now)):
             out.print(plain(line) if isinstance(line, str) else line, soft_wrap=isinstance(line, str))
 
 

@@ -44,6 +44,7 @@ def fairness_command(
 ) -> None:
     """Show how evenly work is spread, for what each can do, and who has the large and the urgent reads."""
     from dashboards.cli.desk import opened, print_json
+    from dashboards.cli.times import zone_of
     from flows.actions import pathologist_named
     from flows.standing.fairness import Group, fairness_of, summaries_of
     from models.database import database_now
@@ -62,10 +63,10 @@ def fairness_command(
         if as_json:
             print_json(_as_json(shown, groups))
         else:
-            _print(shown, groups)
+            _print(shown, groups, zone_of(desk.settings, site))
 
 
-def _print(shown: "Shown", groups: "Sequence[Summary]") -> None:
+def _print(shown: "Shown", groups: "Sequence[Summary]", zone: str) -> None:
     from dashboards.cli.desk import console, plain
 
     out, people = console(), shown.evenness.people
@@ -79,7 +80,7 @@ def _print(shown: "Shown", groups: "Sequence[Summary]") -> None:
     for sentence in _sentences(shown):
         out.print()
         out.print(plain(sentence), soft_wrap=True)
-    _print_series(shown)
+    _print_series(shown, zone)
     if len(groups) > 1:
         _print_groups(groups)
 
@@ -117,8 +118,9 @@ def _print_people(shown: "Shown") -> None:
         out.print(f"Large and urgent: 1.0 is their due share of such points; {large}.", soft_wrap=True)
 
 
-def _print_series(shown: "Shown") -> None:
+def _print_series(shown: "Shown", zone: str) -> None:
     from dashboards.cli.desk import console, plain, plain_table
+    from dashboards.cli.times import when
 
     series = shown.evenness.series
     if not any(one.reported for one in series):
@@ -127,7 +129,7 @@ def _print_series(shown: "Shown") -> None:
     most = max((one.relative or 0.0 for one in series), default=0.0)
     for one in series:
         share = "" if one.relative is None else f"{bar(one.relative, most)} {one.relative:.0%}"
-        cells = (f"{one.ends_at:%d %b %H:%M} UTC", f"{one.reported:g}", share, _two_digits(one.gini))
+        cells = (when(one.ends_at, zone), f"{one.reported:g}", share, _two_digits(one.gini))
         table.add_row(*map(plain, cells))
     console().print()
     console().print(table)

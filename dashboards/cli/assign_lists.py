@@ -79,7 +79,7 @@ def notices_command(
 def print_who_is_away(desk: "Desk", *, as_json: bool) -> None:
     """Print who is away, and the reads that they had opened: a person hands those on."""
     from dashboards.cli.desk import console, plain, plain_table, print_json, short
-    from dashboards.web.words import moment
+    from dashboards.cli.times import on_day, when
     from flows.actions import who_is_away
     from models.database import database_now
 
@@ -91,7 +91,7 @@ def print_who_is_away(desk: "Desk", *, as_json: bool) -> None:
         return
     for one in found:
         has = f": {len(one.left_open)} opened" if one.left_open else ""
-        console().print(plain(f"{one.name} is away until {one.until:%d %b %Y} ({one.kind}){has}"), soft_wrap=True)
+        console().print(plain(f"{one.name} is away until {on_day(one.until)} ({one.kind}){has}"), soft_wrap=True)
     if not found:
         print("Nobody is away.")
     if not any(one.left_open for one in found):
@@ -99,8 +99,8 @@ def print_who_is_away(desk: "Desk", *, as_json: bool) -> None:
     table = plain_table("Case", "Read", "Reader", "Opened", "Due")
     for one in found:
         for read in one.left_open:
-            due = moment(read.due_at, one.zone, now) if read.due_at else ""
-            cells = (short(read.case_id), read.role, one.name, moment(read.opened_at, one.zone, now), due)
+            due = when(read.due_at, one.zone, now) if read.due_at else ""
+            cells = (short(read.case_id), read.role, one.name, when(read.opened_at, one.zone, now), due)
             table.add_row(*map(plain, cells))
     console().print()
     console().print(table)
@@ -109,22 +109,22 @@ def print_who_is_away(desk: "Desk", *, as_json: bool) -> None:
 
 def _print_reads(desk: "Desk", found: "Sequence[ToRead]") -> None:
     from dashboards.cli.desk import console, plain, plain_table, short
-    from dashboards.web.words import age, moment
+    from dashboards.cli.times import when, zone_of
+    from dashboards.web.words import age
     from models.database import utc_now
 
     out, now = console(), utc_now()
     shown = [column for column in _COLUMNS if out.width >= _WIDE or column not in _ONLY_WHEN_WIDE]
     table = plain_table(*shown)
     for one in found:
-        zone = desk.settings.site(one.site).zone
-        late = " (late)" if one.due_at and one.due_at < now else ""
+        zone = zone_of(desk.settings, one.site)
         cells = {
             "Case": short(one.case),
             "Accession": one.accession_number,
             "Read": _called(one),
             "Points": f"{one.points:g}",
             "Priority": one.lane,
-            "Due": f"{moment(one.due_at, zone, now)}{late}" if one.due_at else "",
+            "Due": when(one.due_at, zone, now) if one.due_at else "",
             "State": _stands_at(one),
             "For": age(now - one.since),
         }
@@ -149,13 +149,13 @@ def _stands_at(one: "ToRead") -> str:
 
 def _print_notices(desk: "Desk", site_id: str, found: "Sequence[Told]") -> None:
     from dashboards.cli.desk import console, plain, plain_table, short
-    from dashboards.web.words import moment
+    from dashboards.cli.times import when, zone_of
     from models.database import utc_now
 
-    now, zone = utc_now(), desk.settings.site(site_id).zone
+    now, zone = utc_now(), zone_of(desk.settings, site_id)
     table = plain_table("At", "Case", "What")
     for one in found:
         called = one.accession_number or short(one.case)
         said = one.sentence.replace(f"case {one.case}", f"case {called}")
-        table.add_row(*map(plain, (moment(one.made_at, zone, now), called, said)))
+        table.add_row(*map(plain, (when(one.made_at, zone, now), called, said)))
     console().print(table)

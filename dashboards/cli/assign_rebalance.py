@@ -67,6 +67,7 @@ def rebalance_command(
 def rebalances_command(context: typer.Context, most: _Most = 10, as_json: AsJson = False) -> None:
     """Show the last looks at all open reads: why, how many moved, and what that saved."""
     from dashboards.cli.desk import opened, print_json
+    from dashboards.cli.times import zone_of
     from flows.case_assignment.rebalance.looks import last_looks
 
     with opened(context) as desk:
@@ -75,7 +76,7 @@ def rebalances_command(context: typer.Context, most: _Most = 10, as_json: AsJson
         if as_json:
             print_json([_as_values(look) for look in looks])
         elif looks:
-            _print_looks(looks)
+            _print_looks(looks, zone_of(desk.settings))
         else:
             print("Nobody has looked at all open reads yet: a worker does, every hour by the usual policy.")
 
@@ -86,19 +87,20 @@ def cut_off_command(
     by: By,
     because: Reason,
     over: Annotated[bool, typer.Option("--over", help="It is back: its readers count again.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say that the readers of a site can't open images: what they have not opened goes to others, until it is over."""
-    from dashboards.cli.desk import opened
+    from dashboards.cli.desk import opened, print_json
     from flows.actions import Person, site_back, site_cut_off
 
     with opened(context) as desk:
-        person = Person(by, because)
-        if over:
-            site_back(desk, site, person)
-            print(f"Site {site} is back: its readers count again. What was moved stays where it is.")
-        else:
-            site_cut_off(desk, site, person)
-            print(f"Site {site} is cut off: a worker moves what its readers have not opened, the most urgent first.")
+        (site_back if over else site_cut_off)(desk, site, Person(by, because))
+    if as_json:
+        print_json({"site": site, "cut_off": not over})
+    elif over:
+        print(f"Site {site} is back: its readers count again. What was moved stays where it is.")
+    else:
+        print(f"Site {site} is cut off: a worker moves what its readers have not opened, the most urgent first.")
 
 
 def _moves(session: "Session", found: "Preview") -> list[dict[str, Any]]:
@@ -167,8 +169,9 @@ def _summary(found: "Preview") -> str:
     return " ".join(said)
 
 
-def _print_looks(looks: "Sequence[Rebalance]") -> None:
+def _print_looks(looks: "Sequence[Rebalance]", zone: str) -> None:
     from dashboards.cli.desk import console, plain, plain_table
+    from dashboards.cli.times import when
 
     table = plain_table("At", "Why", "Reads", "Moved", "Held back", "Cost before", "After")
     for look in looks:
@@ -178,7 +181,7 @@ def _print_looks(looks: "Sequence[Rebalance]") -> None:
         # What was only asked for has counted nothing yet.
         counts = [str(count) if is_over else "" for count in (look.reads, look.moved, look.held_back)]
         state = "" if is_over else f" ({values['state']})"
-        table.add_row(*map(plain, (f"{look.at:%d %b %Y %H:%M} UTC", f"{look.why}{state}", *counts, *costs)))
+        table.add_row(*map(plain, (when(look.at, zone), f"{look.why}{state}", *counts, *costs)))
     console().print(table)
 
 

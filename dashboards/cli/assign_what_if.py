@@ -188,7 +188,9 @@ def _expect_folder(file: Path) -> None:
 
 
 def _span(history: "History") -> str:
-    return f"{history.begins:%d %b %Y} to {history.ends:%d %b %Y}"
+    from dashboards.cli.times import on_day
+
+    return f"{on_day(history.begins)} to {on_day(history.ends)}"
 
 
 def _show(history: "History", ways: "dict[str, Figures]", file: Path) -> None:

@@ -1,20 +1,19 @@
 """The command ``audit books``: whether every promise that the books make is kept; it only reads."""
 
 from dataclasses import asdict, fields, replace
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from connectors.wiring import open_archive, open_spool
 from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json
-from flows.actions import Desk
-from flows.audit.conservation import SiteAccount, accounts
-from flows.audit.oracle import CHECKS, Finding, audit, rows_to_look_at
-from flows.audit.snapshots import Books
 
-_PLACES: Final = tuple(one.name for one in fields(SiteAccount) if one.name not in ("site", "received"))
+if TYPE_CHECKING:
+    from flows.actions import Desk
+    from flows.audit.conservation import SiteAccount
+    from flows.audit.oracle import Finding
+    from flows.audit.snapshots import Books
+
 _SHOWN: Final = 20
 """Sentences of one check that are printed; all that are kept are in the JSON."""
 
@@ -35,6 +34,8 @@ def books(
     as_json: AsJson = False,
 ) -> None:
     """Check every promise against database, archive and spool; 0 when the books agree, else 1 and why."""
+    from flows.audit.conservation import accounts
+
     with opened(context) as desk:
         opened_books = _books(desk, full=full)
         findings = _look(opened_books)
@@ -49,13 +50,20 @@ def books(
         raise typer.Exit(1)
 
 
-def _books(desk: Desk, *, full: bool) -> Books:
+def _books(desk: "Desk", *, full: bool) -> "Books":
+    from connectors.wiring import open_archive, open_spool
+    from flows.audit.snapshots import Books
+
     spool, archive = open_spool(desk.settings), open_archive(desk.settings)
     return Books(desk.settings, desk.database, desk.ids, spool, archive, full=full)
 
 
-def _look(opened_books: Books) -> list[Finding]:
+def _look(opened_books: "Books") -> "list[Finding]":
     """Make all checks; whoever waits at a terminal sees how far they are."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from flows.audit.oracle import CHECKS, audit, rows_to_look_at
+
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     stderr = Console(stderr=True)
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as progress:
@@ -68,18 +76,21 @@ def _look(opened_books: Books) -> list[Finding]:
     return findings
 
 
-def _print_accounts(sites: list[SiteAccount]) -> None:
-    table = plain_table("Site", "Received", *(place.replace("_", " ").capitalize() for place in _PLACES))
+def _print_accounts(sites: "list[SiteAccount]") -> None:
+    from flows.audit.conservation import SiteAccount
+
+    places = [one.name for one in fields(SiteAccount) if one.name not in {"site", "received"}]
+    table = plain_table("Site", "Received", *(place.replace("_", " ").capitalize() for place in places))
     for column in table.columns[1:]:
         column.justify = "right"
     for site in sites:
-        numbers = (str(getattr(site, place)) for place in ("received", *_PLACES))
+        numbers = (str(getattr(site, place)) for place in ("received", *places))
         table.add_row(plain(site.site), *numbers)
     console().print(table)
     console().print()
 
 
-def _print_findings(findings: list[Finding], *, agrees: bool) -> None:
+def _print_findings(findings: "list[Finding]", *, agrees: bool) -> None:
     table = plain_table("Check", "Promise", "Result")
     for finding in findings:
         result = f"{len(finding.sentences)} breaches" if finding.sentences else "holds"
@@ -94,7 +105,7 @@ def _print_findings(findings: list[Finding], *, agrees: bool) -> None:
     print("The books agree." if agrees else "The books do not agree.")
 
 
-def _as_json(sites: list[SiteAccount], findings: list[Finding], *, agrees: bool) -> dict[str, object]:
+def _as_json(sites: "list[SiteAccount]", findings: "list[Finding]", *, agrees: bool) -> dict[str, object]:
     checks = [
         {"name": one.check.name, "promise": one.check.promise, "breaches": list(one.sentences)} for one in findings
     ]

@@ -1,16 +1,38 @@
-"""All commands, as one application; and one group alone, for whoever is called often by scripts."""
+"""All commands, as one application. What a command works with is imported when it runs: help waits for nothing."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-_ALONE = ("hl7", "assign")
-"""Groups that wait for the imports of no other: these start in a fifth of the time."""
+from dashboards.cli import (
+    alerts,
+    assign,
+    audit,
+    config,
+    deadline,
+    demo,
+    doctor,
+    hl7,
+    kafka,
+    people,
+    policy,
+    processes,
+    replay,
+    roster,
+    show,
+    work,
+)
+
+_GROUPS: Final = (
+    *(people, work, replay, alerts, show, deadline, audit, kafka, roster, policy, hl7, assign),
+    *(processes, demo, doctor, config),
+)
+"""In the order in which help lists them."""
 
 
-def application(first_word: str = "") -> typer.Typer:
-    """Return what understands a command line that begins with this word; without one, all of them."""
+def application() -> typer.Typer:
+    """Return what understands every command line."""
     app = typer.Typer(
         name="coverslip",
         help="From a scanned slide and an HL7 order to an archived series and a case on the right pathologist's "
@@ -21,33 +43,8 @@ def application(first_word: str = "") -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(coverslip)
-    from dashboards.cli import assign, hl7
-
-    if first_word not in _ALONE:
-        from dashboards.cli import (
-            alerts,
-            audit,
-            config,
-            deadline,
-            demo,
-            doctor,
-            kafka,
-            people,
-            policy,
-            processes,
-            replay,
-            roster,
-            show,
-            work,
-        )
-
-        for group in (people, work, replay, alerts, show, deadline, audit, kafka, roster, policy):
-            group.register(app)
-    hl7.register(app)
-    assign.register(app)
-    if first_word not in _ALONE:
-        for group in (processes, demo, doctor, config):
-            group.register(app)
+    for group in _GROUPS:
+        group.register(app)
     return app
 
 

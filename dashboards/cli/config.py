@@ -6,15 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
-from pydantic import BaseModel, SecretStr
-from sqlalchemy import make_url
 
-from connectors.settings import Settings, load
 from dashboards.cli.home import home_of
 from models.errors import TransientError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from connectors.settings import Settings
 
 _MASK: Final = "********"
 _NAMES: Final = ("id", "name", "peer")
@@ -50,6 +52,8 @@ def check(
 
     Secrets are masked. Whether what they name is there, is what 'coverslip doctor' says.
     """
+    from connectors.settings import load
+
     home = home_of(context)
     settings = load(home)
     if any(one.secure for one in (*settings.listeners, *settings.lims)):
@@ -69,7 +73,7 @@ def check(
     print("# These settings can be used. Whether what they name is there: 'coverslip doctor'.")
 
 
-def _overruled(settings: Settings) -> Iterator[str]:
+def _overruled(settings: "Settings") -> Iterator[str]:
     """Yield whom the database knows better, as far as it can be asked."""
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -92,14 +96,16 @@ def _overruled(settings: Settings) -> Iterator[str]:
         yield f"Kept as data, whatever is said of them above: {', '.join(kept)} ('coverslip people list')."
 
 
-def said_of(settings: Settings) -> Iterator[Said]:
+def said_of(settings: "Settings") -> Iterator[Said]:
     """Yield every setting in the order of the table in the README, without any secret."""
     for one in _said(settings, ""):
         if one.setting != "home":
             yield one
 
 
-def _said(part: BaseModel, above: str) -> Iterator[Said]:
+def _said(part: "BaseModel", above: str) -> Iterator[Said]:
+    from pydantic import BaseModel
+
     # What a part is called comes first, wherever its class has it.
     for name in sorted(type(part).model_fields, key=lambda name: name not in _NAMES):
         value, setting = getattr(part, name), f"{above}{name}"
@@ -113,7 +119,7 @@ def _said(part: BaseModel, above: str) -> Iterator[Said]:
             yield Said(setting, _masked(_plain(value), setting), source)
 
 
-def _labels(parts: Sequence[BaseModel]) -> Sequence[str]:
+def _labels(parts: "Sequence[BaseModel]") -> Sequence[str]:
     """Return what tells them apart: their names, where each has one of its own, else their numbers."""
     named = [next((str(getattr(one, name)) for name in _NAMES if hasattr(one, name)), "") for one in parts]
     if all(named) and len(set(named)) == len(named):
@@ -123,6 +129,8 @@ def _labels(parts: Sequence[BaseModel]) -> Sequence[str]:
 
 def _plain(value: object) -> object:
     """Return a value as the file would hold it."""
+    from pydantic import SecretStr
+
     match value:
         case SecretStr():
             return _MASK
@@ -141,6 +149,8 @@ def _masked(value: object, setting: str) -> object:
     if not isinstance(value, str):
         return value
     if setting == "database_url" and value:
+        from sqlalchemy import make_url
+
         url = make_url(value)
         hidden = {name: _MASK if "pass" in name.lower() else said for name, said in url.query.items()}
         return url.set(query=hidden).render_as_string(hide_password=True)

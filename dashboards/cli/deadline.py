@@ -1,20 +1,18 @@
 """The commands about deadlines: what is due, a clock that stands still, and meetings."""
 
 from dataclasses import asdict
-from typing import Annotated, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from dashboards.cli.acted import say_acted
 from dashboards.cli.desk import AsJson, By, console, opened, plain, plain_table, print_json, short
-from dashboards.cli.moments import time_said
-from dashboards.web.words import age
-from flows.actions import Desk, Person, case_named
-from flows.actions.deadlines import pause_deadlines, resume_deadlines, set_mdt
-from flows.deadlines.telling import at_in_words, called
-from flows.standing.deadlines import DeadlineLine, list_deadlines
-from models.database import utc_now
-from models.tables.case import Case
+from dashboards.cli.times import when as moment
+
+if TYPE_CHECKING:
+    from flows.actions import Desk
+    from flows.standing.deadlines import DeadlineLine
 
 _Case = Annotated[
     str,
@@ -22,7 +20,7 @@ _Case = Annotated[
 ]
 _Because = Annotated[str, typer.Option("--reason", "--because", metavar="TEXT", help="Why; kept with it.")]
 _NOT_ANY_MORE: Final = "none"
-_COLUMNS: Final = ("Case", "Accession", "Site", "Due", "By", "In", "Stands")
+_COLUMNS: Final = ("Case", "Accession", "Site", "Due", "By", "Stands")
 _WIDE: Final = 100
 """From so many columns on, a terminal has room for the case's id, and for who set a deadline."""
 
@@ -45,6 +43,8 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:
     """List by when cases are due, the earliest first: the deadline that rules each."""
+    from flows.standing.deadlines import list_deadlines
+
     with opened(context) as desk, desk.database.read() as session:
         if site is not None:
             desk.settings.site(site)
@@ -65,6 +65,9 @@ def _nothing(*, late: bool, soon: bool) -> str:
 
 def pause(context: typer.Context, case: _Case, by: By, because: _Because, as_json: AsJson = False) -> None:
     """Stop a case's clock: it waits for the clinic, or for decalcification."""
+    from flows.actions import Person
+    from flows.actions.deadlines import pause_deadlines
+
     with opened(context) as desk:
         acted = pause_deadlines(desk, _named(desk, case), Person(by, because))
         say_acted(desk, acted, as_json=as_json)
@@ -72,6 +75,9 @@ def pause(context: typer.Context, case: _Case, by: By, because: _Because, as_jso
 
 def resume(context: typer.Context, case: _Case, by: By, because: _Because, as_json: AsJson = False) -> None:
     """Let a case's clock run again."""
+    from flows.actions import Person
+    from flows.actions.deadlines import resume_deadlines
+
     with opened(context) as desk:
         acted = resume_deadlines(desk, _named(desk, case), Person(by, because))
         say_acted(desk, acted, as_json=as_json)
@@ -91,6 +97,11 @@ def mdt(
     as_json: AsJson = False,
 ) -> None:
     """Say when a multidisciplinary meeting wants a case: it is due by then, and somebody prepares it."""
+    from dashboards.cli.moments import time_said
+    from flows.actions import Person
+    from flows.actions.deadlines import set_mdt
+    from models.tables.case import Case
+
     with opened(context) as desk:
         person = Person(by, because)
         case_id = _named(desk, case)
@@ -100,29 +111,30 @@ def mdt(
         say_acted(desk, set_mdt(desk, case_id, at, person), as_json=as_json)
 
 
-def _named(desk: Desk, name: str) -> str:
+def _named(desk: "Desk", name: str) -> str:
+    from flows.actions import case_named
+
     with desk.database.read() as session:
         return case_named(session, name)
 
 
-def _print_lines(lines: list[DeadlineLine]) -> None:
-    now, out = utc_now(), console()
+def _print_lines(lines: "list[DeadlineLine]") -> None:
+    from flows.deadlines.telling import called
+
+    now, out = datetime.now(UTC), console()
     is_wide = out.width >= _WIDE
     shown = [column for column in _COLUMNS if is_wide or column != "Case"]
     table = plain_table(*shown)
     for line in lines:
-        left = line.due_at - now
-        spell = f"{age(-left)} late" if line.due_at <= now else age(left)
-        due = at_in_words(line.due_at, line.zone, now)
         by = f"{called(line.kind)}, {line.source}" if is_wide else called(line.kind)
         name = line.accession_number or short(line.case)
-        cells = (short(line.case), name, line.site, due, by, spell, _stands(line))
+        cells = (short(line.case), name, line.site, moment(line.due_at, line.zone, now), by, _stands(line))
         row = dict(zip(_COLUMNS, cells, strict=True))
         table.add_row(*(plain(row[column]) for column in shown))
     out.print(table)
 
 
-def _stands(line: DeadlineLine) -> str:
+def _stands(line: "DeadlineLine") -> str:
     if line.paused_since is not None:
         return "the clock stands still"
     if line.breached_at is not None:

@@ -56,7 +56,9 @@ def demo(
     is_watched = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
     console = Console(stderr=as_json, width=None if is_watched else _LOG_COLUMNS)
     screen = LiveScreen(console, seconds) if is_watched else PlainScreen(console)
-    with _running(_fresh_home(context), screen, stop, seconds, by_kafka=by_kafka) as run:
+    home = _fresh_home(context)
+    _expect_converter(home)
+    with _running(home, screen, stop, seconds, by_kafka=by_kafka) as run:
         report = _watched_to_its_end(run, screen, stop)
         if report is None:
             raise typer.Exit(_INTERRUPTED)
@@ -80,6 +82,14 @@ def simulate(context: typer.Context) -> None:
     # Whoever watches waits for Coverslip, not for slides that are yet to be drawn.
     os.nice(5)
     play(load(home_of(context)), _stop_when_asked())
+
+
+def _expect_converter(home: Path) -> None:
+    """Refuse at once where no slide could get anywhere, which would be seen after minutes only."""
+    from dashboards.doctor.examination import converter
+
+    for finding in converter(home):
+        raise RefusedError(f"the demonstration needs {finding.what}, {finding.line}; then start it again")
 
 
 @contextmanager

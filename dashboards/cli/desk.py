@@ -1,38 +1,42 @@
-"""What the commands for people share: the books they open, who acts, and how things are written on a terminal."""
+"""What the commands for people share: the books they open, who acts, and how things are written on a terminal.
+
+Importing it costs next to nothing: what opens the books is imported when a command runs, so that help and wrong usage
+wait for no database.
+"""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from importlib.resources import files
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy import make_url
 
-from connectors.settings import Settings, load
-from connectors.wiring import open_database, open_ids
 from dashboards.cli.home import home_of
 from dashboards.cli.options import AsJson, By, Reason
-from flows.actions import Desk
-from models.database import Database
 from models.errors import RefusedError, TransientError
+
+if TYPE_CHECKING:
+    from connectors.settings import Settings
+    from flows.actions import Desk
+    from models.database import Database
 
 __all__ = ["AsJson", "By", "Reason", "console", "opened", "plain", "plain_table", "print_json", "short"]
 
 _SHOWN_OF_AN_ID: Final = 8
-_WHOLE: Final = ("Scan", "Case", "Message", "For", "At", "what")
+_WHOLE: Final = ("Scan", "Case", "Message", "For", "Since", "Due", "At", "what")
+_COLUMNS_OF_A_PIPE: Final = 200
+"""What reads a pipe or a file wants a line to stay one; ``COLUMNS`` says otherwise."""
 
 
 @contextmanager
-def opened(context: typer.Context) -> Iterator[Desk]:
+def opened(context: typer.Context) -> Iterator["Desk"]:
     """Open the books of the state folder that the command was given; close them at the end.
 
     Raises
@@ -40,6 +44,10 @@ def opened(context: typer.Context) -> Iterator[Desk]:
     RefusedError
         There are no settings or no database, it does not answer, or its tables are of another version.
     """
+    from connectors.settings import load
+    from connectors.wiring import open_database, open_ids
+    from flows.actions import Desk
+
     settings = load(home_of(context))
     _expect_file(settings)
     database = open_database(settings)
@@ -61,13 +69,14 @@ def plain(text: str | None) -> Text:
 
 
 def print_json(value: object) -> None:
-    """Print one JSON value on one line; times in ISO 8601."""
+    """Print one JSON value on one line; times in ISO 8601, in UTC."""
     print(json.dumps(value, ensure_ascii=False, default=_as_text))
 
 
 def console() -> Console:
     """Return where people read; what is written to a file or a pipe has no colours."""
-    return Console(file=sys.stdout, highlight=False)
+    is_folded = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(file=sys.stdout, highlight=False, width=None if is_folded else _COLUMNS_OF_A_PIPE)
 
 
 def plain_table(*columns: str, header: bool = True) -> Table:
@@ -79,17 +88,26 @@ def plain_table(*columns: str, header: bool = True) -> Table:
 
 
 def _as_text(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    if not isinstance(value, datetime):
+        return str(value)
+    return (value.astimezone(UTC) if value.tzinfo else value).isoformat()
 
 
-def _expect_file(settings: Settings) -> None:
+def _expect_file(settings: "Settings") -> None:
     """Refuse before SQLite makes an empty database."""
+    from sqlalchemy import make_url
+
     url = make_url(settings.database)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
         raise RefusedError(f"there is no database at {url.database} yet: 'coverslip up' makes it")
 
 
-def _expect_tables(database: Database) -> None:
+def _expect_tables(database: "Database") -> None:
+    from importlib.resources import files
+
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     try:
         with database.read() as session:
             present = MigrationContext.configure(session.connection()).get_current_revision()

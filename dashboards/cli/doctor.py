@@ -26,9 +26,10 @@ def doctor(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what is there and what is missing, with what to do about it; nothing is changed. Works before a first start.
+    """Say what is there and what is missing, with what to do about it; nothing is changed.
 
-    Ends with 0 when nothing is missing that the system needs, else with 1. A note is for you to know.
+    It works before a first start, too, and ends with 0 when nothing is missing that the system needs, else with 1.
+    A note is for you to know.
     """
     from dashboards.doctor.examination import examine
 

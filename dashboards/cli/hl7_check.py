@@ -7,17 +7,18 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Annotated, BinaryIO, TypeAlias
 
 import typer
 
-from connectors.lims.check import Checked, Problem, check
 from connectors.lims.message_file import Piece, pieces
-from connectors.lims.profile import Profile, profile_named
-from connectors.lims.profile_file import DEFAULT
 from dashboards.cli.hl7_words import clean, counted
 from dashboards.cli.home import home_of
 from models.errors import RefusedError
+
+if TYPE_CHECKING:
+    from connectors.lims.check import Checked, Problem
+    from connectors.lims.profile import Profile
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for machines: one object a line.")]
 Files: TypeAlias = Annotated[
@@ -37,7 +38,12 @@ _SOME_SITE = "some-site"
 def check_command(
     context: typer.Context, files: Files, profile: WhichProfile = None, peer: OfPeer = None, as_json: AsJson = False
 ) -> None:
-    """Say what would become of messages here, and why; nothing is stored. 0 when all are accepted, else 1."""
+    """Say what would become of messages here, and why; nothing is stored.
+
+    It ends with 0 when all are accepted, else with 1.
+    """
+    from connectors.lims.check import check
+
     if profile is not None and peer is not None:
         raise typer.BadParameter("a peer's listener names its profile: give --profile or --peer", param_hint="--peer")
     by = profile_for(context, profile, peer)
@@ -56,8 +62,11 @@ def check_command(
         raise typer.Exit(1)
 
 
-def profile_for(context: typer.Context, profile: str | None, peer: str | None) -> Profile:
+def profile_for(context: typer.Context, profile: str | None, peer: str | None) -> "Profile":
     """Return the profile that a command was asked to read by."""
+    from connectors.lims.profile import profile_named
+    from connectors.lims.profile_file import DEFAULT
+
     if peer is not None:
         # Only who wants a listener's needs settings.
         from connectors.settings import load
@@ -118,7 +127,7 @@ def _pieces_of(files: Iterable[Path]) -> Iterator[tuple[str, Piece]]:
             yield str(file), Piece(b"", fault=f"The file can't be read ({error.strerror or type(error).__name__}).")
 
 
-def _print(name: str, checked: Checked) -> None:
+def _print(name: str, checked: "Checked") -> None:
     verdict = "accepted" if checked.accepted else "NOT ACCEPTED"
     answer = f"answered {checked.ack_code}" if checked.ack_code else "not answered"
     print(clean(f"{name}: {verdict}, {answer}"))
@@ -139,5 +148,5 @@ def _print(name: str, checked: Checked) -> None:
         print(clean(f"  {_sentence(problem)}"))
 
 
-def _sentence(problem: Problem) -> str:
+def _sentence(problem: "Problem") -> str:
     return f"{problem.severity} at {problem.place}: {problem.what} {problem.what_to_do}"

@@ -7,7 +7,6 @@ from typing import Annotated, Final
 
 import typer
 
-from connectors.settings import load
 from dashboards.cli import kafka_replay
 from dashboards.cli.desk import AsJson, console, plain, plain_table, print_json
 from dashboards.cli.home import home_of
@@ -61,6 +60,7 @@ def check(
 def _run(context: typer.Context, file: Path, replication: int, *, as_json: bool, change: bool) -> int:
     """Compare, change if that is wanted, and print; return how many differences there were."""
     from connectors.eventlog.topics import opened_cluster, read_topics
+    from connectors.settings import load
 
     settings = load(home_of(context))
     wanted = read_topics(file)

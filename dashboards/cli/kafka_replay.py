@@ -7,21 +7,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from connectors.eventlog.protocol import EventReader
-from connectors.settings import Settings
-from connectors.settings_kafka import Kafka
+from dashboards.cli.consent import Yes
 from dashboards.cli.desk import AsJson, By, Reason, console, opened, plain, plain_table, print_json
-from dashboards.cli.moments import Place, place_in_words, place_said
-from dashboards.intake import TOPICS
-from flows import actions
-from flows.actions import KINDS, Desk, Person, Reread, Stretch
 from models.errors import RefusedError
+
+if TYPE_CHECKING:
+    from connectors.eventlog.protocol import EventReader
+    from connectors.settings import Settings
+    from connectors.settings_kafka import Kafka
+    from dashboards.cli.moments import Place
+    from flows.actions import Desk, Passed, Reread, Stretch
 
 _WORDS: Final = {
     "new": ("never came in: is taken in", "taken in"),
@@ -33,20 +33,25 @@ _WORDS: Final = {
 _THE_SAME_AGAIN: Final = "what was taken in stays, and the same command goes on: what is there changes nothing"
 
 _Topic: TypeAlias = Annotated[
-    str, typer.Argument(metavar="TOPIC", help=f"{' or '.join(TOPICS)}; with the prefix of the settings or without.")
+    str, typer.Argument(metavar="TOPIC", help="scanner or lims.hl7v2; with the prefix of the settings or without.")
 ]
 _Since: TypeAlias = Annotated[
     str,
     typer.Option(
         "--from",
         metavar="TIME|OFFSET",
-        help="The first record: when it was written (ISO 8601; without an offset in the site's zone), or its offset, "
-        "which counts in each partition.",
+        help="The first record: when it was written, as in 2026-03-02T09:30 (without an offset in the site's zone), or "
+        "its offset, which counts in each partition.",
     ),
 ]
 _Before: TypeAlias = Annotated[
     str | None,
-    typer.Option("--to", metavar="TIME|OFFSET", help="Up to this and without it.", show_default="what is there now"),
+    typer.Option(
+        "--to",
+        metavar="TIME|OFFSET",
+        help="Up to this and without it, as in 2026-03-02T10:30.",
+        show_default="what is there now",
+    ),
 ]
 _Site: TypeAlias = Annotated[str | None, typer.Option(metavar="SITE", help="Only what this site's events say.")]
 
@@ -55,9 +60,9 @@ _Site: TypeAlias = Annotated[str | None, typer.Option(metavar="SITE", help="Only
 class _Asked:
     """What was asked for, and what there was when it was looked at."""
 
-    stretch: Stretch
-    since: Place
-    before: Place | None
+    stretch: "Stretch"
+    since: "Place"
+    before: "Place | None"
     frozen_at: datetime
 
 
@@ -73,16 +78,18 @@ def replay(
     per_second: Annotated[int, typer.Option(min=1, metavar="N", help="Take in no more than these.")] = 500,
     by: By = "",
     reason: Reason = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it is done.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Read events from Kafka again, after showing what that would do; the intake goes on beside it, undisturbed."""
-    person = None if dry_run else Person(by, reason)
+    from flows import actions
+
+    person = None if dry_run else actions.Person(by, reason)
     with opened(context) as desk:
         named = _topic_named(desk.settings, topic)
         places = _places(desk.settings, since, before, site)
         with _reader(desk.settings) as reader:
-            asked = _frozen(reader, Stretch(named, (), site, at_most, per_second), *places)
+            asked = _frozen(reader, actions.Stretch(named, (), site, at_most, per_second), *places)
             if not as_json:
                 _announce(asked)
             found = _preview(desk, reader, asked.stretch)
@@ -98,8 +105,10 @@ def replay(
     _end(asked, found, done, as_json=as_json)
 
 
-def _topic_named(settings: Settings, topic: str) -> str:
+def _topic_named(settings: "Settings", topic: str) -> str:
     """Return the topic's whole name."""
+    from dashboards.intake import TOPICS
+
     prefix = _kafka(settings).prefix
     short = topic.removeprefix(prefix) if topic.removeprefix(prefix) in TOPICS else topic
     if short not in TOPICS:
@@ -107,7 +116,7 @@ def _topic_named(settings: Settings, topic: str) -> str:
     return f"{prefix}{short}"
 
 
-def _kafka(settings: Settings) -> Kafka:
+def _kafka(settings: "Settings") -> "Kafka":
     if settings.kafka is None:
         raise RefusedError(f"{settings.home / 'coverslip.toml'} has no [kafka] section, so there is nothing to read")
     if settings.forwards:
@@ -115,7 +124,9 @@ def _kafka(settings: Settings) -> Kafka:
     return settings.kafka
 
 
-def _places(settings: Settings, since: str, before: str | None, site: str | None) -> tuple[Place, Place | None]:
+def _places(settings: "Settings", since: str, before: str | None, site: str | None) -> "tuple[Place, Place | None]":
+    from dashboards.cli.moments import place_said
+
     known = [one.id for one in settings.sites]
     if site is not None and site not in known:
         raise RefusedError(f"no site of the settings is called so; there are: {', '.join(known)}")
@@ -128,7 +139,7 @@ def _places(settings: Settings, since: str, before: str | None, site: str | None
 
 
 @contextmanager
-def _reader(settings: Settings) -> Iterator[EventReader]:
+def _reader(settings: "Settings") -> "Iterator[EventReader]":
     # The client takes a third of a second to import, so only who needs it waits for it.
     from connectors.eventlog.connection import client_options, greet, sentence
     from connectors.eventlog.kafka_reader import KafkaReader
@@ -161,7 +172,9 @@ def _stop() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _frozen(reader: EventReader, wanted: Stretch, since: Place, before: Place | None) -> _Asked:
+def _frozen(reader: "EventReader", wanted: "Stretch", since: "Place", before: "Place | None") -> _Asked:
+    from flows.actions import Stretch
+
     extents = tuple(reader.extents(wanted.topic, since, before))
     frozen_at = datetime.now(UTC)
     if not extents:
@@ -172,7 +185,9 @@ def _frozen(reader: EventReader, wanted: Stretch, since: Place, before: Place | 
     return _Asked(stretch, since, before, frozen_at)
 
 
-def _preview(desk: Desk, reader: EventReader, stretch: Stretch) -> Reread:
+def _preview(desk: "Desk", reader: "EventReader", stretch: "Stretch") -> "Reread":
+    from flows import actions
+
     with _progress("looking", stretch.size) as passed, _stop() as stop:
         found = actions.preview_reread(desk, reader, stretch, passed, stop)
     if found.ended_by:
@@ -181,8 +196,10 @@ def _preview(desk: Desk, reader: EventReader, stretch: Stretch) -> Reread:
 
 
 @contextmanager
-def _progress(what: str, size: int) -> Iterator[actions.Passed]:
+def _progress(what: str, size: int) -> "Iterator[Passed]":
     """Show how far it is to whoever waits at a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     stderr = Console(stderr=True)
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as progress:
@@ -201,6 +218,8 @@ def _confirm() -> None:
 
 
 def _announce(asked: _Asked) -> None:
+    from dashboards.cli.moments import place_in_words
+
     stretch = asked.stretch
     until = "" if asked.before is None else f" to {place_in_words(asked.before)}"
     of_site = f", of which those of {stretch.site} are taken" if stretch.site else ""
@@ -209,7 +228,9 @@ def _announce(asked: _Asked) -> None:
     console().print(plain(f"{said}{frozen}{of_site}."), soft_wrap=True)
 
 
-def _show(found: Reread, *, is_done: bool) -> None:
+def _show(found: "Reread", *, is_done: bool) -> None:
+    from flows.actions import KINDS
+
     table = plain_table("Kind", "Records", "What was done" if is_done else "What happens")
     table.columns[1].justify = "right"
     for kind in KINDS:
@@ -217,7 +238,7 @@ def _show(found: Reread, *, is_done: bool) -> None:
     console().print(table)
 
 
-def _end(asked: _Asked, found: Reread, done: Reread | None, *, as_json: bool) -> None:
+def _end(asked: _Asked, found: "Reread", done: "Reread | None", *, as_json: bool) -> None:
     """Report; what ended before its end is an error."""
     if as_json:
         print_json(_as_json(asked, found, done))
@@ -229,7 +250,9 @@ def _end(asked: _Asked, found: Reread, done: Reread | None, *, as_json: bool) ->
         raise RefusedError(f"{done.ended_by}: {_THE_SAME_AGAIN}")
 
 
-def _as_json(asked: _Asked, found: Reread, done: Reread | None) -> Mapping[str, object]:
+def _as_json(asked: _Asked, found: "Reread", done: "Reread | None") -> Mapping[str, object]:
+    from flows.actions import KINDS
+
     stretch = asked.stretch
     partitions = [{"partition": one.partition.number, "from": one.first, "to": one.end} for one in stretch.extents]
     return {

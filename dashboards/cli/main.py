@@ -19,20 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # What is written holds patients' data: only its owner and their group may read it.
     os.umask(0o027)
     try:
-        application(_first_word(sys.argv[1:] if arguments is None else arguments))(arguments)
+        application()(arguments)
     except Exception as error:  # noqa: BLE001 - a person gets a sentence, whatever it was; the log has the place
         _log.debug("a command failed", exc_info=error)
         _end(_sentence(error))
-
-
-def _first_word(arguments: Sequence[str]) -> str:
-    """Return the first word that is neither an option nor the folder that ``--home`` names."""
-    before = ("", *arguments)
-    return next((word for word, last in zip(arguments, before, strict=False) if _is_word(word, last)), "")
-
-
-def _is_word(word: str, last: str) -> bool:
-    return not word.startswith("-") and last != "--home"
 
 
 def _sentence(error: Exception) -> str:

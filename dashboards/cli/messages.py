@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
 
 from dashboards.cli.desk import console, plain, plain_table, print_json, short
 from dashboards.web.words import age
-from flows.standing.messages import Unanswered
-from models.database import utc_now
+
+if TYPE_CHECKING:
+    from flows.standing.messages import Unanswered
 
 _COLUMNS: Final = ("Message", "To", "What", "About", "For", "Tried", "State", "Because")
 _ONLY_WHEN_WIDE: Final = ("What", "Tried", "Because")
@@ -15,7 +17,7 @@ _WIDE: Final = 100
 """From so many columns on, a terminal has room for everything; else the state says why, too."""
 
 
-def print_unanswered(messages: Sequence[Unanswered], *, as_json: bool) -> None:
+def print_unanswered(messages: "Sequence[Unanswered]", *, as_json: bool) -> None:
     """Print what waits for an answer: to whom, since when, how often it was tried, and what happens next."""
     if as_json:
         print_json([asdict(one) for one in messages])
@@ -23,7 +25,7 @@ def print_unanswered(messages: Sequence[Unanswered], *, as_json: bool) -> None:
     if not messages:
         print("Every message that went out was answered.")
         return
-    now, out = utc_now(), console()
+    now, out = datetime.now(UTC), console()
     is_wide = out.width >= _WIDE
     shown = [column for column in _COLUMNS if is_wide or column not in _ONLY_WHEN_WIDE]
     table = plain_table(*shown)

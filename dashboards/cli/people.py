@@ -4,20 +4,21 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
-from sqlalchemy.orm import Session
 
 from dashboards.cli.acted import say_acted
+from dashboards.cli.consent import Yes, agreed
 from dashboards.cli.desk import AsJson, By, Reason, console, opened, plain, plain_table, print_json
 from dashboards.cli.messages import print_unanswered
 from dashboards.cli.rows import print_rows, row_as_json
-from flows import actions
-from flows.actions import RESEND, Desk, Person, Rerun, case_named, scan_named, slide_named, thing_named
-from flows.standing import list_rows
-from flows.standing.messages import unanswered
 from models.errors import RefusedError
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from flows.actions import Desk, Person, Rerun
 
 ScanName: TypeAlias = Annotated[
     str, typer.Argument(metavar="SCAN", help="A scan's id, or at least its first six characters.")
@@ -74,6 +75,9 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:
     """Show where every slide stands, what it waits for and since when; the longest first."""
+    from flows.standing import list_rows
+    from flows.standing.messages import unanswered
+
     with opened(context) as desk:
         if messages:
             with desk.database.read() as session:
@@ -86,7 +90,7 @@ def list_command(
     if as_json:
         print_json([row_as_json(row) for row in rows])
     elif rows:
-        print_rows(rows)
+        print_rows(rows, desk.settings)
     else:
         print("Nothing waits." if waiting else "No slide is known yet: drop one into a scanner's folder, or order one.")
 
@@ -95,9 +99,11 @@ def match(
     context: typer.Context, scan: ScanName, slide: SlideName, by: By, reason: Reason, as_json: AsJson = False
 ) -> None:
     """Say which slide a scan shows."""
+    from flows import actions
+
     with opened(context) as desk:
-        scan_id, slide_id = _named(desk, scan_named, scan), _named(desk, slide_named, slide)
-        say_acted(desk, actions.match(desk, scan_id, slide_id, Person(by, reason)), as_json=as_json)
+        scan_id, slide_id = _named(desk, actions.scan_named, scan), _named(desk, actions.slide_named, slide)
+        say_acted(desk, actions.match(desk, scan_id, slide_id, actions.Person(by, reason)), as_json=as_json)
 
 
 def review(
@@ -109,16 +115,21 @@ def review(
     as_json: AsJson = False,
 ) -> None:
     """Say whether a scan's picture is good enough, or is to be made again."""
+    from flows import actions
+
     with opened(context) as desk:
-        scan_id = _named(desk, scan_named, scan)
-        say_acted(desk, actions.review(desk, scan_id, verdict.value, Person(by, reason)), as_json=as_json)
+        scan_id = _named(desk, actions.scan_named, scan)
+        acted = actions.review(desk, scan_id, verdict.value, actions.Person(by, reason))
+        say_acted(desk, acted, as_json=as_json)
 
 
 def release(context: typer.Context, case: CaseName, by: By, reason: Reason, as_json: AsJson = False) -> None:
     """Let a case be read although slides are missing."""
+    from flows import actions
+
     with opened(context) as desk:
-        case_id = _named(desk, case_named, case)
-        say_acted(desk, actions.release(desk, case_id, Person(by, reason)), as_json=as_json)
+        case_id = _named(desk, actions.case_named, case)
+        say_acted(desk, actions.release(desk, case_id, actions.Person(by, reason)), as_json=as_json)
 
 
 def rerun(
@@ -128,43 +139,43 @@ def rerun(
     reason: Reason,
     start: From = None,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it is done.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Do steps of a scan again, after showing what stands and what is redone; a scan that was set aside comes back."""
+    from flows import actions
+
     with opened(context) as desk:
-        person, asks = Person(by, reason), not (yes or as_json) and sys.stdin.isatty()
-        if start == RESEND and (case_id := _case_meant(desk, name)):
+        person = actions.Person(by, reason)
+        if start == actions.RESEND and (case_id := _case_meant(desk, name)):
             # A case of which nothing was scanned is told of too, as when work was asked for.
-            _send_again(desk, case_id, person, asks=asks, as_json=as_json)
+            _send_again(desk, case_id, person, yes=yes or as_json, as_json=as_json)
             return
-        plan = actions.preview_rerun(desk, _named(desk, scan_named, name), start)
+        plan = actions.preview_rerun(desk, _named(desk, actions.scan_named, name), start)
         if not as_json:
             _show(plan)
-        if asks:
-            _expect_consent()
+        agreed(yes=yes or as_json)
         acted = actions.rerun(desk, plan.scan, person, seen=plan)
         say_acted(desk, acted if as_json else replace(acted, follows=()), as_json=as_json)
 
 
-def _case_meant(desk: Desk, name: str) -> str | None:
+def _case_meant(desk: "Desk", name: str) -> str | None:
+    from flows.actions import thing_named
+
     with desk.database.read() as session:
         kind, subject_id = thing_named(session, name)
     return subject_id if kind == "case" else None
 
 
-def _send_again(desk: Desk, case_id: str, person: Person, *, asks: bool, as_json: bool) -> None:
+def _send_again(desk: "Desk", case_id: str, person: "Person", *, yes: bool, as_json: bool) -> None:
+    from flows import actions
+
     seen = actions.preview_resend(desk, case_id)
-    if asks:
+    if not yes and sys.stdin.isatty():
         for sentence in seen:
             console().print(plain(sentence), soft_wrap=True)
-        _expect_consent()
+    agreed(yes=yes)
     say_acted(desk, actions.resend_of_case(desk, case_id, person), as_json=as_json)
-
-
-def _expect_consent() -> None:
-    if not typer.confirm("Do this?"):
-        raise RefusedError("you said no: nothing was changed")
 
 
 def withdraw(
@@ -178,23 +189,26 @@ def withdraw(
     as_json: AsJson = False,
 ) -> None:
     """Take a scan's match back: its images are hidden, reader and LIMS are told, and a person says what it shows."""
+    from flows import actions
+
     with opened(context) as desk:
-        scan_id = _named(desk, scan_named, scan)
-        say_acted(desk, actions.withdraw(desk, scan_id, Person(by, reason), close=close), as_json=as_json)
+        scan_id = _named(desk, actions.scan_named, scan)
+        acted = actions.withdraw(desk, scan_id, actions.Person(by, reason), close=close)
+        say_acted(desk, acted, as_json=as_json)
 
 
-def _named(desk: Desk, how: Callable[[Session, str], str], name: str) -> str:
+def _named(desk: "Desk", how: "Callable[[Session, str], str]", name: str) -> str:
     with desk.database.read() as session:
         return how(session, name)
 
 
-def _expect_site(desk: Desk, site: str | None) -> None:
+def _expect_site(desk: "Desk", site: str | None) -> None:
     known = [one.id for one in desk.settings.sites]
     if site is not None and site not in known:
         raise RefusedError(f"no site of the settings is called so; there are: {', '.join(known)}")
 
 
-def _show(plan: Rerun) -> None:
+def _show(plan: "Rerun") -> None:
     table = plain_table("what", "how", header=False)
     table.add_row("Scan", plain(plan.scan))
     table.add_row("Stands", plain(", ".join(plan.kept) or "nothing"))

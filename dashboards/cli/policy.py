@@ -3,21 +3,22 @@
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from dashboards.cli.consent import Yes, agreed
 from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json
-from dashboards.cli.moments import time_said
 from dashboards.cli.options import By, Reason
-from flows.actions import Desk, Person
-from flows.actions.ruling import Ruling, preview_policy, set_policy
-from flows.people.policies import Version, policy_in_force, policy_versions
-from flows.people.policy_document import Differs, PolicyFault, as_toml, compare, places_of, read_policy
-from models.database import database_now
+from dashboards.cli.times import when, zone_of
 from models.errors import RefusedError
-from models.policy import Policy
+
+if TYPE_CHECKING:
+    from flows.actions import Desk
+    from flows.actions.ruling import Ruling
+    from flows.people.policies import Version
+    from flows.people.policy_document import Differs, PolicyFault
+    from models.policy import Policy
 
 _File: TypeAlias = Annotated[
     Path, typer.Argument(metavar="FILE", help="A TOML document, such as 'coverslip policy show --toml' prints.")
@@ -34,7 +35,7 @@ _From: TypeAlias = Annotated[
 def register(app: typer.Typer) -> None:
     """Add this group of commands."""
     group = typer.Typer(
-        help="The rules by which reads are given, weighed and due: checked, set, shown. Every version is kept.",
+        help="The rules by which reads are given, weighed and due: checked, set, shown; every version is kept.",
         no_args_is_help=True,
     )
     group.command(name="check")(check)
@@ -45,7 +46,11 @@ def register(app: typer.Typer) -> None:
 
 
 def check(context: typer.Context, file: _File, as_json: AsJson = False) -> None:
-    """Name every fault of a policy's file by its place; 0 when there is none, else 1. Nothing is stored."""
+    """Name every fault of a policy's file by its place; 0 when there is none, else 1; nothing is stored."""
+    from flows.actions.ruling import preview_policy
+    from flows.people.policy_document import read_policy
+    from models.policy import Policy
+
     found = read_policy(_content(file))
     if not isinstance(found, Policy):
         _refuse(found, as_json=as_json)
@@ -71,12 +76,17 @@ def set_command(
     as_json: AsJson = False,
 ) -> None:
     """Make a new version of the policy, after showing what differs; the same document again makes none."""
+    from flows.actions import Person
+    from flows.actions.ruling import preview_policy, set_policy
+    from flows.people.policy_document import read_policy
+    from models.policy import Policy
+
     person, found = Person(by, because), read_policy(_content(file))
     if not isinstance(found, Policy):
         _refuse(found, as_json=as_json)
         return
     with opened(context) as desk:
-        at = _moment(desk, begins)
+        at, zone = _moment(desk, begins), zone_of(desk.settings)
         ruling = preview_policy(desk, found, at)
         if not as_json:
             _print_ruling(ruling)
@@ -88,7 +98,7 @@ def set_command(
     elif ruling.is_new and dry_run:
         print("Nothing was set: this was a dry run.")
     elif ruling.is_new:
-        print(f"Version {ruling.version} is set, from {_at(ruling.begins_at)} on.")
+        print(f"Version {ruling.version} is set, from {when(ruling.begins_at, zone)} on.")
 
 
 def show(
@@ -98,14 +108,18 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show the policy in force, or another version of it; what is not as it ships is marked."""
+    from flows.people.policy_document import as_toml, compare, places_of
+    from models.policy import Policy
+
     with opened(context) as desk:
         chosen, policy = _chosen(desk, version)
+        zone = zone_of(desk.settings)
     if toml:
         print(as_toml(policy), end="")
     elif as_json:
         print_json({**_as_json(chosen), "policy": policy.model_dump(mode="json")})
     else:
-        console().print(plain(_headline(chosen)), soft_wrap=True)
+        console().print(plain(_headline(chosen, zone)), soft_wrap=True)
         shipped = {one.place: one.before for one in compare(Policy(), policy)}
         table = plain_table("Rule", "Value", "As it ships")
         for place, value in places_of(policy).items():
@@ -116,7 +130,13 @@ def show(
 
 def history(context: typer.Context, as_json: AsJson = False) -> None:
     """List every version: from when, by whom, why, and what it changed."""
+    from flows.people.policies import policy_in_force, policy_versions
+    from flows.people.policy_document import compare
+    from models.database import database_now
+    from models.policy import Policy
+
     with opened(context) as desk, desk.database.read() as session:
+        zone = zone_of(desk.settings)
         versions = policy_versions(session)
         in_force = policy_in_force(session, database_now(session)).version
     before, rows = Policy(), []
@@ -137,7 +157,7 @@ def history(context: typer.Context, as_json: AsJson = False) -> None:
     table = plain_table("Version", "From", "By", "Why", "What differs from the one before")
     for one, differs in reversed(rows):
         mark = " (in force)" if one.version == in_force else ""
-        at = _at(one.begins_at)
+        at = when(one.begins_at, zone)
         table.add_row(*map(plain, (f"{one.version}{mark}", at, one.by, one.because, _in_short(differs))))
     console().print(table)
 
@@ -149,7 +169,7 @@ def _content(file: Path) -> bytes:
         raise RefusedError(f"that file can't be read ({error.strerror}): give a TOML document") from error
 
 
-def _refuse(faults: tuple[PolicyFault, ...], *, as_json: bool) -> None:
+def _refuse(faults: "tuple[PolicyFault, ...]", *, as_json: bool) -> None:
     if as_json:
         print_json({"faults": [asdict(one) for one in faults], "set": False})
     else:
@@ -161,7 +181,7 @@ def _refuse(faults: tuple[PolicyFault, ...], *, as_json: bool) -> None:
     raise typer.Exit(1)
 
 
-def _print_ruling(ruling: Ruling) -> None:
+def _print_ruling(ruling: "Ruling") -> None:
     out = console()
     if not ruling.is_new:
         print(f"Version {ruling.version} says the same: there is nothing to set.")
@@ -179,15 +199,21 @@ def _print_ruling(ruling: Ruling) -> None:
         out.print(plain(f"Note: {sentence}."), soft_wrap=True)
 
 
-def _moment(desk: Desk, said: str | None) -> datetime | None:
+def _moment(desk: "Desk", said: str | None) -> datetime | None:
     if said is None:
         return None
     if said.isdecimal():
         raise RefusedError("--from takes a time as in 2026-03-02T09:30+00:00")
+    from dashboards.cli.moments import time_said
+
     return time_said(said, "--from", desk.settings, None)
 
 
-def _chosen(desk: Desk, number: int | None) -> tuple[Version | None, Policy]:
+def _chosen(desk: "Desk", number: int | None) -> "tuple[Version | None, Policy]":
+    from flows.people.policies import policy_in_force, policy_versions
+    from models.database import database_now
+    from models.policy import Policy
+
     with desk.database.read() as session:
         versions = {one.version: one for one in policy_versions(session)}
         wanted = policy_in_force(session, database_now(session)).version if number is None else number
@@ -198,22 +224,18 @@ def _chosen(desk: Desk, number: int | None) -> tuple[Version | None, Policy]:
     return versions[wanted], versions[wanted].policy
 
 
-def _headline(version: Version | None) -> str:
+def _headline(version: "Version | None", zone: str) -> str:
     if version is None:
         return "The policy that ships."
-    return f"Version {version.version}, from {_at(version.begins_at)} on – {version.by}: {version.because}"
+    return f"Version {version.version}, from {when(version.begins_at, zone)} on – {version.by}: {version.because}"
 
 
-def _at(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def _as_json(version: Version | None) -> dict[str, Any]:
+def _as_json(version: "Version | None") -> dict[str, Any]:
     if version is None:
         return {"version": None, "begins_at": None, "by": None, "because": None}
     return {name: getattr(version, name) for name in ("version", "begins_at", "by", "because")}
 
 
-def _in_short(differs: tuple[Differs, ...]) -> str:
+def _in_short(differs: "tuple[Differs, ...]") -> str:
     said = [f"{one.place}: {one.before or 'not said'} → {one.after or 'not said'}" for one in differs[:3]]
     return "; ".join([*said, *([f"{len(differs) - 3} more"] if len(differs) > 3 else [])]) or "nothing"  # noqa: PLR2004 - the same three

@@ -1,6 +1,5 @@
 """The commands that run processes: ``up`` and what it starts, each of which can be started alone too."""
 
-import asyncio
 import fcntl
 import json
 import logging
@@ -11,28 +10,21 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import select
 
-from connectors.first_lab import describe, write_first_lab
-from connectors.settings import Settings, load
-from connectors.wiring import Lab, open_archive, open_database, open_lab
 from dashboards.cli.home import home_of
-from dashboards.doctor.wires import refuse_bad_certificates
-from dashboards.supervisor import Supervisor, die_with_parent
-from flows.engine import BareEngine, Engine, PrefectEngine
-from flows.people.sync import sync_people
-from flows.prefect_server import prefect_environment
-from flows.steps import JOBS
-from flows.worker import run_worker
-from models.database import Database
 from models.errors import RefusedError
-from models.migrate import migrate
-from models.tables.scan import Instance
+
+if TYPE_CHECKING:
+    from connectors.settings import Settings
+    from connectors.wiring import Lab
+    from dashboards.supervisor import Supervisor
+    from flows.engine import Engine
+    from models.database import Database
 
 _console = Console(stderr=True)
 
@@ -52,6 +44,9 @@ def up(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object when everything is up.")] = False,
 ) -> None:
     """Run the whole system on this machine until Ctrl-C: doors, worker, Prefect and the page; Kafka's door if set."""
+    from dashboards.doctor.wires import refuse_bad_certificates
+    from dashboards.supervisor import Supervisor
+
     settings = prepare(home_of(context))
     refuse_bad_certificates(settings)
     supervisor = Supervisor(settings, _console.print)
@@ -75,6 +70,8 @@ def migrate_command(context: typer.Context) -> None:
 
 def doors(context: typer.Context) -> None:
     """Run the doors alone: MLLP listeners, scanner folders, the page."""
+    import asyncio
+
     from dashboards.doors import run_doors
 
     settings = _begin(home_of(context))
@@ -94,6 +91,9 @@ def doors(context: typer.Context) -> None:
 
 def worker(context: typer.Context) -> None:
     """Run a worker alone: it claims steps until it is told to end."""
+    from connectors.wiring import open_lab
+    from flows.steps import JOBS
+
     settings = _begin(home_of(context))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -115,6 +115,8 @@ def intake(context: typer.Context) -> None:
 
 def engine(context: typer.Context) -> None:
     """Run Prefect's server alone, as the settings say."""
+    from flows.prefect_server import prefect_environment
+
     settings = _begin(home_of(context))
     environment = {**os.environ, **prefect_environment(settings)}
     server = ("-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--log-level", "warning")
@@ -124,8 +126,12 @@ def engine(context: typer.Context) -> None:
     )
 
 
-def run_with_engine(lab: Lab, stop: threading.Event) -> None:
+def run_with_engine(lab: "Lab", stop: threading.Event) -> None:
     """Run a worker, with Prefect when the settings want it."""
+    from flows.engine import BareEngine
+    from flows.prefect_server import prefect_environment
+    from flows.worker import run_worker
+
     if not lab.settings.engine.enabled:
         run_worker(lab, BareEngine(), stop)
         return
@@ -137,12 +143,14 @@ def run_with_engine(lab: Lab, stop: threading.Event) -> None:
         run_worker(lab, prefect_engine(lab.settings), stop)
 
 
-def prefect_engine(settings: Settings) -> Engine:
+def prefect_engine(settings: "Settings") -> "Engine":
     """Return the engine with the five flows."""
     from flows.archive_upload.flow import archive_upload
     from flows.barcode_matching.flow import barcode_matching
     from flows.case_assignment.flow import case_assignment
     from flows.case_assignment.rebalance.flow import rebalance
+    from flows.engine import PrefectEngine
+    from flows.prefect_server import prefect_environment
     from flows.slide_qc.flow import slide_qc
 
     flows: Mapping[str, Callable[[str], object]] = {
@@ -155,8 +163,13 @@ def prefect_engine(settings: Settings) -> Engine:
     return PrefectEngine(prefect_environment(settings)["PREFECT_API_URL"], flows)
 
 
-def prepare(home: Path) -> Settings:
+def prepare(home: Path) -> "Settings":
     """Write the first laboratory if there is none, and bring the database in line with the settings."""
+    from connectors.first_lab import write_first_lab
+    from connectors.settings import load
+    from connectors.wiring import open_archive, open_database
+    from models.migrate import migrate
+
     write_first_lab(home)
     settings = load(home)
     database = open_database(settings, checkpoints=True)
@@ -170,7 +183,7 @@ def prepare(home: Path) -> Settings:
     return settings
 
 
-def where(settings: Settings, supervisor: Supervisor) -> dict[str, object]:
+def where(settings: "Settings", supervisor: "Supervisor") -> dict[str, object]:
     """Return where everything is, for machines."""
     return {
         "home": str(settings.home),
@@ -202,7 +215,10 @@ def only_one(home: Path) -> Iterator[None]:
         yield
 
 
-def _begin(home: Path) -> Settings:
+def _begin(home: Path) -> "Settings":
+    from connectors.settings import load
+    from dashboards.supervisor import die_with_parent
+
     die_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     for talkative in ("httpx", "httpcore", "prefect", "asyncio", "kafka"):
@@ -210,14 +226,21 @@ def _begin(home: Path) -> Settings:
     return load(home)
 
 
-def _sync(database: Database, settings: Settings) -> bool:
+def _sync(database: "Database", settings: "Settings") -> bool:
     """Bring people and places in line; return whether nothing was ever archived."""
+    from sqlalchemy import select
+
+    from flows.people.sync import sync_people
+    from models.tables.scan import Instance
+
     with database.write("people") as session:
         sync_people(session, settings)
         return session.scalar(select(Instance.id).limit(1)) is None
 
 
-def _print_lab(settings: Settings) -> None:
+def _print_lab(settings: "Settings") -> None:
+    from connectors.first_lab import describe
+
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

@@ -3,14 +3,15 @@
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from dashboards.cli.desk import AsJson, By, Reason, console, opened, plain, plain_table, print_json, short
-from flows import actions
-from flows.actions import Desk, Person, message_named
-from flows.actions.previewing import Preview, preview_replay
+
+if TYPE_CHECKING:
+    from flows.actions import Desk
+    from flows.actions.previewing import Preview
 
 _OPAQUE_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -32,23 +33,26 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Have a message that was set aside read again; without MESSAGE, list those that were."""
+    from flows import actions
+    from flows.actions.previewing import preview_replay
+
     with opened(context) as desk:
         if message is None:
             _list_set_aside(desk, as_json=as_json)
             return
         with desk.database.read() as session:
-            message_id = message_named(session, message)
+            message_id = actions.message_named(session, message)
         if dry_run:
             show_preview(preview_replay(desk, message_id), as_json=as_json)
             return
-        acted = actions.replay(desk, message_id, Person(by, reason))
+        acted = actions.replay(desk, message_id, actions.Person(by, reason))
     if as_json:
         print_json(asdict(acted))
     else:
         console().print(plain("; ".join((acted.what, *acted.follows)) + "."), soft_wrap=True)
 
 
-def show_preview(seen: Preview, *, as_json: bool) -> None:
+def show_preview(seen: "Preview", *, as_json: bool) -> None:
     """Print what applying a message would change; nothing was changed."""
     if as_json:
         print_json({**asdict(seen), "changes_nothing": seen.changes_nothing})
@@ -66,7 +70,7 @@ def show_preview(seen: Preview, *, as_json: bool) -> None:
         console().print(plain(sentence), soft_wrap=True)
 
 
-def _in_words(seen: Preview) -> Iterator[str]:
+def _in_words(seen: "Preview") -> Iterator[str]:
     if not seen.applied:
         yield f"it would be set aside. {seen.problem}"
         return
@@ -75,7 +79,9 @@ def _in_words(seen: Preview) -> Iterator[str]:
     yield "nothing would change." if seen.changes_nothing else "this would change."
 
 
-def _list_set_aside(desk: Desk, *, as_json: bool) -> None:
+def _list_set_aside(desk: "Desk", *, as_json: bool) -> None:
+    from flows import actions
+
     with desk.database.read() as session:
         found, held = actions.set_aside_messages(session), actions.quarantined_messages(session)
     if as_json:

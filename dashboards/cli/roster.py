@@ -3,8 +3,9 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 import typer
@@ -12,15 +13,15 @@ import typer
 from dashboards.cli.consent import Yes, agreed
 from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json
 from dashboards.cli.options import By, Reason
-from flows.actions import Desk, Person
-from flows.actions.peopling import export_people, import_people, preview_people, roster
 from flows.people.roster.cells import LEVELS
-from flows.people.roster.difference import Change, leave_in_words, sessions_in_words
-from flows.people.roster.lines import PARTS, CompetenceLine, LeaveLine, PersonLine, Roster, SessionLine
-from flows.people.roster.preview import Preview
 from flows.people.roster.sheets import FILES, Fault
-from models.database import utc_now
 from models.errors import RefusedError
+
+if TYPE_CHECKING:
+    from flows.actions import Desk
+    from flows.people.roster.difference import Change
+    from flows.people.roster.lines import CompetenceLine, LeaveLine, PersonLine, Roster, SessionLine
+    from flows.people.roster.preview import Preview
 
 _Folder: TypeAlias = Annotated[
     Path, typer.Argument(metavar="FOLDER", help=f"Holds some or all of {', '.join(FILES)}.", show_default=False)
@@ -50,7 +51,9 @@ def register(app: typer.Typer) -> None:
 
 
 def check(context: typer.Context, folder: _Folder, as_json: AsJson = False) -> None:
-    """Name every fault of a folder's files by file, row and column; 0 when there is none, else 1. Stores nothing."""
+    """Name every fault of a folder's files by file, row and column; 0 when there is none, else 1; nothing is stored."""
+    from flows.actions.peopling import preview_people
+
     with opened(context) as desk:
         preview = preview_people(desk, folder)
     if as_json:
@@ -76,10 +79,13 @@ def import_command(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a folder's files in, all or nothing, after showing what changes. A part without a file stays as it is.
+    """Bring a folder's files in, all or nothing, after showing what changes.
 
-    Whoever pathologists.csv does not name becomes inactive; nobody is deleted.
+    A part without a file stays as it is. Whoever pathologists.csv does not name becomes inactive; nobody is deleted.
     """
+    from flows.actions import Person
+    from flows.actions.peopling import import_people, preview_people
+
     person = Person(by, because)
     with opened(context) as desk:
         preview = preview_people(desk, folder)
@@ -102,6 +108,8 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over files of these names.")] = False,
 ) -> None:
     """Write what stands as CSV files that can be edited and brought in again."""
+    from flows.actions.peopling import export_people
+
     with opened(context) as desk:
         names = export_people(desk, folder, overwrite=overwrite)
     console().print(plain(f"Written: {', '.join(names)}."), soft_wrap=True)
@@ -114,6 +122,8 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:
     """Show who reads: where, what, when, and how much."""
+    from flows.actions.peopling import roster
+
     with opened(context) as desk:
         stands = roster(desk)
         known = [one.id for one in stands.sites]
@@ -129,7 +139,7 @@ def list_command(
             print(f"\n{hidden} read no longer: --all shows them too.")
 
 
-def _refuse(preview: Preview, *, as_json: bool) -> None:
+def _refuse(preview: "Preview", *, as_json: bool) -> None:
     if as_json:
         print_json({"imported": False, **_as_json(preview)})
     else:
@@ -147,7 +157,7 @@ def _print_faults(faults: Sequence[Fault]) -> None:
     out.print(f"\n{len(faults)} fault{'' if len(faults) == 1 else 's'}. Row 1 is the header.", soft_wrap=True)
 
 
-def _print_changes(preview: Preview) -> None:
+def _print_changes(preview: "Preview") -> None:
     out = console()
     if not preview.changes:
         print("Nothing changes: the files say what stands.")
@@ -165,13 +175,15 @@ def _print_changes(preview: Preview) -> None:
     _print_notes(preview)
 
 
-def _print_notes(preview: Preview) -> None:
+def _print_notes(preview: "Preview") -> None:
     for sentence in preview.notes:
         console().print(plain(f"Note: {sentence}."), soft_wrap=True)
 
 
-def _count(changes: Iterable[Change]) -> str:
+def _count(changes: "Iterable[Change]") -> str:
     """Return how many lines of which part are added, changed and ended, as in ``pathologists (1 ended, 3 added)``."""
+    from flows.people.roster.lines import PARTS
+
     counted: dict[str, Counter[str]] = defaultdict(Counter)
     for change in changes:
         counted[change.part][change.how] += 1
@@ -183,7 +195,7 @@ def _count(changes: Iterable[Change]) -> str:
     return ", ".join(said)
 
 
-def _as_json(preview: Preview) -> dict[str, Any]:
+def _as_json(preview: "Preview") -> dict[str, Any]:
     changes = [
         {
             "part": one.part,
@@ -199,7 +211,9 @@ def _as_json(preview: Preview) -> dict[str, Any]:
     return {"faults": [asdict(one) for one in preview.faults], "changes": changes, "notes": list(preview.notes)}
 
 
-def _print_people(desk: Desk, stands: Roster, people: Sequence[PersonLine]) -> None:
+def _print_people(desk: "Desk", stands: "Roster", people: "Sequence[PersonLine]") -> None:
+    from flows.people.roster.difference import leave_in_words, sessions_in_words
+
     if not people:
         print("Nobody: 'coverslip people import' brings people in, or name readers in the settings.")
         return
@@ -211,7 +225,7 @@ def _print_people(desk: Desk, stands: Roster, people: Sequence[PersonLine]) -> N
     table.columns[0].no_wrap = True
     zones = {site.id: site.zone for site in desk.settings.sites}
     for one in people:
-        today = utc_now().astimezone(ZoneInfo(zones.get(one.site_id, "UTC"))).date()
+        today = datetime.now(UTC).astimezone(ZoneInfo(zones.get(one.site_id, "UTC"))).date()
         valid = [
             each
             for each in reads[one.id]
@@ -227,7 +241,7 @@ def _print_people(desk: Desk, stands: Roster, people: Sequence[PersonLine]) -> N
     out.print(table)
 
 
-def _reads(competences: Sequence[CompetenceLine]) -> str:
+def _reads(competences: "Sequence[CompetenceLine]") -> str:
     """Return what somebody reads by level, as in ``lead breast, skin (glass only); may read gi``."""
     said = []
     for level, called in enumerate(LEVELS, start=1):
@@ -236,7 +250,7 @@ def _reads(competences: Sequence[CompetenceLine]) -> str:
     return "; ".join(said)
 
 
-def _only(one: CompetenceLine) -> str:
+def _only(one: "CompetenceLine") -> str:
     return "" if one.digital and one.glass else " (digital only)" if one.digital else " (glass only)"
 
 
@@ -250,7 +264,7 @@ def _by_person(lines: Iterable[_OfAPerson]) -> dict[str, list[Any]]:
     return found
 
 
-def _people_as_json(stands: Roster, people: Sequence[PersonLine]) -> list[dict[str, Any]]:
+def _people_as_json(stands: "Roster", people: "Sequence[PersonLine]") -> list[dict[str, Any]]:
     parts: dict[str, Iterable[CompetenceLine | SessionLine | LeaveLine]] = {
         "competences": stands.competences,
         "sessions": stands.sessions,

@@ -1,40 +1,42 @@
 """The command ``show``: one scan's story, where one case stands, or what became of a message."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Final, TypeAlias
-from zoneinfo import ZoneInfo
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 from rich.table import Table
 
-from connectors.settings_site import Authority
 from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json
 from dashboards.cli.rows import print_rows, row_as_json
 from dashboards.cli.show_message import message_as_json, print_message
 from dashboards.cli.show_slides import named_facts, print_slides, slides_as_json
-from dashboards.web.words import took, zone_name
-from flows.actions import Desk, thing_named
-from flows.standing import case_page, timeline
-from flows.standing.assets import Asset, Work, assets_of_case, work_of_case
-from flows.standing.cases import CasePage
-from flows.standing.received import received
-from flows.standing.timeline import Timeline
-from flows.standing.whereabouts import CaseSlides, slides_of_case
-from models.tables.books import History
+from dashboards.cli.times import when, zone_of
+from dashboards.web.words import took
+
+if TYPE_CHECKING:
+    from connectors.settings_site import Authority
+    from flows.actions import Desk
+    from flows.standing.assets import Asset, Work
+    from flows.standing.cases import CasePage
+    from flows.standing.timeline import Entry, Timeline
+    from flows.standing.whereabouts import CaseSlides
 
 _OF_A_FILE: Final = ("id", "state", "bytes", "sha256", "place", "first_seen_at", "taken_at")
 _OF_AN_OBJECT: Final = ("role", "edition", "state", "sop_instance_uid", "sha256", "bytes")
 _OF_A_CHANGE: Final = ("at", "what", "before", "after", "cause", "actor", "reason")
 
-_WHO_ALLOCATES: Final[dict[Authority, str]] = {
+_WHO_ALLOCATES: Final[dict[str, str]] = {
     "coverslip": "Coverslip",
     "lims": "the LIMS: Coverslip records and checks what it says",
     "pacs": "the PACS: Coverslip records and checks what it says",
 }
 
 _Named: TypeAlias = tuple[str, str | None]
+_At: TypeAlias = Callable[[datetime], str]
+"""How a time is written: in the zone of the site."""
 
 
 def register(app: typer.Typer) -> None:
@@ -55,35 +57,68 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one scan's story, where one case stands and who has it, or what became of one message that came in."""
+    from flows.actions import thing_named
+
     with opened(context) as desk:
         with desk.database.read() as session:
             kind, subject_id = thing_named(session, name)
-            message = received(session, subject_id) if kind == "message" else None
-            story = timeline(session, subject_id) if kind == "scan" else None
-            page = case_page(session, subject_id) if kind == "case" else None
-            assets = assets_of_case(session, subject_id) if kind == "case" else ()
-            work = work_of_case(session, subject_id) if kind == "case" else ()
-            slides = slides_of_case(session, desk.settings, subject_id) if kind == "case" else None
-        if message is not None and as_json:
-            print_json(message_as_json(message))
-        elif message is not None:
-            print_message(message)
-        elif story is not None and as_json:
-            print_json(_story_as_json(story))
-        elif story is not None:
-            _print_story(story, _zone(desk, story.row.site))
-        elif page is not None and slides is not None and as_json:
-            print_json(page_as_json(page, assets, work) | slides_as_json(slides))
-        elif page is not None and slides is not None:
-            authority = desk.settings.site(page.line.site).who_allocates(page.line.subspecialty)
-            _print_page(page, slides, assets, work, authority, _zone(desk, page.line.site))
+        _SHOWN[kind](desk, subject_id, as_json=as_json)
 
 
-def _zone(desk: Desk, site_id: str) -> ZoneInfo:
-    return ZoneInfo(desk.settings.site(site_id).zone)
+def _show_message(desk: "Desk", subject_id: str, *, as_json: bool) -> None:
+    from flows.standing.received import received
+
+    with desk.database.read() as session:
+        message = received(session, subject_id)
+    if as_json:
+        print_json(message_as_json(message))
+    else:
+        print_message(message, zone_of(desk.settings))
 
 
-def _print_story(story: Timeline, zone: ZoneInfo) -> None:
+def _show_scan(desk: "Desk", subject_id: str, *, as_json: bool) -> None:
+    from flows.standing import timeline
+
+    with desk.database.read() as session:
+        story = timeline(session, subject_id)
+    if story is not None and as_json:
+        print_json(_story_as_json(story))
+    elif story is not None:
+        _print_story(story, zone_of(desk.settings, story.row.site))
+
+
+def _show_case(desk: "Desk", subject_id: str, *, as_json: bool) -> None:
+    from flows.standing import case_page
+    from flows.standing.assets import assets_of_case, work_of_case
+    from flows.standing.story import story_of_case
+    from flows.standing.whereabouts import slides_of_case
+
+    with desk.database.read() as session:
+        page = case_page(session, subject_id)
+        assets, work = assets_of_case(session, subject_id), work_of_case(session, subject_id)
+        slides = slides_of_case(session, desk.settings, subject_id)
+        if page is None or slides is None:
+            return
+        zone = zone_of(desk.settings, page.line.site)
+        story = story_of_case(session, page.changes, partial(when, zone=zone))
+    if as_json:
+        print_json(page_as_json(page, assets, work) | slides_as_json(slides))
+        return
+    site = next((one for one in desk.settings.sites if one.id == page.line.site), None)
+    authority = site.who_allocates(page.line.subspecialty) if site else None
+    at = partial(when, zone=zone)
+    out = console()
+    out.print(_facts(_named_of_case(page, slides, assets, work, authority, at)))
+    print_slides(slides, at)
+    out.print()
+    print_rows(page.rows, desk.settings)
+    _print_events([(one.at, _with_name(one)) for one in story], zone)
+
+
+_SHOWN: Final = {"message": _show_message, "scan": _show_scan, "case": _show_case}
+
+
+def _print_story(story: "Timeline", zone: str) -> None:
     row, out = story.row, console()
     head: list[_Named] = [
         ("Scan", row.scan),
@@ -91,10 +126,11 @@ def _print_story(story: Timeline, zone: ZoneInfo) -> None:
         ("Accession", story.accession_number),
         ("Case", row.case),
     ]
+    until = when(row.until, zone) if row.until else None
     head += [("Site", row.site), ("Scanner", story.scanner), ("Edition", str(story.edition)), ("Stands at", row.state)]
-    head += [("Reason", row.reason), ("Until", _at(row.until, zone) if row.until else None), ("Then", row.then)]
+    head += [("Reason", row.reason), ("Until", until), ("Then", row.then)]
     out.print(_facts(head))
-    happened = [(entry.at, _with_name(entry.what, entry.actor, entry.reason)) for entry in story.entries]
+    happened = [(entry.at, _with_name(entry)) for entry in story.entries]
     for message in story.messages:
         happened.append((message.stated_at, f"to be told to {message.peer}: {message.what}"))
         if message.answered_at is not None:
@@ -109,16 +145,16 @@ def _print_story(story: Timeline, zone: ZoneInfo) -> None:
     out.print(table)
 
 
-def _print_page(
-    page: CasePage,
-    slides: CaseSlides,
-    assets: Sequence[Asset],
-    work: Sequence[Work],
-    authority: Authority,
-    zone: ZoneInfo,
-) -> None:
-    line, out = page.line, console()
-    reader = f"{line.reader.name}, since {_at(line.reader.since, zone)}: {line.reader.why}" if line.reader else "nobody"
+def _named_of_case(
+    page: "CasePage",
+    slides: "CaseSlides",
+    assets: "Sequence[Asset]",
+    work: "Sequence[Work]",
+    authority: "Authority | None",
+    at: _At,
+) -> list[_Named]:
+    line = page.line
+    reader = f"{line.reader.name}, since {at(line.reader.since)}: {line.reader.why}" if line.reader else "nobody"
     head: list[_Named] = [
         ("Case", line.id),
         ("Accession", line.accession_number),
@@ -126,31 +162,26 @@ def _print_page(
         ("Priority", line.lane),
     ]
     head += [("Due", page.beside.due), ("Slides", line.completeness)]
-    head += named_facts(slides, lambda at: _at(at, zone))
+    head += named_facts(slides, at)
     head += [("Stands at", line.standing.state), ("Waits for", line.standing.waiting_for), ("Reader", reader)]
-    head += [(one.what.capitalize(), f"{one.name}, since {_at(one.since, zone)}: {one.why}") for one in line.others]
+    head += [(one.what.capitalize(), f"{one.name}, since {at(one.since)}: {one.why}") for one in line.others]
     others = page.beside.reader_stated
-    head += [("Others", f"{others} reads it" if others else None), ("Allocates", _WHO_ALLOCATES[authority])]
-    head += [("Report", page.beside.report)]
+    head += [("Others", f"{others} reads it" if others else None)]
+    head += [("Allocates", _WHO_ALLOCATES[authority] if authority else None), ("Report", page.beside.report)]
     head += [("Patient", f"same person as {one}") for one in page.beside.same_person_as]
     head += [("Elsewhere", _elsewhere(one)) for one in assets if one.images_elsewhere is not None]
-    head += [("Work", one.sentence) for one in work]
-    out.print(_facts(head))
-    print_slides(slides, lambda at: _at(at, zone))
-    out.print()
-    print_rows(page.rows)
-    _print_events([(change.at, _change(change)) for change in page.changes], zone)
+    return head + [("Work", one.sentence) for one in work]
 
 
-def _elsewhere(slide: Asset) -> str:
+def _elsewhere(slide: "Asset") -> str:
     there = "an image manager has its images" if slide.images_elsewhere else "no images are left there"
     return f"{slide.container_identifier}: {there}"
 
 
-def _print_events(events: Iterable[tuple[datetime, str]], zone: ZoneInfo) -> None:
+def _print_events(events: Iterable[tuple[datetime, str]], zone: str) -> None:
     table = plain_table("At", "What happened")
     for at, what in sorted(events, key=lambda event: event[0]):
-        table.add_row(_at(at, zone), plain(what))
+        table.add_row(when(at, zone, exactly=True), plain(what))
     console().print()
     console().print(table)
 
@@ -163,21 +194,11 @@ def _facts(named: Iterable[_Named]) -> Table:
     return table
 
 
-def _at(at: datetime, zone: ZoneInfo) -> str:
-    there = at.astimezone(zone)
-    return f"{there.day:2} {there:%b %H:%M:%S} {zone_name(there)}"
+def _with_name(entry: "Entry") -> str:
+    return f"{entry.what} – {entry.actor}: {entry.reason}" if entry.actor else entry.what
 
 
-def _change(change: History) -> str:
-    said = f"{change.what}: {change.before or 'nothing'} → {change.after or 'nothing'}"
-    return _with_name(said, change.actor, change.reason)
-
-
-def _with_name(what: str, actor: str | None, reason: str | None) -> str:
-    return f"{what} – {actor}: {reason}" if actor else what
-
-
-def _story_as_json(story: Timeline) -> dict[str, Any]:
+def _story_as_json(story: "Timeline") -> dict[str, Any]:
     return {
         **row_as_json(story.row),
         "reason": story.row.reason,
@@ -191,7 +212,7 @@ def _story_as_json(story: Timeline) -> dict[str, Any]:
     }
 
 
-def page_as_json(page: CasePage, assets: Sequence[Asset], work: Sequence[Work]) -> dict[str, Any]:
+def page_as_json(page: "CasePage", assets: "Sequence[Asset]", work: "Sequence[Work]") -> dict[str, Any]:
     """Return where a case stands, as machines read it."""
     changes = [{name: getattr(one, name) for name in _OF_A_CHANGE} for one in page.changes]
     return {

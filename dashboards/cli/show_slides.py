@@ -3,16 +3,18 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dashboards.cli.desk import console, plain, plain_table
-from flows.standing.whereabouts import READ_EARLY, CaseSlides, LateSlide, Whereabouts
+
+if TYPE_CHECKING:
+    from flows.standing.whereabouts import CaseSlides, LateSlide, Whereabouts
 
 At = Callable[[datetime], str]
 """How a time is written: in the zone of the case's site."""
 
 
-def slides_as_json(slides: CaseSlides) -> dict[str, Any]:
+def slides_as_json(slides: "CaseSlides") -> dict[str, Any]:
     """Return how complete a case is, as machines read it."""
     held = slides.held
     return {
@@ -28,8 +30,10 @@ def slides_as_json(slides: CaseSlides) -> dict[str, Any]:
     }
 
 
-def named_facts(slides: CaseSlides, at: At) -> list[tuple[str, str | None]]:
+def named_facts(slides: "CaseSlides", at: At) -> list[tuple[str, str | None]]:
     """Return what is said of a case's slides as a whole beside their number."""
+    from flows.standing.whereabouts import READ_EARLY
+
     held = slides.held
     waits = f"for its missing slides until {at(held.until)}, then {held.then}" if held and held.until else None
     late = [one for one in slides.late if one.acknowledged_at is None]
@@ -37,7 +41,7 @@ def named_facts(slides: CaseSlides, at: At) -> list[tuple[str, str | None]]:
     return [("Held back", waits), ("Read early", READ_EARLY.get(slides.released_how or "")), ("Late slides", said)]
 
 
-def print_slides(slides: CaseSlides, at: At) -> None:
+def print_slides(slides: "CaseSlides", at: At) -> None:
     """Print a table of the slides, those that can't be read first, and what came late."""
     out = console()
     table = plain_table("Slide", "Stands at", "Last seen", "Waits for", "Since", "Until, then")
@@ -57,20 +61,20 @@ def print_slides(slides: CaseSlides, at: At) -> None:
         out.print(late)
 
 
-def _seen(one: Whereabouts, at: At) -> str:
+def _seen(one: "Whereabouts", at: At) -> str:
     seen = one.last_seen
     return seen.where if one.can_be_read or seen.at is None else f"{seen.where}, {at(seen.at)}"
 
 
-def _waits(one: Whereabouts) -> str | None:
+def _waits(one: "Whereabouts") -> str | None:
     return f"{one.waits_for}: {one.reason}" if one.waits_for and one.reason else one.waits_for
 
 
-def _until(one: Whereabouts, at: At) -> str | None:
+def _until(one: "Whereabouts", at: At) -> str | None:
     return f"{at(one.until)}, then {one.then}" if one.until else None
 
 
-def _ticked_off(news: LateSlide, at: At) -> str:
+def _ticked_off(news: "LateSlide", at: At) -> str:
     if news.acknowledged_at is None:
         return "by nobody yet"
     return f"{at(news.acknowledged_at)} by {news.acknowledged_by}: {news.reason}"

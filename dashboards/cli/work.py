@@ -2,13 +2,14 @@
 
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dashboards.cli.desk import AsJson, By, console, opened, plain, print_json, short
-from flows import actions
-from flows.actions import Acted, Person
+
+if TYPE_CHECKING:
+    from flows.actions import Acted
 
 Because = Annotated[
     str, typer.Option("--reason", "--because", metavar="TEXT", help="Why; kept, and told to the laboratory.")
@@ -44,8 +45,10 @@ def order_work(  # noqa: PLR0917 - arguments and options of a command
     as_json: AsJson = False,
 ) -> None:
     """Ask the laboratory for work on a slide or block; its LIMS takes it or refuses."""
+    from flows import actions
+
     with opened(context) as desk:
-        acted = actions.order_work(desk, name, kind.value, Person(by, because), stain=stain)
+        acted = actions.order_work(desk, name, kind.value, actions.Person(by, because), stain=stain)
     _say(acted, as_json=as_json)
 
 
@@ -57,12 +60,14 @@ def cancel_work(
     as_json: AsJson = False,
 ) -> None:
     """Expect work no more that the laboratory was asked for."""
+    from flows import actions
+
     with opened(context) as desk:
-        acted = actions.cancel_work(desk, number, Person(by, because))
+        acted = actions.cancel_work(desk, number, actions.Person(by, because))
     _say(acted, as_json=as_json)
 
 
-def _say(acted: Acted, *, as_json: bool) -> None:
+def _say(acted: "Acted", *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(acted))
     else:

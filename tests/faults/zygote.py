@@ -4,6 +4,7 @@ What it forks is what ``python -m dashboards.cli.main`` is once it has loaded it
 It has one thread; it ends, with all that it started, when whoever started it is gone.
 """
 
+import importlib
 import json
 import os
 import selectors
@@ -158,12 +159,18 @@ def _be(asked: dict[str, Any]) -> NoReturn:
         os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 
+_LOADED = (
+    *("dashboards.cli.commands", "dashboards.doors", "dashboards.intake", "dashboards.supervisor"),
+    *("dashboards.doctor.wires", "connectors.first_lab", "connectors.wiring", "models.migrate", "flows.actions"),
+    *("flows.engine", "flows.people.sync", "flows.prefect_server", "flows.standing", "flows.steps", "flows.worker"),
+)
+"""What commands import when they run."""
+
+
 def _load() -> None:
     """Load what the processes load when they start, the doors' page too."""
-    import dashboards.doors  # noqa: F401, PLC0415 - as above
-    from dashboards.cli.commands import application  # noqa: PLC0415 - only in the zygote itself
-
-    application()
+    for module in _LOADED:
+        importlib.import_module(module)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def test_a_bad_instance_is_one_sentence_and_no_answer(tmp_path: Path, text: str 
 
 
 def test_the_command_starts_without_the_engine_and_the_database() -> None:
-    line = "import sys; from dashboards.cli.commands import application; application('assign'); import dashboards.cli."
+    line = "import sys; from dashboards.cli.commands import application; application(); import dashboards.cli."
     line += (
         "assign, flows.case_assignment.plan.solve; print([m for m in ('prefect', 'sqlalchemy') if m in sys.modules])"
     )

@@ -54,7 +54,7 @@ def test_what_is_shown_as_toml_can_be_edited_and_set_again(run: Run, file: Path)
     assert "Version 1 says the same" in run("policy", "set", str(file), *ANN).out
     file.write_text(file.read_text().replace("peers_see = false", "peers_see = true"))
     said = run("policy", "set", str(file), *ANN, "--from", "2099-01-01T06:00+00:00")
-    assert "Version 2 is set, from 2099-01-01 06:00 UTC on." in said.out
+    assert "Version 2 is set, from 1 Jan 2099, 06:00 GMT (in " in said.out
     assert run("policy", "show").out.startswith("Version 1,")
 
 
