@@ -8,18 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
+from connectors.disk import sync_folder
+
 _CHUNK_BYTES: Final = 4 * 1024 * 1024
 _READ_ONLY: Final = 0o444
 _PART_SUFFIX: Final = ".part"
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the names in this folder on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def make_folders(folder: Path, *, below: Path) -> None:

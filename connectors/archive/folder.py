@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from connectors.archive.durable import Part, make_folders, sync_folder, write_whole
+from connectors.archive.durable import Part, make_folders, write_whole
 from connectors.archive.protocol import Holding, RejectionReason, StoredInstance, check_uids
+from connectors.disk import sync_folder
 from models.errors import RejectedError, TransientError
 from models.failpoint import failpoint
 from models.uid import is_uid

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 from uuid import UUID
 
+from connectors.disk import sync_folder
 from connectors.scanners.names import SLIDE_SUFFIXES
 from models.errors import NeedsPersonError, TransientError
 from models.failpoint import failpoint
@@ -66,7 +67,7 @@ class Spool:
         with self._on_our_disk():
             for folder in (root, self._incoming, self._scans, self._work, self._locks):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _sync_folder(root)
+            sync_folder(root)
 
     def take(self, descriptor: int, size: int, file_id: str, suffix: str = "") -> Taken:
         """Copy a file of ``size`` bytes from an open descriptor; when this returns, the copy survives a power cut.
@@ -218,7 +219,7 @@ class Spool:
     def _make_durable(self, folder: Path) -> None:
         """Have a copy's name on the disk too: only then may the books speak of it."""
         for changed in (folder, self._scans, self._incoming):
-            _sync_folder(changed)
+            sync_folder(changed)
 
 
 def _copy(descriptor: int, part: Path, size: int) -> str:
@@ -287,11 +288,3 @@ def _content(folder: Path) -> list[Path]:
 def _clear(folder: Path) -> None:
     with suppress(FileNotFoundError):
         shutil.rmtree(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

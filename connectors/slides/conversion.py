@@ -22,12 +22,13 @@ from wsidicom.codec import Encoder, NumpySettings
 from wsidicom.group import Instances
 from wsidicomizer.sources import OpenTileSource
 
+from connectors.disk import sync_folder
 from connectors.slides.attributes import Scanned, stated_attributes
 from connectors.slides.frames import check_carried_unchanged, pixels_of
 from connectors.slides.header import SlideHeader, read_header
 from connectors.slides.stamping import DerivedUids, Stamp
 from connectors.slides.validity import check_arrived_whole, inspect
-from connectors.slides.writing import sync_folder, write_object
+from connectors.slides.writing import write_object
 from models.errors import CoverslipError, RejectedError, TransientError
 from models.failpoint import failpoint
 from models.statements import Frozen

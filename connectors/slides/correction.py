@@ -15,10 +15,11 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag
 
+from connectors.disk import sync_folder
 from connectors.slides.attributes import NAMED_WHEN_KNOWN, named_attributes
 from connectors.slides.header import SlideHeader, read_header
 from connectors.slides.stamping import DerivedUids
-from connectors.slides.writing import sync_folder, write_header
+from connectors.slides.writing import write_header
 from models.errors import RejectedError, TransientError
 from models.statements import Frozen
 

@@ -1,6 +1,5 @@
 """DICOM Part 10 files with one fragment a frame, whose bytes depend on nothing but what is in them."""
 
-import os
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -62,15 +61,6 @@ def write_header(file: BinaryIO, dataset: Dataset, transfer_syntax: UID) -> None
     like.is_little_endian, like.is_implicit_VR = True, False
     write_file_meta_info(like, _file_meta(dataset, transfer_syntax))
     write_dataset(like, dataset)
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _file_meta(dataset: Dataset, transfer_syntax: UID) -> FileMetaDataset:
