@@ -14,9 +14,8 @@ from connectors.eventlog.kafka_consumer import Limits
 from connectors.eventlog.memory import MemoryLog
 from connectors.eventlog.protocol import EventSink, EventSource, Partition, Positions, Record
 
-QUICK = Limits(
-    session=timedelta(seconds=6), answer=timedelta(seconds=2), quiet=timedelta(seconds=1), fresh=timedelta(seconds=1)
-)
+SECOND = timedelta(seconds=1)
+QUICK = Limits(session=timedelta(seconds=6), answer=timedelta(seconds=2), quiet=SECOND, fresh=SECOND)
 
 
 def from_the_start(_partitions: Sequence[Partition]) -> Mapping[Partition, int]:

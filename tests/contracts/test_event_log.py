@@ -5,29 +5,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from connectors.eventlog.protocol import EventSource, Partition, Positions, Record
 from models.errors import RejectedError, TransientError
-from tests.contracts.event_logs import KafkaSite, Site, from_the_start, memory_site, read, waited
-
-SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture(params=["memory", "kafka"])
-def site(request: pytest.FixtureRequest) -> Site:
-    """One log of each kind."""
-    if request.param == "memory":
-        return memory_site()
-    return KafkaSite(request.getfixturevalue("kafka_broker").bootstrap)
-
-
-@pytest.fixture
-def name() -> str:
-    """A name that no other test uses, for a topic and a group."""
-    return f"test-{secrets.token_hex(4)}"
+from tests.contracts.event_logs import SECOND, Site, from_the_start, read, waited
 
 
 @contextmanager

@@ -1,10 +1,9 @@
 """What reading in no group promises, kept by the log in memory and by a real Apache Kafka."""
 
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from confluent_kafka import Producer
@@ -14,23 +13,7 @@ from connectors.eventlog.memory import MemoryLog
 from connectors.eventlog.protocol import EventReader, Record
 from infra.kafka.broker import Broker
 from models.errors import RefusedError, TransientError
-from tests.contracts.event_logs import QUICK, KafkaSite, Site, from_the_start, memory_site, read
-
-SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture(params=["memory", "kafka"])
-def site(request: pytest.FixtureRequest) -> Site:
-    """One log of each kind."""
-    if request.param == "memory":
-        return memory_site()
-    return KafkaSite(request.getfixturevalue("kafka_broker").bootstrap)
-
-
-@pytest.fixture
-def name() -> str:
-    """A name that no other test uses, for a topic and a group."""
-    return f"test-{secrets.token_hex(4)}"
+from tests.contracts.event_logs import QUICK, SECOND, KafkaSite, Site, from_the_start, read
 
 
 @contextmanager

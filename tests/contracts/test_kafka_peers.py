@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
 
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
@@ -18,20 +17,14 @@ from connectors.eventlog.kafka_consumer import Limits
 from connectors.eventlog.protocol import Partition
 from infra.kafka.broker import Broker
 from models.errors import RejectedError, TransientError
-from tests.contracts.event_logs import KafkaSite, from_the_start, read, waited
+from tests.contracts.event_logs import SECOND, KafkaSite, from_the_start, read, waited
 
-SECOND = timedelta(seconds=1)
 NOBODY = "127.0.0.1:1"
 
 
 @pytest.fixture
 def site(kafka_broker: Broker) -> KafkaSite:
     return KafkaSite(kafka_broker.bootstrap)
-
-
-@pytest.fixture
-def name() -> str:
-    return f"test-{secrets.token_hex(4)}"
 
 
 @pytest.fixture

@@ -39,6 +39,19 @@ def claimed(lab: Lab, *, subject_kind: str = "message", kind: str = "send") -> C
         return ledger.claim(session, worker_id, Wanted("stage", (kind,), 1, HOUR))[0]
 
 
+def judged_again(lab: Lab) -> Claim:
+    """Have a doubtful scan that waited for a person long enough; return the claim of who looks again."""
+    message_arrives(lab, order("26H1", A))
+    scan_arrives(lab, SmallSlide(codes=(A,), quality="review"))
+    run_until_calm(lab)
+    with lab.database.write("claim") as session:
+        session.execute(update(Step).where(Step.kind == "slide_qc").values(waiting_until=LONG_AGO))
+    sweep(lab)
+    worker_id = begin_worker(lab)
+    with lab.database.write("claim") as session:
+        return ledger.claim(session, worker_id, Wanted("slide_qc", ("slide_qc",), 1, HOUR, places=("", PLACE)))[0]
+
+
 def end_in(lab: Lab, claim: Claim, error: Exception) -> Step:
     with lab.database.write("end") as session:
         in_trouble(lab, claim, error)(session)
@@ -121,13 +134,7 @@ def test_a_scan_that_can_not_be_read_is_set_aside_with_its_reason_and_what_it_wa
 
 
 def test_a_slide_whose_scan_was_set_aside_is_waited_for(lab: Lab) -> None:
-    message_arrives(lab, order("26H1", A))
-    scan_arrives(lab, SmallSlide(codes=(A,), quality="review"))
-    run_until_calm(lab)
-    with lab.database.write("claim") as session:
-        session.execute(update(Step).where(Step.kind == "slide_qc").values(waiting_until=LONG_AGO))
-    sweep(lab)
-    claim = _claim(lab, "slide_qc")
+    claim = judged_again(lab)
     with lab.database.write("end") as session:
         in_trouble(lab, claim, RejectedError("the file is damaged"))(session)
     run_until_calm(lab)
@@ -152,13 +159,7 @@ def test_a_message_that_can_not_be_applied_is_set_aside_with_its_reason(sqlite_l
 def test_a_case_is_locked_before_the_step_that_is_set_aside(lab_on_postgres: Lab) -> None:
     """Whoever cancels a slide holds its case and waits for its steps: the other way round both would wait for ever."""
     lab = lab_on_postgres
-    message_arrives(lab, order("26H1", A))
-    scan_arrives(lab, SmallSlide(codes=(A,), quality="review"))
-    run_until_calm(lab)
-    with lab.database.write("claim") as session:
-        session.execute(update(Step).where(Step.kind == "slide_qc").values(waiting_until=LONG_AGO))
-    sweep(lab)
-    claim = _claim(lab, "slide_qc")
+    claim = judged_again(lab)
     waits = threading.Event()
 
     @event.listens_for(lab.database.engine, "before_cursor_execute")
@@ -179,9 +180,3 @@ def test_a_case_is_locked_before_the_step_that_is_set_aside(lab_on_postgres: Lab
     setting_aside.join(30)
 
     assert free == [claim.id]
-
-
-def _claim(lab: Lab, kind: str) -> Claim:
-    worker_id = begin_worker(lab)
-    with lab.database.write("claim") as session:
-        return ledger.claim(session, worker_id, Wanted(kind, (kind,), 1, HOUR, places=("", PLACE)))[0]
