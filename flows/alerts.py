@@ -16,7 +16,7 @@ WAITS_TOO_LONG = "waits too long"
 NEEDS_A_PERSON = "needs a person"
 SET_ASIDE = "set aside"
 READER_ABSENT = "reader absent"
-"""A read that somebody has who is away now and had opened it, or who is gone: only a person hands it on."""
+"""A read of somebody who is away now, or gone, that no machine hands on: they had opened it, or nobody else may."""
 
 _ALERT = table_of(Alert)
 _MOST_AT_ONCE = 500
@@ -38,9 +38,8 @@ def over() -> Select[int]:
         newer.subject_id == Step.subject_id, newer.kind == Step.kind, newer.generation > Step.generation
     )
     stands_aside = exists().where(of_subject, Step.state == StepState.SET_ASIDE, ~redone)
-    left_open = exists().where(
-        Assignment.read_id == _ALERT.c.subject_id,
-        *(Assignment.ended_at.is_(None), Assignment.opened_at.is_not(None)),
+    left_lying = exists().where(
+        *(Assignment.read_id == _ALERT.c.subject_id, Assignment.ended_at.is_(None)),
         # Their days end some hours earlier or later than ours.
         *(Leave.pathologist_id == Assignment.pathologist_id, Leave.last_day >= func.current_date()),
     )
@@ -49,7 +48,7 @@ def over() -> Select[int]:
         *(Pathologist.id == Assignment.pathologist_id, Pathologist.active.is_(False)),
     )
     gone = [
-        _gone(READER_ABSENT, or_(left_open, left_behind)),
+        _gone(READER_ABSENT, or_(left_lying, left_behind)),
         _gone(WAITS_TOO_LONG, waits),
         _gone(NEEDS_A_PERSON, waits),
         _gone(SET_ASIDE, stands_aside),

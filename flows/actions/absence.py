@@ -4,7 +4,8 @@ Every read moves in a transaction of its own, the most urgent first, so that nob
 whoever opens one meanwhile keeps it. Killed half-way, the same action again does the rest.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -87,7 +88,23 @@ def absent_now(desk: Desk, pathologist_id: str, until: date, person: Person) -> 
     """
     with desk.database.write("people.absent_now") as session:
         away = _is_away(session, pathologist_id, until, person)
-    became: dict[str, int] = {}
+    became = move_unopened(desk, pathologist_id, person)
+    counts = {name: became[name] for name in ("moved", "waiting", "left_open", "elsewhere", "later")}
+    return Away(pathologist_id, away, until, **counts)
+
+
+def off_sick(session: Session, people: Collection[str], now: datetime) -> list[str]:
+    """Return who of these people is off sick today, where they work."""
+    known = select(Pathologist.id, Site.zone).join(Site, Site.id == Pathologist.site_id)
+    rows = session.execute(known.where(Pathologist.id.in_(people), Pathologist.active).order_by(Pathologist.id)).all()
+    return [
+        one for one, zone in rows if any(leave.kind == _SICK for leave in _leave_at(session, one, _day_at(zone, now)))
+    ]
+
+
+def move_unopened(desk: Desk, pathologist_id: str, person: Person) -> Counter[str]:
+    """Have the unopened reads of somebody who is away read by others; return what became of how many."""
+    became: Counter[str] = Counter()
     for read_id in _theirs(desk, pathologist_id):
         try:
             with desk.database.write("people.move_absent") as session:
@@ -95,9 +112,8 @@ def absent_now(desk: Desk, pathologist_id: str, until: date, person: Person) -> 
         except TransientError:
             # The others need not wait for it.
             one = "later"
-        became[one] = became.get(one, 0) + 1
-    counts = {name: became.get(name, 0) for name in ("moved", "waiting", "left_open", "elsewhere", "later")}
-    return Away(pathologist_id, away, until, **counts)
+        became[one] += 1
+    return became
 
 
 def back_early(desk: Desk, pathologist_id: str, person: Person) -> str:
@@ -136,7 +152,7 @@ def who_is_away(session: Session, now: datetime) -> list[AwayNow]:
     )
     found = []
     for one, zone in session.execute(people).all():
-        covering = _leave_at(session, one.id, now.astimezone(ZoneInfo(zone)).date())
+        covering = _leave_at(session, one.id, _day_at(zone, now))
         if covering:
             last = max(covering, key=lambda leave: leave.last_day)
             opened = _left_open(session, one.id)
@@ -185,7 +201,11 @@ def _known(session: Session, pathologist_id: str) -> tuple[Pathologist, date, da
         raise RefusedError("there is no such pathologist: the settings name them, or 'coverslip people import'")
     now = database_now(session)
     zone = session.get_one(Site, row.site_id).zone
-    return row, now.astimezone(ZoneInfo(zone)).date(), now
+    return row, _day_at(zone, now), now
+
+
+def _day_at(zone: str, now: datetime) -> date:
+    return now.astimezone(ZoneInfo(zone)).date()
 
 
 def _theirs(desk: Desk, pathologist_id: str) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from flows.actions.absence import move_unopened, off_sick
 from flows.actions.desk import Desk, Person
 from flows.case_assignment.again import look_again, try_again
 from flows.deadlines.recounting import count_anew
@@ -36,6 +37,8 @@ def preview_people(desk: Desk, folder: Path) -> Preview:
 def import_people(desk: Desk, folder: Path, person: Person, seen: Preview | None = None) -> Preview:
     """Bring a folder's files in, all of them or nothing, and return what changed; open reads are looked at again.
 
+    What somebody has not opened whom the files say to be off sick is read by others at once, as after ``absent_now``.
+
     From then on whoever pathologists.csv names is kept as data, and the settings say nothing of them any more.
 
     Parameters
@@ -64,6 +67,9 @@ def import_people(desk: Desk, folder: Path, person: Person, seen: Preview | None
             look_again(session, "people or their hours were brought in", now)
         if any(change.part in _DAYS_COUNT_BY for change in preview.changes):
             count_anew(session)
+        ill = off_sick(session, {one.subject.id for one in preview.changes if one.part == "leave"}, now)
+    for pathologist_id in ill:
+        move_unopened(desk, pathologist_id, person)
     return preview
 
 

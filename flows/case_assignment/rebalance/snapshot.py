@@ -119,6 +119,8 @@ class Snapshot:
     absent: frozenset[str]
     cut_off: frozenset[str] = frozenset()
     """Sites whose readers count as absent."""
+    sick: frozenset[str] = frozenset()
+    """Those of the absent who are off sick."""
 
 
 def snapshot(session: Session, settings: Settings, now: datetime, cut_off: frozenset[str] = frozenset()) -> Snapshot:
@@ -134,15 +136,15 @@ def snapshot(session: Session, settings: Settings, now: datetime, cut_off: froze
         session, now, window_days=in_force.policy.fairness.window_days, lock_pool=False, cut_off=cut_off
     )
     places = {row.id: row for row in session.execute(_PLACES)}
-    away = _sick(session, now, {one.pathologist_id: one.zone for one in people})
-    away |= {one.pathologist_id for one in people if not one.active or one.cut_off}
+    sick = _sick(session, now, {one.pathologist_id: one.zone for one in people})
+    away = sick | {one.pathologist_id for one in people if not one.active or one.cut_off}
     rows = sorted((*session.execute(_WITH_SOMEBODY), *session.execute(_WITH_NOBODY)), key=lambda row: row.id)
     known = _Known(session, settings, in_force, places, rows)
     ids = frozenset(one.pathologist_id for one in people)
     reads = (known.open_read(row) for row in rows)
     # What is not ours to give and nobody has, or somebody whom nobody knows, is of no weight for anybody.
     counted = tuple(one for one in reads if not one.pinned or one.owner in ids)
-    return Snapshot(now, in_force, counted, people, away, cut_off)
+    return Snapshot(now, in_force, counted, people, away, cut_off, sick)
 
 
 class _Known:

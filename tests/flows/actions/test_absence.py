@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import select, update
 
 from connectors.wiring import Lab
-from flows.actions import Desk, absent_now, accept, back_early, open_read, override, who_is_away
+from flows.actions import Desk, absent_now, accept, ask_opinion, back_early, open_read, override, who_is_away
+from flows.actions.peopling import import_people
 from flows.case_assignment.rebalance.watching import see_to_looks
 from flows.cases import lock_case
+from flows.sweep import sweep
 from models.database import Database, database_now, utc_now
 from models.errors import RefusedError
 from models.tables.reading import Assignment, Leave, Pathologist
@@ -29,6 +31,7 @@ from tests.flows.actions.reads_life import (
     raised,
     the_read,
 )
+from tests.flows.case_assignment.rebalance.desks import look
 from tests.flows.test_allocation import allocated_by
 from tests.lims_says import reported
 from tests.small_lab import message_arrives, run_until_calm
@@ -256,3 +259,46 @@ def test_an_absence_that_was_killed_half_way_is_done_when_it_is_said_again(
     assert notices(lab, "rosa").count("taken") == len(seen)
     assert told(lab).count("assigned") == 6 + len(seen)
     assert leaves(lab) == [("rosa", TODAY, FRIDAY, "sick")]
+
+
+def says_sick(tmp_path: Path, who: str) -> Path:
+    folder = tmp_path / "rota"
+    folder.mkdir()
+    lines = f"pathologist,first_day,last_day,kind\n{who},{TODAY},{FRIDAY},sick\n"
+    (folder / "leave.csv").write_text(lines, encoding="utf-8")
+    return folder
+
+
+def test_who_is_brought_in_as_off_sick_loses_what_is_unopened_of_every_role(
+    lab: Lab, desk: Desk, tmp_path: Path
+) -> None:
+    mine, opened = cases_assigned(lab, 2)
+    owner = str(mine.pathologist_id)
+    other = OTHER[owner]
+    override(desk, opened, other, MANAGER)
+    open_read(desk, the_read(lab, opened.case_id), other, PERSONS[other])
+    ask_opinion(desk, mine.case_id, MANAGER, of_pathologist=other)
+    import_people(desk, says_sick(tmp_path, other), MANAGER)
+
+    assert (theirs(lab, other), theirs(lab, owner)) == (1, 1)
+    assert the_read(lab, mine.case_id, role="opinion").pathologist_id is None
+    assert raised(lab) == ["reader absent"]
+    run_until_calm(lab)
+    sweep(lab)
+    assert raised(lab) == ["nobody eligible", "reader absent"]
+
+
+def test_a_sick_leave_that_begins_later_raises_what_no_look_moves(lab: Lab, desk: Desk) -> None:
+    (seen,) = cases_assigned(lab, 1)
+    owner = str(seen.pathologist_id)
+    other = OTHER[owner]
+    ask_opinion(desk, seen.case_id, PERSONS[owner], of_pathologist=other)
+    with lab.database.write("test") as session:
+        # Brought in some days ago, when it had not begun.
+        session.add(Leave(pathologist_id=other, first_day=TODAY, last_day=FRIDAY, kind="sick"))
+    look(lab)
+    sweep(lab)
+    assert raised(lab) == ["reader absent"]
+    assert theirs(lab, other) == 1
+    back_early(desk, other, MANAGER)
+    assert raised(lab) == []
