@@ -131,6 +131,8 @@ class Policy(Frozen):
     targets: dict[_Name, Target] = Field(default_factory=lambda: dict(_TARGETS))
     warn_before_hours: _Hours = 24.0
     """A deadline is foreseen to be missed at least so long before, when it can be."""
+    longest_pause_days: Annotated[int, Field(ge=1, le=366)] = 7
+    """A case whose clock stands still for longer is raised, until it runs again."""
     read_before_proof: tuple[Literal["intra-operative", "urgent"], ...] = ("intra-operative", "urgent")
     """Lanes whose cases may be read before the archive has proven their images."""
     working_day: tuple[time, time] = (time(8), time(18))

@@ -18,6 +18,7 @@ from flows.books import Cause, Subject, clear_alert, raise_alert
 from flows.case_assignment.rebalance import looks
 from flows.deadlines.clocks import pauses_of
 from flows.deadlines.forecast import Forecast, forecast, quickest
+from flows.deadlines.forgotten import forgotten, say
 from flows.deadlines.keep import AT_RISK, MISSED, deadlines_of, keep
 from flows.deadlines.lately import usual_of
 from flows.deadlines.outlook import cases_ahead
@@ -98,9 +99,15 @@ class Watch:
             coming = self._coming(session, now)
             outlooks = self._outlooks(session, {row.case_id for row in coming}, now)
             told = _news(session, coming, outlooks, now)
+            lost = forgotten(session, now)
         for case_id in (*passed, *(one for one in told if one not in passed)):
             with self._lab.database.write("deadlines.watch") as session:
                 _tell(self._lab, session, case_id, outlooks.get(case_id))
+        if lost:
+            # Anew, under no lock: whoever looks beside us says the same, and the next look sees what came meanwhile.
+            with self._lab.database.write("deadlines.watch") as session:
+                for one in forgotten(session, now):
+                    say(session, one, now)
         return len(passed.keys() | told.keys())
 
     def _coming(self, session: Session, now: datetime) -> list[Any]:

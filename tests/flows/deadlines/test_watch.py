@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete, event, insert, select, update
 
 from connectors.wiring import Lab
-from flows.actions import Desk, Person
+from flows.actions import Desk, Person, call_off, read_named
 from flows.actions.deadlines import pause_deadlines, resume_deadlines, set_mdt
 from flows.deadlines.lately import usual_of
 from flows.deadlines.watch import Watch
@@ -18,10 +18,10 @@ from models.database import database_now, utc_now
 from models.policy import Target
 from models.tables.books import Alert, History
 from models.tables.case import Case
-from models.tables.deadline import Deadline
+from models.tables.deadline import Deadline, DeadlinePause
 from models.tables.reading import Assignment, Leave, Read, ReadingSession, Rebalance
 from tests.flows.deadlines.kept import due, hl7, looked, moved, notices, policy_begins, raised
-from tests.flows.looking import A, B, books_balance, says, the_case
+from tests.flows.looking import A, B, alerts, books_balance, says, the_case
 from tests.lims_says import reported
 from tests.small_lab import SmallSlide, order, run_until_calm, scan_arrives
 
@@ -176,6 +176,49 @@ def test_nothing_is_missed_while_its_clock_stands_still(lab: Lab) -> None:
     moved(lab, "turnaround", timedelta(seconds=-1))
     looked(lab)
     assert set(raised(lab)) == {"deadline missed"}
+
+
+def test_a_clock_that_nobody_lets_run_again_is_raised_until_it_does(lab: Lab) -> None:
+    says(lab, order("26H1", A))
+    desk = Desk(lab.database, lab.settings, lab.ids)
+    pause_deadlines(desk, the_case(lab).id, ANN)
+    looked(lab)
+    assert alerts(lab) == []
+    with lab.database.write("a week passes") as session:
+        session.execute(update(DeadlinePause).values(began_at=database_now(session) - timedelta(days=7)))
+    looked(lab)
+    looked(lab)
+    with lab.database.read() as session:
+        told = session.scalars(select(Alert)).one()
+    assert (told.subject_id, told.kind) == (the_case(lab).id, "clock stands still")
+    assert "when Ann Example stopped it: 'coverslip deadline resume'" in told.sentence
+
+    resume_deadlines(desk, the_case(lab).id, ANN)
+    looked(lab)
+    assert "clock stands still" not in alerts(lab)
+    books_balance(lab)
+
+
+def test_a_meeting_that_nobody_said_was_prepared_is_raised_though_the_case_is_reported(lab: Lab) -> None:
+    says(lab, order("26H1", A))
+    scan_arrives(lab, SmallSlide(codes=(A,)))
+    run_until_calm(lab)
+    desk = Desk(lab.database, lab.settings, lab.ids)
+    set_mdt(desk, the_case(lab).id, utc_now() + timedelta(days=2), ANN)
+    run_until_calm(lab)
+    says(lab, reported("26H1", "F"))
+    looked(lab)
+    assert alerts(lab) == []
+
+    moved(lab, "mdt", timedelta(minutes=-1))
+    looked(lab)
+    assert alerts(lab) == ["meeting is over"]
+    with lab.database.read() as session:
+        seen = read_named(session, the_case(lab).id)
+    call_off(desk, seen, ANN)
+    looked(lab)
+    assert alerts(lab) == []
+    books_balance(lab)
 
 
 def test_a_meeting_is_a_deadline_like_others(sqlite_lab: Lab) -> None:
