@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from flows import cases, reads
 from flows.actions.desk import Acted, Desk, Person
+from flows.actions.reads_held import name_of
 from flows.books import Subject, note_changes
 from flows.deadlines.keep import keep, say_moment
 from flows.deadlines.targets import MDT
@@ -68,7 +69,7 @@ def resume_deadlines(desk: Desk, case_id: str, person: Person) -> Acted:
 
 
 def set_mdt(desk: Desk, case_id: str, at: datetime | None, person: Person) -> Acted:
-    """Say when a multidisciplinary meeting wants a case, and have somebody prepare it; without a moment, none does.
+    """Say when a multidisciplinary meeting wants a case, and have somebody prepare it; without a moment, nobody does.
 
     Raises
     ------
@@ -82,7 +83,11 @@ def set_mdt(desk: Desk, case_id: str, at: datetime | None, person: Person) -> Ac
         say_moment(session, case, MDT, f"set by {cause.actor}"[:_LONGEST_SOURCE], at, cause, now)
         keep(session, desk.settings, case, cause, now)
         follows = [_due(case)]
-        if at is not None and _may_be_prepared(session, desk, case):
+        if at is None:
+            because = f"{person.name.strip()} says that no meeting wants it any more"
+            had = reads.drop_mdt_reads(session, case, because=because, cause=cause, now=now)
+            follows += [f"{name_of(session, one)} is told" for one in had]
+        elif _may_be_prepared(session, desk, case):
             because = cause.reason or ""
             reads.add_mdt_read(session, desk.settings, case, cause.actor or "", because, at=at, cause=cause, now=now)
             follows.append("somebody is asked to prepare it")

@@ -10,7 +10,8 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
-from flows.books import Cause, Subject, note_changes
+from flows.alerts import READER_ABSENT
+from flows.books import Cause, Subject, clear_alert, note_changes
 from flows.case_assignment import giving
 from flows.people.policies import policy_in_force
 from flows.reads import crediting, rows
@@ -96,6 +97,16 @@ def add_mdt_read(  # noqa: PLR0913 - who asks for it, for which meeting, and why
     if case.images == Images.READY:
         rows.have_assigned(session, case, [row.read], now)
     return row.read
+
+
+def drop_mdt_reads(session: Session, case: Case, *, because: str, cause: Cause, now: datetime) -> tuple[str, ...]:
+    """End what is prepared for a meeting that no longer wants a case; return who had it, whom that tells."""
+    theirs = [row for row in rows.rows_of_case(session, case) if row.read.role == "mdt" and row.is_open]
+    had = tuple(row.owner for row in theirs if row.owner is not None)
+    for row in theirs:
+        rows.drop(session, case, row, because=because, cause=cause, now=now)
+        clear_alert(session, row.read.id, READER_ABSENT, now)
+    return had
 
 
 def close_asked(session: Session, case: Case, read: Read, *, cause: Cause, now: datetime) -> None:

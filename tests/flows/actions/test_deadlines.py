@@ -12,10 +12,12 @@ from models.database import utc_now
 from models.errors import RefusedError
 from models.tables.books import History
 from models.tables.deadline import Deadline, DeadlinePause
-from models.tables.reading import Read
+from models.tables.reading import Assignment, Read
 from tests.flows.actions.life import ANN, NOBODY, ON_BOTH, ONE, case_of, ordered, scanned
+from tests.flows.actions.reads_life import PERSONS, notices, the_read
 from tests.flows.looking import books_balance, says
 from tests.lims_says import reported
+from tests.small_lab import run_until_calm
 
 BEN = Person("Ben Example", "the clinic answered")
 
@@ -74,6 +76,24 @@ def test_a_meeting_rules_when_it_is_first_and_is_moved_or_taken_back(lab: Lab, d
         ("Ben Example", False),
         ("Ann Example", True),
     ]
+    books_balance(lab)
+
+
+def test_whoever_prepares_a_case_is_told_that_no_meeting_wants_it_any_more(lab: Lab, desk: Desk) -> None:
+    ordered(lab)
+    scanned(lab, ONE)
+    set_mdt(desk, case_of(lab).id, utc_now() + timedelta(days=2), ANN)
+    run_until_calm(lab)
+    seen = the_read(lab, role="mdt")
+    prepares = str(seen.pathologist_id)
+    acted = set_mdt(desk, case_of(lab).id, None, BEN)
+
+    assert acted.follows[-1] == f"{PERSONS[prepares].name} is told"
+    assert notices(lab, prepares)[-1] == "taken"
+    with lab.database.read() as session:
+        assert session.get_one(Read, seen.read_id).closed_at is not None
+        ended = session.scalars(select(Assignment.ended_because).where(Assignment.read_id == seen.read_id)).one()
+    assert ended == "Ben Example says that no meeting wants it any more"
     books_balance(lab)
 
 
