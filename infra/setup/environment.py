@@ -28,6 +28,18 @@ LOG = ENVIRONMENT / "coverslip-setup.log"
 BUILD_TOOL = "setuptools"
 LINES_SHOWN_ON_FAILURE = 15
 
+# What pip writes when it fails, and what that wants of a person. In this order: where the certificate or the network
+# fails, pip says at last that there is no such version.
+TROUBLES = {
+    "No space left on device": "the disk is full: .venv takes about 1 GB, and so does TMPDIR while it is made",
+    "DO NOT MATCH THE HASHES": "the package index gave other bytes than are locked: empty its cache, or use another",
+    "CERTIFICATE_VERIFY_FAILED": "this machine does not know the certificate that the package index shows: install "
+    "ca-certificates, or name your organisation's own with PIP_CERT=/path/to/certificates.pem",
+    "Retry(total=0": "the package index can't be reached: see that this machine has a network, or name a proxy with "
+    "HTTPS_PROXY=ADDRESS, or an index of your own with PIP_INDEX_URL=ADDRESS",
+    "No matching distribution found": "the package index does not have a locked version for this Python and processor",
+}
+
 
 class SetupFailedError(Exception):
     """Pip ended with an error; the message says where its output is."""
@@ -130,9 +142,15 @@ def pip(arguments: Sequence[str], total: int = 0) -> None:
         for line in counted(process.stdout or (), total):
             log.write(line)
     if process.returncode != 0:
-        last = "".join(LOG.read_text().splitlines(keepends=True)[-LINES_SHOWN_ON_FAILURE:])
-        message = f"{last}\npip could not install what is locked: the lines above are the end of {LOG}"
+        said = LOG.read_text()
+        last = "".join(said.splitlines(keepends=True)[-LINES_SHOWN_ON_FAILURE:])
+        message = f"{last}\npip could not install what is locked: {trouble(said)} (all that it said: {LOG})."
         raise SetupFailedError(message)
+
+
+def trouble(said: str) -> str:
+    """Return why pip failed and what to do about it, as far as its words tell."""
+    return next((advice for words, advice in TROUBLES.items() if words in said), "see the lines above")
 
 
 def counted(lines: Iterable[str], total: int) -> Iterator[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from infra.setup.check_lock import faults, wanted
-from infra.setup.environment import BUILD_TOOL, LOCK, PROJECT, blocks, counted
+from infra.setup.environment import BUILD_TOOL, LOCK, PROJECT, blocks, counted, trouble
 
 ROOT = Path(__file__).resolve().parents[2]
 HASH = "    --hash=sha256:043e0bd78d32888c0a9ca90fc788b38796843360c855a7262a532813133a0650"
@@ -66,3 +66,34 @@ def test_without_a_suitable_python_one_sentence_says_what_to_do() -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert "needs Python 3.11, 3.12, 3.13 or 3.14; tried: python-that-is-not-here" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        (
+            "SSLError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] verify failed')\nERROR: No matching distribution found",
+            "PIP_CERT",
+        ),
+        ("Retrying (Retry(total=0, connect=None))\nERROR: No matching distribution found", "has a network"),
+        ("ERROR: No matching distribution found for slides==1.0", "for this Python and processor"),
+        ("ERROR: Could not install packages: [Errno 28] No space left on device", "the disk is full"),
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "gave other bytes"),
+        ("error: something new", "see the lines above"),
+    ],
+)
+def test_why_pip_failed_is_said_in_a_sentence_with_what_to_do(said: str, advice: str) -> None:
+    assert advice in trouble(said)
+
+
+def test_an_unprivileged_user_is_told_the_name_that_this_release_has_for_a_package(tmp_path: Path) -> None:
+    answers = {"sudo": "exit 1", "id": "echo 7", "ldconfig": "exit 0", "apt-get": "exit 1"}
+    answers["apt-cache"] = 'case "$2" in libturbojpeg) echo "  Candidate: 2.1" ;; esac'
+    for name, answer in answers.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{answer}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    script = ROOT / "infra/setup/system-packages"
+    done = subprocess.run([script, "run"], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("Missing system packages: sudo apt-get install libturbojpeg. Without them: no slide")
