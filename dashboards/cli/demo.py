@@ -89,7 +89,7 @@ def _expect_converter(home: Path) -> None:
     from dashboards.doctor.examination import converter
 
     for finding in converter(home):
-        raise RefusedError(f"the demonstration needs {finding.what}, {finding.line}; then start it again")
+        raise RefusedError(f"{finding.what} is {finding.line}")
 
 
 @contextmanager

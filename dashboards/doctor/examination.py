@@ -52,6 +52,11 @@ def examine(home: Path) -> Iterator[Finding]:
         yield from _looked(check, installation)
 
 
+def converter(home: Path) -> Iterator[Finding]:
+    """Yield what is missing of what converting needs from the machine, whatever the laboratory."""
+    yield from (one for one in _looked(machine.turbojpeg, _new(home)) if one.level == "missing")
+
+
 def _looked(check: Check, installation: Installation) -> Findings:
     """Pass on what a check finds; trouble that it met is a finding too."""
     try:

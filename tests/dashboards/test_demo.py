@@ -153,3 +153,20 @@ def test_a_folder_in_use_is_refused_in_a_sentence(tmp_path: Path) -> None:
     assert "is in use" in error
     assert "Traceback" not in error
     assert (tmp_path / "coverslip.toml").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to hide a library from one process")
+def test_where_nothing_can_be_converted_it_says_so_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    known = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+    libraries = [line.split(" => ")[1] for line in known.splitlines() if "libturbojpeg.so" in line]
+    (tmp_path / "no library").touch()
+    hidden = "".join(f"mount --bind '{tmp_path / 'no library'}' '{library}'; " for library in libraries)
+    command = ["unshare", "--mount", "sh", "-e", "-c", f'{hidden}exec "$@"', "sh"]
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs the right to mount")
+    started = [sys.executable, "-m", "dashboards.cli.main", "--home", str(tmp_path / "home"), "demo"]
+    done = subprocess.run([*command, *started], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    [sentence] = done.stderr.splitlines()
+    assert "libturbojpeg is not found, so no slide can be converted to DICOM: sudo apt-get install" in sentence
+    assert not (tmp_path / "home").exists()
