@@ -50,7 +50,8 @@ _ANOTHER_WAITS = (
     select(Step.id)
     .join(_READ, _READ.c.id == Step.subject_id)
     .where(_READ.c.case_id == bindparam("of_case"), _READ.c.id != bindparam("read"))
-    .where(Step.kind == "case_assignment", Step.waiting_for == AN_ELIGIBLE_PATHOLOGIST)
+    # Nobody waits for a trainee's: it is never raised.
+    .where(_READ.c.role != "trainee", Step.kind == "case_assignment", Step.waiting_for == AN_ELIGIBLE_PATHOLOGIST)
     .where(Step.state == StepState.WAITING)
     .limit(1)
 )

@@ -1,14 +1,17 @@
 """Reads follow what the LIMS says: parts, second and trainees' reads, frozen sections, rounds; in any order."""
 
+from datetime import timedelta
 from itertools import permutations
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
+from flows.actions import Desk, Person, override, read_named
+from models.database import database_now
 from models.facets import Reading
 from models.policy import Policy, Subspecialty
-from models.tables.reading import Assignment, Notice, Read
+from models.tables.reading import Assignment, Leave, Notice, Read
 from tests.flows.looking import LATER, LATEST, alerts, books_balance, says, the_case, told
 from tests.flows.reads.life import (
     PEOPLE,
@@ -207,6 +210,24 @@ def test_a_trainee_who_comes_to_a_case_later_is_supervised_by_whoever_has_it(sql
     assert [(read[0], read[3]) for read in reads_of(lab)] == [("primary", "rosa"), ("trainee", "tia")]
     with lab.database.read() as session:
         assert session.scalars(select(Read.supervisor_id).where(Read.role == "trainee")).one() == "rosa"
+
+
+def test_what_nobody_could_read_is_raised_no_more_once_somebody_has_it_though_its_trainee_is_away(
+    sqlite_lab_of: LabOf,
+) -> None:
+    lab = sqlite_lab_of(reader("nia", "neuro"), reader("tia", "skin"), skin={"trainees": True})
+    reads_ahead(lab, "tia", "skin")
+    with lab.database.write("away") as session:
+        today = database_now(session).date()
+        session.add(Leave(pathologist_id="tia", first_day=today, last_day=today + timedelta(days=9)))
+    says(lab, divided(("A", "SKIN")))
+    assert alerts(lab) == ["nobody eligible"]
+
+    with lab.database.read() as session:
+        seen = read_named(session, the_case(lab).id, role="primary")
+    override(Desk(lab.database, lab.settings, lab.ids), seen, "nia", Person("Ann Example", "nobody else is here"))
+    assert [(read[0], read[3]) for read in reads_of(lab)] == [("primary", "nia"), ("trainee", None)]
+    assert alerts(lab) == []
 
 
 def test_a_laboratory_without_a_trainee_of_the_site_has_its_cases_assigned_all_the_same(sqlite_lab_of: LabOf) -> None:
