@@ -204,8 +204,11 @@ def evaluate(
     # A case that is cancelled keeps what could be read of it: ordered again, nothing of it is new.
     news = late_slides.News() if case.cancelled else late_slides.note_readable(session, expected, now)
     readers = late_slides.readers_of(session, case, is_ordered=bool(late)) if news or late else None
-    before, is_proven_now = case.images, case.released_how == ITS_LANE and not verdict.unproven
+    before, how = case.images, case.released_how
     _say_how(session, case, verdict, cause, now)
+    is_proven_now = False
+    if how is not None and verdict.images == Images.READY and not verdict.unproven and not news.went:
+        is_proven_now = late_slides.tell_proven(session, case, now) or how == ITS_LANE
     if case.images != verdict.images:
         _turn(session, settings, case, verdict, cause)
     elif case.images == Images.READY and (news or late or is_proven_now):

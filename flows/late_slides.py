@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, get_args
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, exists, select, update
 from sqlalchemy.orm import Session
 
 from flows import notices
@@ -20,7 +20,7 @@ from models.facets import Images, Outcome, Storage
 from models.scan_fold import EditionRaised, MatchWithdrawn
 from models.tables.books import Fact
 from models.tables.case import Case, Slide
-from models.tables.reading import Assignment, Read
+from models.tables.reading import Assignment, Notice, Read
 
 LATE_SLIDE: Final = "late slide"
 """The alert about a slide that came, or went, after its case could be read."""
@@ -42,6 +42,7 @@ _KIND: Final[dict[_What, notices.NoticeKind]] = {
     "gone": "withdrawn",
     "failed": "proof failed",
 }
+_PROVEN: Final = "was read before the archive had proven its images: all that can be read of it are proven now"
 _MISSING: Final = tuple(one for one in get_args(SlideStanding) if one not in READABLE)
 
 _SLIDE, _READ, _ASSIGNMENT, _FACT = table_of(Slide), table_of(Read), table_of(Assignment), table_of(Fact)
@@ -62,6 +63,19 @@ _WHO_READ_IT = (
     .join(_READ, _READ.c.id == _ASSIGNMENT.c.read_id)
     .where(_READ.c.case_id == bindparam("of_case"), _READ.c.role == "primary")
     .order_by(_READ.c.round.desc(), _ASSIGNMENT.c.id.desc())
+)
+_NOTICE, _LATER = table_of(Notice), table_of(Notice).alias("later")
+_TOLD_BEFORE_PROOF = (
+    select(_NOTICE.c.pathologist_id, _NOTICE.c.read_id)
+    .where(_NOTICE.c.case_id == bindparam("of_case"), _NOTICE.c.kind == "before proof")
+    .where(
+        ~exists().where(
+            *(_LATER.c.read_id == _NOTICE.c.read_id, _LATER.c.pathologist_id == _NOTICE.c.pathologist_id),
+            *(_LATER.c.id > _NOTICE.c.id, _LATER.c.kind.in_(("proven", "proof failed"))),
+        )
+    )
+    .distinct()
+    .order_by(_NOTICE.c.read_id, _NOTICE.c.pathologist_id)
 )
 _EDITIONS = (
     select(_FACT.c.subject_id, _FACT.c.kind)
@@ -144,18 +158,26 @@ def tell_what_lacks(session: Session, case: Case, reader: str, read_id: str, now
     standings = {one.slide_id: (one, standing_of(one)) for one in expected_slides(session, case)}
     names = dict(session.execute(_NAMES, {"slides": list(standings)}).all())
     is_read = case.images == Images.READY
-    lacks: dict[str, tuple[SlideStanding, ...]] = {
-        f"{'is read without' if is_read else 'waits for'} slides that are still missing": _MISSING,
-        "is read before the archive has proven slides": ("not proven yet",),
-    }
-    for said, its_standings in lacks.items():
+    lacks: tuple[tuple[notices.NoticeKind, str, tuple[SlideStanding, ...]], ...] = (
+        ("incomplete", f"{'is read without' if is_read else 'waits for'} slides that are still missing", _MISSING),
+        ("before proof", "is read before the archive has proven slides", ("not proven yet",)),
+    )
+    for kind, said, its_standings in lacks:
         them = sorted(
             names.get(slide_id, f"a {one.being_made}")
             for slide_id, (one, where) in standings.items()
             if where in its_standings
         )
         if them:
-            notices.tell(session, reader, case.id, "incomplete", f"{said}: {', '.join(them)}", now, read_id)
+            notices.tell(session, reader, case.id, kind, f"{said}: {', '.join(them)}", now, read_id)
+
+
+def tell_proven(session: Session, case: Case, now: datetime) -> bool:
+    """Tell whoever was given a case before all of it was proven that it is now, once; return whether anybody was."""
+    told = session.execute(_TOLD_BEFORE_PROOF, {"of_case": case.id}).all()
+    for reader, read_id in told:
+        notices.tell(session, reader, case.id, "proven", _PROVEN, now, read_id)
+    return bool(told)
 
 
 def _what_of(session: Session, news: News, ordered: Collection[str]) -> dict[str, _What]:

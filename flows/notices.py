@@ -10,7 +10,18 @@ from models.base import table_of
 from models.tables.reading import Notice
 
 NoticeKind = Literal[
-    "given", "taken", "late slide", "withdrawn", "proof failed", "incomplete", "absence", "asked", "deadline", "paused"
+    "given",
+    "taken",
+    "incomplete",
+    "before proof",
+    "proven",
+    "proof failed",
+    "late slide",
+    "withdrawn",
+    "absence",
+    "asked",
+    "deadline",
+    "paused",
 ]
 
 _TELL = insert(table_of(Notice))

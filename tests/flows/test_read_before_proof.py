@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from connectors.wiring import Lab
-from flows.actions import rerun
+from flows.actions import release, rerun
 from flows.standing import case_page
 from flows.standing.whereabouts import slides_of_case
 from models.facets import Images, Reading
@@ -17,6 +17,8 @@ from models.tables.scan import Scan
 from tests.flows.completing import ANN, ProvesLater, archived, desk, heard, open_alert, under
 from tests.flows.looking import LATER, A, B, alerts, books_balance, says, steps, the_case, time_passes, told
 from tests.small_lab import order, run_until_calm, small_lab
+
+PROVEN = "was read before the archive had proven its images: all that can be read of it are proven now"
 
 
 @pytest.fixture
@@ -34,6 +36,14 @@ def proves(lab: Lab, *, lost: bool = False) -> None:
     time_passes(lab, "prove")
     run_until_calm(lab)
     lab.archive.lost = False
+
+
+def said_to_lims(lab: Lab) -> list[tuple[bool, list[str]]]:
+    """Return of each release of a case whether its images were complete, and in which words."""
+    released = select(OutboxMessage).where(OutboxMessage.event_key.like("released:%"))
+    with lab.database.read() as session:
+        told = session.scalars(released.order_by(OutboxMessage.stated_at)).all()
+        return [(one.announcement["images_complete"], one.announcement["reasons"]) for one in told]
 
 
 def storage(lab: Lab) -> list[str]:
@@ -56,7 +66,7 @@ def test_an_urgent_case_is_read_before_its_images_are_proven_and_says_so(lab: La
     assert storage(lab) == ["stored"]
     assert (case.images, case.reading, case.released, case.released_how) == ("ready", "assigned", False, "lane")
     assert words(lab) == "1 of 1 slide can be read, 1 of them before the archive has proven them"
-    assert heard(lab, "incomplete") == [
+    assert heard(lab, "before proof") == [
         (heard(lab, "given")[0][0], f"is read before the archive has proven slides: {A}")
     ]
     with lab.database.read() as session:
@@ -88,6 +98,38 @@ def test_what_is_proven_later_is_recorded_and_the_lims_hears_that_all_is_in(lab:
     assert [one.announcement["images_complete"] for one in messages] == [False, True]
     assert [tuple(one) for one in how] == [(None, "lane"), ("lane", None)]
     assert (alerts(lab), heard(lab, "late slide")) == ([], [])
+    assert heard(lab, "proven") == [(heard(lab, "given")[0][0], PROVEN)]
+    books_balance(lab)
+
+
+def test_whoever_reads_a_released_case_before_its_proof_hears_once_that_all_is_proven(lab: Lab) -> None:
+    says(lab, order("26H1", A, B, priority="S"))
+    archived(lab, A)
+    release(desk(lab), the_case(lab).id, ANN)
+    run_until_calm(lab)
+    reader = heard(lab, "given")[0][0]
+    assert [who for who, _ in heard(lab, "before proof", "incomplete")] == [reader, reader]
+    proves(lab)
+
+    assert (heard(lab, "proven"), the_case(lab).released_how) == ([(reader, PROVEN)], "a person")
+    assert [complete for complete, _ in said_to_lims(lab)] == [False, False]
+    assert [reasons for _, reasons in said_to_lims(lab)][1] == ["1 of 2 slides can be read"]
+    archived(lab, B)
+    assert len(heard(lab, "proven")) == 1
+    books_balance(lab)
+
+
+def test_whoever_reads_a_released_case_before_its_proof_hears_that_it_failed_and_never_that_all_is_well(
+    lab: Lab,
+) -> None:
+    says(lab, order("26H1", A, B, priority="S"))
+    archived(lab, A)
+    release(desk(lab), the_case(lab).id, ANN)
+    run_until_calm(lab)
+    proves(lab, lost=True)
+
+    assert [who for who, _ in heard(lab, "proof failed")] == [heard(lab, "given")[0][0]]
+    assert heard(lab, "proven") == []
     books_balance(lab)
 
 
