@@ -147,8 +147,24 @@ def tell(session: Session, case: Case, readers: Readers, news: News, ordered: Co
         kind = PROOF_FAILED if said == "failed" else LATE_SLIDE
         raise_alert(session, Subject("slide", slide_id), kind, f"a slide {_SAID[said]}", now)
         for reader, read_id in sorted(readers.reads.items()):
-            sentence = f"slide {names.get(slide_id, slide_id)} {_SAID[said]}"
+            sentence = f"{_of_slide(names.get(slide_id, slide_id))}{_SAID[said]}"
             notices.tell(session, reader, case.id, _KIND[said], sentence, now, read_id)
+
+
+def see(session: Session, reader: str, slide_id: str, told_at: datetime, now: datetime) -> int:
+    """Mark as seen what a reader was told of a slide, up to the news of that moment; return how many notices."""
+    slide = session.get(Slide, slide_id)
+    if slide is None:
+        # What a cancel alone had made is gone once its order names another.
+        return 0
+    said_of_it = (
+        *(_NOTICE.c.pathologist_id == reader, _NOTICE.c.case_id == slide.case_id),
+        _NOTICE.c.sentence.startswith(_of_slide(slide.container_identifier), autoescape=True),
+        _NOTICE.c.kind.in_(sorted(set(_KIND.values()))),
+        _NOTICE.c.made_at <= told_at,
+        _NOTICE.c.seen_at.is_(None),
+    )
+    return len(session.scalars(update(_NOTICE).where(*said_of_it).values(seen_at=now).returning(_NOTICE.c.id)).all())
 
 
 def tell_what_lacks(session: Session, case: Case, reader: str, read_id: str, now: datetime) -> None:
@@ -178,6 +194,11 @@ def tell_proven(session: Session, case: Case, now: datetime) -> bool:
     for reader, read_id in told:
         notices.tell(session, reader, case.id, "proven", _PROVEN, now, read_id)
     return bool(told)
+
+
+def _of_slide(name: str) -> str:
+    """Return how all that readers are told of a slide begins."""
+    return f"slide {name} "
 
 
 def _what_of(session: Session, news: News, ordered: Collection[str]) -> dict[str, _What]:

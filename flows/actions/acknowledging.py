@@ -7,7 +7,9 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from flows import late_slides
 from flows.actions.desk import Acted, Desk, Person
+from flows.actions.reads_named import pathologist_called
 from flows.allocation import DOUBTFUL_READER
 from flows.books import Subject, note_changes
 from flows.intake.parts import PARTS_MISSING, PARTS_UNFIT, give_up
@@ -26,6 +28,9 @@ _BY_A_PERSON: Final = (
     *(MADE_ANEW, RECORDS_LOST, PARTS_MISSING, PARTS_UNFIT, SLIDE_FAILED),
     *(DOUBTFUL_READER, OTHER_PATIENT, REFUSED, LATE_SLIDE, PROOF_FAILED),
 )
+
+
+_OF_A_SLIDE: Final = (LATE_SLIDE, PROOF_FAILED)
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ def acknowledgeable_alerts(session: Session) -> list[Acknowledgeable]:
 def acknowledge(desk: Desk, number: int, person: Person) -> Acted:
     """Tick off an alert; if the same happens again, it is raised again.
 
-    Of a message whose parts did not all come, those that did are let go: it has to be sent, or read, again.
+    Of a message whose parts did not all come, those that did are let go: it has to be sent, or read, again. What a
+    reader was told of a slide they have seen with it.
 
     Raises
     ------
@@ -72,6 +78,9 @@ def acknowledge(desk: Desk, number: int, person: Person) -> Acted:
         subject = Subject(alert.subject_kind, alert.subject_id)
         note_changes(session, subject, [(f"alert {number}", alert.kind, "acknowledged")], cause, now)
         follows = ["if it happens again, it is raised again"]
+        if alert.kind in _OF_A_SLIDE and (reader := pathologist_called(session, person.name)) is not None:
+            # What others were told they have to see for themselves.
+            late_slides.see(session, reader, alert.subject_id, alert.raised_at, now)
         if alert.kind == PARTS_MISSING:
             count = give_up(session, desk.ids, alert.subject_id, now)
             note_changes(session, subject, [("parts", count, 0)], cause, now)

@@ -6,7 +6,7 @@ from flows import cases, notices, reads
 from flows.actions.desk import Acted, Desk, Person
 from flows.actions.reads_given import objection_to
 from flows.actions.reads_held import Held, expect_owner, hold, hold_any, name_of
-from flows.actions.reads_named import Seen, pathologist_named, seen_now
+from flows.actions.reads_named import Seen, pathologist_called, seen_now
 from flows.alerts import READER_ABSENT
 from flows.books import clear_alert
 from flows.people.pools import hold_pools
@@ -41,7 +41,7 @@ def ask_opinion(
             raise RefusedError(f"there is no case {case_id}: 'coverslip list' shows those there are")
         now, cause = database_now(session), person.cause("ask opinion")
         asker, question = person.name.strip(), person.reason.strip()
-        if of_pathologist is not None and of_pathologist == _pathologist_called(session, asker):
+        if of_pathologist is not None and of_pathologist == pathologist_called(session, asker):
             raise RefusedError(f"{name_of(session, of_pathologist)} asks this: ask somebody else")
         if of_pathologist is not None:
             # The rules are asked of everybody's desk, and nothing is written before that is locked.
@@ -93,14 +93,6 @@ def call_off(desk: Desk, seen: Seen, person: Person) -> Acted:
         had = held.seen.pathologist_id
         follows = (f"{name_of(session, had)} is told",) if had is not None else ()
         return Acted(f"{held.read.scope} is no longer wanted", follows, case=held.case.id)
-
-
-def _pathologist_called(session: Session, name: str) -> str | None:
-    """Return the id of the pathologist who acts under this name; ``None`` for anybody else, such as a secretary."""
-    try:
-        return pathologist_named(session, name, by_whole_words=True).id
-    except RefusedError:
-        return None
 
 
 def _objections(session: Session, desk: Desk, held: Held, pathologist_id: str, *, insist: bool) -> list[str]:

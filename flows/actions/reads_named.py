@@ -56,6 +56,14 @@ def pathologist_named(session: Session, name: str, *, by_whole_words: bool = Fal
     raise RefusedError(f"no pathologist is called so: there are {_listed(known)}")
 
 
+def pathologist_called(session: Session, name: str) -> str | None:
+    """Return the id of the pathologist who acts under this name; ``None`` for anybody else, such as a secretary."""
+    try:
+        return pathologist_named(session, name, by_whole_words=True).id
+    except RefusedError:
+        return None
+
+
 def read_named(session: Session, case: str, *, reader: str | None = None, role: str | None = None) -> Seen:
     """Return the one open read that is meant, as it is now.
 

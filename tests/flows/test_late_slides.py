@@ -5,6 +5,7 @@ from sqlalchemy import select
 
 from connectors.wiring import Lab
 from flows.actions import (
+    Person,
     acknowledge,
     acknowledgeable_alerts,
     match,
@@ -18,7 +19,7 @@ from flows.actions import (
 from flows.standing.whereabouts import slides_of_case
 from models.errors import RefusedError
 from models.facets import Images, Reading
-from models.tables.reading import Read
+from models.tables.reading import Notice, Read
 from models.tables.scan import Scan
 from tests.flows.completing import ANN, archived, days_pass, desk, heard, open_alert, under
 from tests.flows.looking import LATER, LATEST, A, B, C, alerts, books_balance, says, the_case
@@ -107,6 +108,24 @@ def test_two_slides_that_come_late_are_ticked_off_one_by_one(sqlite_lab: Lab) ->
 
     acknowledge(desk(sqlite_lab), listed[0].number, ANN)
     assert alerts(sqlite_lab) == ["late slide"]
+
+
+def test_a_reader_who_ticks_a_late_slide_off_has_seen_what_they_were_told_of_it_and_nobody_else_has(
+    sqlite_lab: Lab,
+) -> None:
+    says(sqlite_lab, order("26H1", A))
+    archived(sqlite_lab, A)
+    reader = reader_of(sqlite_lab)
+    says(sqlite_lab, order("26H1", B, C, sent_at=LATER, control_id="M2"))
+    with sqlite_lab.database.read() as session:
+        of_b, of_c = sorted(acknowledgeable_alerts(session), key=lambda one: str(one.slide))
+    acknowledge(desk(sqlite_lab), of_b.number, Person(f"Dr {reader.title()} Example", "I wait for it"))
+    acknowledge(desk(sqlite_lab), of_c.number, ANN)
+
+    with sqlite_lab.database.read() as session:
+        rows = session.execute(select(Notice.sentence, Notice.seen_at).where(Notice.kind == "late slide"))
+        seen = {sentence.split()[1]: seen_at is not None for sentence, seen_at in rows}
+    assert seen == {B: True, C: False}
 
 
 def test_a_slide_on_glass_that_is_added_late_is_told_once(lab: Lab) -> None:
