@@ -18,9 +18,6 @@ from hl7apy.parser import parse_message
 from connectors.lims.message import Message as StoredMessage
 from models.errors import RejectedError
 
-REPORT: Final = "connectors.lims.conformance:report"
-"""The name by which a decoder runs it."""
-
 _MOST_FINDINGS: Final = 200
 _FINDING: Final = re.compile(r"(Error|Warning): (.*)")
 _TEXT_CHARACTERS: Final = 300

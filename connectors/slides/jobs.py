@@ -11,9 +11,6 @@ from connectors.slides.bounded import JSON
 from connectors.slides.label import read_codes
 from connectors.slides.reader import SlideReader
 
-READ_LABEL = "connectors.slides.jobs:read_label"
-DESCRIBE = "connectors.slides.jobs:describe"
-
 _LABEL_PX = 1000
 _LABEL_OF_MACRO = 0.3  # of the glass, at its left end: where scanners hold it, 20 to 26 mm of 76 mm
 
@@ -46,9 +43,3 @@ def read_label(arguments: dict[str, str]) -> dict[str, JSON]:
     label.save(Path(arguments["folder"]) / "label.png")
     found: list[JSON] = [{"symbology": code.symbology, "text": code.text, "attempt": code.attempt} for code in codes]
     return {"codes": found, "label": "label.png", "scanner_barcode": scanner_barcode}
-
-
-def describe(arguments: dict[str, str]) -> dict[str, JSON]:
-    """Return what the slide at ``path`` says of itself: the fields of ``Metadata``."""
-    with SlideReader(Path(arguments["path"])) as slide:
-        return slide.metadata().as_json()

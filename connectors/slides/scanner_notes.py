@@ -2,10 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-
-from connectors.slides.bounded import JSON
 
 _SERIAL_NUMBER = (
     "aperio.ScanScope ID",
@@ -36,11 +34,6 @@ class Metadata:
     objective: float | None  # nominal magnification
     scanned_at: datetime | None  # without a zone when the scanner states none: then it is the site's
     scanner_barcode: str | None  # what the scanner read on the label
-
-    def as_json(self) -> dict[str, JSON]:
-        """Return the same as JSON can hold it, the time in ISO 8601."""
-        stated = None if self.scanned_at is None else self.scanned_at.isoformat()
-        return {**asdict(self), "levels": [list(level) for level in self.levels], "scanned_at": stated}
 
 
 def metadata_from(

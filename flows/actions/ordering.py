@@ -1,6 +1,6 @@
 """A person asks the laboratory for work on a slide or a block: another scan, another cut, another stain."""
 
-from typing import Final, get_args
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,7 +15,6 @@ from models.tables.case import Block, Case, Slide
 from models.tables.work import WorkOrder
 from models.work_fold import WorkCancelled, WorkKind
 
-WORK_KINDS: Final[tuple[WorkKind, ...]] = get_args(WorkKind)
 _OF_A_SLIDE: Final = ("rescan", "re-coverslip")
 _LONGEST_STAIN: Final = 200
 

@@ -3,7 +3,6 @@
 Every name and number is invented. Where the script says that something ends, the database must say so when all is done.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
@@ -186,11 +185,3 @@ CASES: Final = (
         order="after its scans",
     ),
 )
-
-
-def scripted_scans(cases: tuple[ScriptedCase, ...] = CASES) -> Iterator[tuple[ScriptedCase, ScriptedScan]]:
-    """Yield every turn on a scanner with its case, in the order of the racks."""
-    for case in cases:
-        for slide in case.slides:
-            for scan in slide.scans:
-                yield case, scan

@@ -15,8 +15,8 @@ from flows.slide_qc.focus import reblur_ratio
 from flows.slide_qc.rules import Measurements, QualityPolicy
 from flows.slide_qc.tissue import find_tissue
 
-EXAMINE = "flows.slide_qc.examine:examine"
-THUMBNAIL = "thumbnail.jpg"
+# As flows.pictures calls it, which needs the settings: a decoding child has none.
+_THUMBNAIL = "thumbnail.jpg"
 
 _OVERVIEW_PX = 1024
 _THUMBNAIL_PX = 512
@@ -45,7 +45,7 @@ def examine(arguments: Mapping[str, JSON]) -> dict[str, JSON]:
             return _as_json(_nothing_seen(None))
         thumbnail = overview.copy()
         thumbnail.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX), Image.Resampling.LANCZOS)
-        thumbnail.save(Path(str(arguments["folder"])) / THUMBNAIL, quality=85)
+        thumbnail.save(Path(str(arguments["folder"])) / _THUMBNAIL, quality=85)
         return _as_json(_measured(slide, np.asarray(overview)))
 
 

@@ -242,7 +242,7 @@ class _Frame:
     """What of a snapshot does not depend on the reads."""
 
     def __init__(self, history: History, policy: Policy, roster: Roster, window: int) -> None:
-        self._history, self._roster, self._window = history, roster, window
+        self._history, self._roster = history, roster
         weights = policy.weights
         self._policy = PlanPolicy(
             w_late=weights.late,

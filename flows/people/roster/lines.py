@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from datetime import date, time
-from typing import Final, TypeAlias
+from typing import Final
 
 IMPORT: Final = "import"
 """Who says what a pathologist is, when it is not the settings (``Pathologist.source``)."""
@@ -99,19 +99,6 @@ class ConflictLine:
     subject_kind: str
     subject_id: str
     because: str
-
-
-Line: TypeAlias = (
-    NetworkLine
-    | AidLine
-    | SiteLine
-    | HolidayLine
-    | PersonLine
-    | CompetenceLine
-    | SessionLine
-    | LeaveLine
-    | ConflictLine
-)
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,18 @@ from PIL import Image, ImageFilter, ImageOps
 
 from connectors.slides.bounded import Decoder
 from connectors.slides.drawn_label import draw_label
-from connectors.slides.jobs import DESCRIBE, READ_LABEL, read_label
+from connectors.slides.jobs import read_label
 from connectors.slides.label import Code, read_codes
 from connectors.slides.simulator import SlideScript, write_slide
 from models.errors import RejectedError
 
+READ_LABEL = "connectors.slides.jobs:read_label"
 SCRIPT = SlideScript("26H004821-A1-1", width=800, height=600)
 
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[Decoder]:
-    with Decoder((READ_LABEL, DESCRIBE)) as started:
+    with Decoder((READ_LABEL,)) as started:
         yield started
 
 
@@ -139,13 +140,6 @@ def test_a_label_photographed_within_the_macro_only_is_shown(
 
     assert answer["codes"] == []
     assert answer["label"] == "label.png"
-
-
-def test_a_slide_is_described_in_a_child(decoder: Decoder, slide: Path) -> None:
-    said = decoder.run(DESCRIBE, {"path": str(slide)})
-
-    assert said["microns_per_pixel"] == [0.5, 0.5]
-    assert said["scanned_at"] == "2026-11-22T09:30:00+00:00"
 
 
 def test_a_truncated_slide_comes_back_from_the_child_with_its_sentence(decoder: Decoder, tmp_path: Path) -> None:

@@ -24,12 +24,13 @@ def test_a_slide_says_its_size_scale_scanner_and_time(slide: Path) -> None:
     assert (said.vendor, said.scanner_serial, said.objective) == ("aperio", "SS0001", 20.0)
     assert said.scanned_at == datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
     assert said.scanner_barcode == "26H004821-A1-1"
-    assert said.as_json()["scanned_at"] == "2026-11-22T09:30:00+00:00"
 
 
 def test_a_time_without_a_zone_stays_without_one(shared_data: Path) -> None:
     with SlideReader(shared_data / "slides" / "CMU-1-Small-Region.svs") as reader:
-        assert reader.metadata().as_json()["scanned_at"] == "2009-12-29T09:59:15"
+        scanned_at = reader.metadata().scanned_at
+    assert scanned_at is not None
+    assert scanned_at.isoformat() == "2009-12-29T09:59:15"
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,6 @@ def for_an_open_read(session: Session) -> dict[str, Any]:
 
 ANSWERED = OutboxMessage.state == "answered"
 READY_CASE = Case.images == "ready"
-PROVEN_BY_MACHINE = (Scan.storage == "proven") & Scan.quality_by_person.is_(False)
 
 #    check            how the books are broken                                             what is said of it
 KNOWN_BAD: list[tuple[str, Break, str]] = [

@@ -15,7 +15,6 @@ from tests.lims_says import imaged
 from tests.small_lab import SmallSlide, order, run_until_calm, scan_arrives
 
 # Our own scans are received now; an image manager that speaks of them does so later.
-AFTERWARDS = "20990101120000+0000"
 
 
 def elsewhere(lab: Lab) -> list[bool | None]:

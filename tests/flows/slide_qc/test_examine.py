@@ -9,10 +9,11 @@ import tifffile
 from PIL import Image
 
 from connectors.slides.bounded import Decoder, Limits
-from connectors.slides.jobs import READ_LABEL
 from connectors.slides.simulator import SlideScript, write_slide
-from flows.slide_qc.examine import EXAMINE, examine
+from flows.barcode_matching.step import READ_LABEL
+from flows.slide_qc.examine import examine
 from flows.slide_qc.rules import Measurements, QualityPolicy, Verdict, judge
+from flows.slide_qc.step import EXAMINE
 from models.errors import RejectedError
 
 _SHARED = Path(__file__).parents[4] / "shared" / "data"

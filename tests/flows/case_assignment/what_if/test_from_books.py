@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 
 import pytest
 from sqlalchemy.orm import Session
@@ -29,7 +29,6 @@ from models.tables.reading import (
 )
 
 DAY = timedelta(days=1)
-REGISTERED = datetime(2025, 12, 1, tzinfo=UTC)
 
 
 @pytest.fixture
