@@ -48,16 +48,36 @@ def postgres_url(postgres_cluster: postgres.Cluster) -> str:
 @pytest.fixture
 def postgres_database(postgres_cluster: postgres.Cluster) -> Iterator[str]:
     """The address of a fresh, empty PostgreSQL database."""
-    with postgres_cluster.fresh_database() as url:
+    with postgres_cluster.empty_database() as url:
         yield url
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+@pytest.fixture
+def unmade_postgres_database(postgres_cluster: postgres.Cluster) -> Iterator[str]:
+    """The address of a PostgreSQL database that ``migrated`` makes: a copy of one with all tables."""
+    with postgres_cluster.unmade_database() as url:
+        yield url
+
+
+_ON_BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(params=_ON_BOTH)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a fresh, empty database: the test runs once on SQLite and once on PostgreSQL."""
+    """The address of a database that ``migrated`` makes: the test runs once on SQLite and once on PostgreSQL."""
+    return _url(request, tmp_path, "unmade_postgres_database")
+
+
+@pytest.fixture(params=_ON_BOTH)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database, once of each kind."""
+    return _url(request, tmp_path, "postgres_database")
+
+
+def _url(request: pytest.FixtureRequest, folder: Path, on_postgres: str) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'coverslip.db'}"
-    return str(request.getfixturevalue("postgres_database"))
+        return f"sqlite:///{folder / 'coverslip.db'}"
+    return str(request.getfixturevalue(on_postgres))
 
 
 @pytest.fixture(scope="session")

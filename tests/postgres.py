@@ -64,16 +64,23 @@ class Cluster:
         )
 
     @contextmanager
-    def fresh_database(self) -> Iterator[str]:
-        """Create an empty database, give its address, and drop it with whoever is still connected."""
+    def unmade_database(self) -> Iterator[str]:
+        """Give the address of a database that nobody made yet; drop it at the end with whoever is still connected."""
         name = f"test_{secrets.token_hex(6)}"
-        with self.connect() as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         try:
             yield self.url(name)
         finally:
             with self.connect() as connection:
-                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    @contextmanager
+    def empty_database(self) -> Iterator[str]:
+        """Create an empty database, give its address, and drop it as above."""
+        with self.unmade_database() as url:
+            with self.connect() as connection:
+                name = sql.Identifier(url.rpartition("/")[2])
+                connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
+            yield url
 
 
 @dataclass(frozen=True)

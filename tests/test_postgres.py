@@ -26,7 +26,7 @@ with postgres.cluster(programs) as cluster, cluster.connect() as connection:
 
 
 def test_each_test_gets_an_empty_database_of_its_own(postgres_cluster: postgres.Cluster) -> None:
-    with postgres_cluster.fresh_database() as one, postgres_cluster.fresh_database() as other:
+    with postgres_cluster.empty_database() as one, postgres_cluster.empty_database() as other:
         first, second = create_engine(one), create_engine(other)
         with first.begin() as connection:
             connection.execute(text("CREATE TABLE slide (id text)"))
@@ -37,7 +37,7 @@ def test_each_test_gets_an_empty_database_of_its_own(postgres_cluster: postgres.
 
 
 def test_a_database_is_dropped_although_someone_is_still_connected(postgres_cluster: postgres.Cluster) -> None:
-    with postgres_cluster.fresh_database() as url:
+    with postgres_cluster.empty_database() as url:
         engine = create_engine(url)
         left_open = engine.connect()
     with postgres_cluster.connect() as connection:
@@ -79,7 +79,7 @@ def goes(path: Path) -> bool:
     return not path.exists()
 
 
-def test_a_test_that_asks_for_a_database_runs_on_an_empty_one_of_each_kind(database_url: str) -> None:
-    engine = create_engine(database_url)
+def test_a_test_that_asks_for_a_database_runs_on_an_empty_one_of_each_kind(empty_database_url: str) -> None:
+    engine = create_engine(empty_database_url)
     assert inspect(engine).get_table_names() == []
     engine.dispose()

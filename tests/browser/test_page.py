@@ -7,11 +7,11 @@ import pytest
 from fastapi import FastAPI
 
 from dashboards.web.app import create_app
-from models.database import Database
 from tests.browser.chromium import Tab
 from tests.dashboards.web.busy_day import busy_day
 from tests.dashboards.web.laboratory import Laboratory, settings_of
 from tests.dashboards.web.serving import Served, serve
+from tests.migrated import migrated
 
 pytestmark = pytest.mark.browser
 
@@ -21,7 +21,7 @@ STATUS = "document.getElementById('live').textContent"
 
 @pytest.fixture
 def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
-    database = Database(f"sqlite:///{tmp_path / 'coverslip.db'}", checkpoints=True)
+    database = migrated(f"sqlite:///{tmp_path / 'coverslip.db'}")
     yield Laboratory(database, SITES)
     database.close()
 

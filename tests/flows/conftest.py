@@ -26,8 +26,8 @@ def sqlite_lab(tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def lab_on_postgres(tmp_path: Path, postgres_database: str) -> Iterator[Lab]:
+def lab_on_postgres(tmp_path: Path, unmade_postgres_database: str) -> Iterator[Lab]:
     """A small laboratory on PostgreSQL, where transactions run side by side; mark the test ``postgres``."""
-    opened = small_lab(tmp_path, postgres_database)
+    opened = small_lab(tmp_path, unmade_postgres_database)
     yield opened
     opened.database.close()

@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 
 from flows.standing.messages import unanswered, unanswered_by_peer
-from models.database import Database
 from tests.dashboards.web.laboratory import MINUTE, NOW, Laboratory
+from tests.migrated import migrated
 
 
 @pytest.fixture
 def laboratory(database_url: str) -> Iterator[Laboratory]:
-    database = Database(database_url, checkpoints=True)
+    database = migrated(database_url)
     yield Laboratory(database)
     database.close()
 

@@ -25,16 +25,16 @@ from flows.standing.cases import count_cases
 from flows.standing.counts import _STAGE_OF_STATE
 from flows.standing.rows import rows_at
 from flows.standing.rule import State
-from models.database import Database
 from models.tables.step import Worker
 from tests.dashboards.web.laboratory import MINUTE, NOW, Laboratory, opaque
+from tests.migrated import migrated
 
 LATER = NOW + timedelta(hours=1)
 
 
 @pytest.fixture
 def laboratory(database_url: str) -> Iterator[Laboratory]:
-    database = Database(database_url, checkpoints=True)
+    database = migrated(database_url)
     yield Laboratory(database, {"site-a": "Europe/London", "site-b": "Asia/Kolkata"})
     database.close()
 
@@ -42,7 +42,7 @@ def laboratory(database_url: str) -> Iterator[Laboratory]:
 @pytest.fixture
 def quick(tmp_path: Path) -> Iterator[Laboratory]:
     """A laboratory on SQLite only, for what does not depend on the database."""
-    database = Database(f"sqlite:///{tmp_path / 'coverslip.db'}", checkpoints=True)
+    database = migrated(f"sqlite:///{tmp_path / 'coverslip.db'}")
     yield Laboratory(database)
     database.close()
 

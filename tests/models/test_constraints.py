@@ -14,13 +14,13 @@ from sqlalchemy.orm import Session
 
 from models.base import Base
 from models.database import Database
-from models.migrate import migrate
 from models.tables.books import Alert, Fact, InboxMessage, OutboxMessage
 from models.tables.case import Case, Slide
 from models.tables.place import Site
 from models.tables.reading import Assignment, Pathologist, Pool, Read
 from models.tables.scan import Instance, Scan, ScanFile
 from models.tables.step import Step
+from tests.migrated import migrated
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DIGEST = "a" * 64
@@ -32,10 +32,9 @@ def laboratory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     with ExitStack() as ends:
         url = f"sqlite:///{tmp_path_factory.mktemp('constraints') / 'coverslip.db'}"
         if request.param == "postgresql":
-            url = ends.enter_context(request.getfixturevalue("postgres_cluster").fresh_database())
-        database = Database(url, checkpoints=True)
+            url = ends.enter_context(request.getfixturevalue("postgres_cluster").unmade_database())
+        database = migrated(url)
         ends.callback(database.close)
-        migrate(database)
         with database.write("furnish") as session:
             furnish(session)
         yield database

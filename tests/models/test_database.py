@@ -72,9 +72,9 @@ with database.write("hold") as session:
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def database(empty_database_url: str) -> Iterator[Database]:
     """A database with one counter, which stands at 0."""
-    opened = Database(database_url, checkpoints=True)
+    opened = Database(empty_database_url, checkpoints=True)
     with opened.write("prepare") as session:
         session.execute(text("CREATE TABLE counter (n INTEGER NOT NULL)"))
         session.execute(text("INSERT INTO counter VALUES (0)"))

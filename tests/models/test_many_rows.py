@@ -11,9 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from models.base import table_of
 from models.database import Database, insert_unless_there
 from models.many_rows import insert_many
-from models.migrate import migrate
 from models.tables.books import InboxMessage
 from models.tables.step import Step
+from tests.migrated import migrated
 
 INBOX, STEP = table_of(InboxMessage), table_of(Step)
 # A zone of its own: what is stored is UTC all the same.
@@ -22,8 +22,7 @@ NOON = datetime(2026, 3, 2, 14, tzinfo=timezone(timedelta(hours=2)))
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    migrate(opened)
+    opened = migrated(database_url)
     yield opened
     opened.close()
 

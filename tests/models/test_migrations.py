@@ -40,8 +40,8 @@ migrate(Database(sys.argv[1]))
 
 
 @pytest.fixture
-def empty(database_url: str) -> Iterator[Database]:
-    database = Database(database_url, checkpoints=True)
+def empty(empty_database_url: str) -> Iterator[Database]:
+    database = Database(empty_database_url, checkpoints=True)
     yield database
     database.close()
 

@@ -236,8 +236,10 @@ def test_a_watcher_on_another_machine_that_was_faster_takes_nothing_twice(lab: L
 
 
 @pytest.mark.postgres
-def test_a_database_that_is_away_is_told_and_nothing_is_forgotten(postgres_database: str, tmp_path: Path) -> None:
-    lab = furnished(postgres_database, tmp_path)
+def test_a_database_that_is_away_is_told_and_nothing_is_forgotten(
+    unmade_postgres_database: str, tmp_path: Path
+) -> None:
+    lab = furnished(unmade_postgres_database, tmp_path)
     lab.write("slide.svs")
     lab.look()
     there = lab.database

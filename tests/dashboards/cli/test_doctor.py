@@ -246,9 +246,9 @@ def test_a_process_that_keeps_ending_is_missing(settings: Settings) -> None:
 
 
 @pytest.fixture
-def on_database(settings: Settings, database_url: str) -> Installation:
+def on_database(settings: Settings, empty_database_url: str) -> Installation:
     """The laboratory on an empty database of each kind."""
-    return Installation(settings.model_copy(update={"database_url": database_url}))
+    return Installation(settings.model_copy(update={"database_url": empty_database_url}))
 
 
 def looked(on_database: Installation, change: Callable[[Database], object]) -> Findings:

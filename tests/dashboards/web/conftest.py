@@ -1,7 +1,6 @@
 """A page over a laboratory of rows, asked as a browser would ask it."""
 
 import asyncio
-import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +10,9 @@ import pytest
 from fastapi import FastAPI
 
 from dashboards.web.app import create_app
-from models.database import Database
-from models.migrate import migrate
 from tests.dashboards.web.busy_day import busy_day
 from tests.dashboards.web.laboratory import Laboratory, settings_of
+from tests.migrated import migrated
 
 SITES = {"site-a": "Europe/London", "site-b": "Asia/Kolkata"}
 
@@ -22,21 +20,10 @@ Ask = Callable[..., httpx.Response]
 """Asks the page for a path and returns its answer."""
 
 
-@pytest.fixture(scope="session")
-def empty_books(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database file, to be copied: migrating anew for each test would take longer than the tests."""
-    path = tmp_path_factory.mktemp("books") / "coverslip.db"
-    database = Database(f"sqlite:///{path}", checkpoints=True)
-    migrate(database)
-    database.close()
-    return path
-
-
 @pytest.fixture
-def laboratory(empty_books: Path, tmp_path: Path) -> Iterator[Laboratory]:
+def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
     """A laboratory on SQLite, empty but for its sites."""
-    shutil.copy(empty_books, tmp_path / "coverslip.db")
-    database = Database(f"sqlite:///{tmp_path / 'coverslip.db'}", checkpoints=True)
+    database = migrated(f"sqlite:///{tmp_path / 'coverslip.db'}")
     yield Laboratory(database, SITES)
     database.close()
 

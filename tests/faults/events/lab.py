@@ -21,9 +21,9 @@ from connectors.settings import load
 from flows.people.sync import sync_people
 from infra.kafka.broker import Broker
 from models.database import Database
-from models.migrate import migrate
 from tests.faults.events.feed import LIMS, SCANNERS, SITES
 from tests.faults.survey import ROOT
+from tests.migrated import migrated
 
 PREFIX: Final = "coverslip."
 READ_TOPICS: Final = (f"{PREFIX}scanner", f"{PREFIX}lims.hl7v2")
@@ -153,8 +153,7 @@ def event_lab(home: Path, broker: Broker, url: str = "") -> Iterator[EventLab]:
     home.mkdir(parents=True)
     (home / "coverslip.toml").write_text(_settings(broker.bootstrap, url), encoding="utf-8")
     settings = load(home)
-    database = Database(settings.database, checkpoints=True)
-    migrate(database)
+    database = migrated(settings.database)
     with database.write("people") as session:
         sync_people(session, settings)
     with database.write("watched") as session:

@@ -15,7 +15,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a fresh database: on SQLite, unless a story asks for both (``ON_BOTH``)."""
     if getattr(request, "param", "sqlite") == "sqlite":
         return f"sqlite:///{tmp_path / 'coverslip.db'}"
-    return str(request.getfixturevalue("postgres_database"))
+    return str(request.getfixturevalue("unmade_postgres_database"))
 
 
 @pytest.fixture

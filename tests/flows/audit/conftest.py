@@ -30,7 +30,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Template:
 @pytest.fixture(scope="module")
 def postgres_template(postgres_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
     folder = tmp_path_factory.mktemp("lived_in")
-    with postgres_cluster.fresh_database() as url:
+    with postgres_cluster.unmade_database() as url:
         lived_in(folder, url).database.close()
         yield Template(folder, url)
 

@@ -19,10 +19,10 @@ from flows.case_assignment.giving import decide, give
 from flows.case_assignment.replaying import replay
 from flows.cases import lock_case
 from models.database import Database, database_now
-from models.migrate import migrate
 from models.tables.reading import Assignment, Read
 from tests.flows import racers
 from tests.flows.case_assignment.network import Size, settings_of, stock
+from tests.migrated import migrated
 
 PROCESSES = 8
 
@@ -65,8 +65,7 @@ def _assign(settings: Settings, session: Session, read: Read) -> str:
 )
 def test_eight_processes_that_assign_the_same_reads(database_url: str, tmp_path: Path, size: Size) -> None:
     settings = settings_of(tmp_path, database_url, size)
-    database = Database(settings.database)
-    migrate(database)
+    database = migrated(settings.database)
     with database.read() as session:
         now = database_now(session)
     read_ids = stock(database, size, now)

@@ -121,7 +121,7 @@ def on_postgres(postgres_cluster: postgres.Cluster) -> FreshLab:
 
     @contextmanager
     def opened() -> Iterator[Lab]:
-        with postgres_cluster.fresh_database() as url, tempfile.TemporaryDirectory() as folder:
+        with postgres_cluster.unmade_database() as url, tempfile.TemporaryDirectory() as folder:
             lab = small_lab(Path(folder), url)
             yield lab
             lab.database.close()

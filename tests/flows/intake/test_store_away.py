@@ -87,16 +87,16 @@ class Cable:
 
 
 @pytest.fixture
-def cable(postgres_database: str) -> Iterator[Cable]:
-    made = Cable(int(make_url(postgres_database).port or 5432))
+def cable(unmade_postgres_database: str) -> Iterator[Cable]:
+    made = Cable(int(make_url(unmade_postgres_database).port or 5432))
     yield made
     made.close()
 
 
 @pytest.fixture
-def lab(tmp_path: Path, postgres_database: str, cable: Cable) -> Iterator[Lab]:
+def lab(tmp_path: Path, unmade_postgres_database: str, cable: Cable) -> Iterator[Lab]:
     """A laboratory whose database is at the other end of the cable."""
-    url = make_url(postgres_database).set(port=cable.port).render_as_string(hide_password=False)
+    url = make_url(unmade_postgres_database).set(port=cable.port).render_as_string(hide_password=False)
     opened = small_lab(tmp_path, url)
     yield opened
     cable.plug()

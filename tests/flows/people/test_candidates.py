@@ -14,7 +14,6 @@ from flows.case_assignment.eligibility import Eligible, Excluded, eligible
 from flows.people.candidates import load_candidates, pools_of
 from flows.people.pools import keep_pools, lock_pools
 from models.database import Database
-from models.migrate import migrate
 from models.tables.case import Case
 from models.tables.place import Site
 from models.tables.reading import (
@@ -30,6 +29,7 @@ from models.tables.reading import (
     ReadingSession,
 )
 from tests.flows.case_assignment.people import a_read
+from tests.migrated import migrated
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 
@@ -37,8 +37,7 @@ NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """Three networks of one site each, the first two in one region, and a site without a network."""
-    opened = Database(database_url)
-    migrate(opened)
+    opened = migrated(database_url)
     with opened.write("test") as session:
         for network, region in (("north", "uplands"), ("middle", "uplands"), ("south", "lowlands")):
             session.add(Network(id=network, name=network, region=region))

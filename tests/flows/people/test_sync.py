@@ -21,10 +21,10 @@ from flows.people.sync import sync_people
 from models.base import Base
 from models.database import Database, database_now
 from models.errors import TransientError
-from models.migrate import migrate
 from models.tables.case import Case
 from models.tables.reading import Assignment, Competence, Leave, Pathologist, Read, ReadingSession
 from models.tables.step import Slot, Step
+from tests.migrated import migrated
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 WEEKDAYS = Hours(days=("mon", "tue", "wed", "thu", "fri"), starts=time(9), ends=time(17))
@@ -38,8 +38,7 @@ SITES = (
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    migrate(opened)
+    opened = migrated(database_url)
     yield opened
     opened.close()
 
