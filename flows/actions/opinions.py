@@ -14,6 +14,7 @@ from flows.reads.asked import ASKED
 from flows.reads.rows import drop, rows_of_case
 from models.database import database_now
 from models.errors import RefusedError
+from models.facets import Images
 
 
 def ask_opinion(
@@ -32,8 +33,8 @@ def ask_opinion(
     Raises
     ------
     RefusedError
-        There is no such case, it is not to be read any more, the same was asked already, whoever is named asks it, has
-        a read of it, reads no longer, or may not have it by the rules and nobody insists.
+        There is no such case, it is not to be read any more, or nothing of it can be yet; the same was asked already;
+        whoever is named asks it, has a read of it, reads no longer, or may not have it by the rules and nobody insists.
     """
     with desk.database.write("people.ask_opinion") as session:
         case = cases.lock_case(session, case_id)
@@ -49,7 +50,8 @@ def ask_opinion(
         of_whom = {"of_pathologist": of_pathologist, "of_subspecialty": of_subspecialty}
         read = reads.ask_opinion(session, desk.settings, case, asker, question, cause=cause, now=now, **of_whom)
         if of_pathologist is None:
-            follows = ["somebody who may give it is looked for"]
+            when = "" if case.images == Images.READY else " as soon as the case can be read"
+            follows = [f"somebody who may give it is looked for{when}"]
         else:
             held = Held(case, read, seen_now(session, read), None, now)
             follows = [*_objections(session, desk, held, of_pathologist, insist=insist)]
@@ -67,6 +69,10 @@ def answer(desk: Desk, seen: Seen, reader_id: str, person: Person) -> Acted:
     """
     with desk.database.write("people.answer") as session:
         held = hold(session, desk.settings, seen, also_marked=False)
+        if held.read.role not in ASKED and held.seen.pathologist_id != reader_id:
+            raise RefusedError(
+                f"nobody asked {name_of(session, reader_id)} about case {held.case.id}: only who was answers"
+            )
         expect_owner(session, desk.settings, held, reader_id)
         reads.close_asked(session, held.case, held.read, cause=person.cause("answer"), now=held.now)
         clear_alert(session, held.read.id, READER_ABSENT, held.now)

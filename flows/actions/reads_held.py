@@ -96,7 +96,10 @@ def expect_owner(session: Session, settings: Settings, held: Held, reader_id: st
         Somebody else has the read, or nobody.
     """
     if held.given is None or held.given.pathologist_id != reader_id:
-        raise RefusedError(f"{who_was_first(session, settings, held)}: it is not with {name_of(session, reader_id)}")
+        who, now = name_of(session, reader_id), who_was_first(session, settings, held)
+        if not _ever_had(session, held.read.id, reader_id):
+            raise RefusedError(f"{who} never had the {held.read.role} read of case {held.case.id}: {now}")
+        raise RefusedError(f"{now}: it is not with {who}")
     return held.given
 
 
@@ -136,6 +139,11 @@ def name_of(session: Session, pathologist_id: str) -> str:
     """Return what people call a pathologist."""
     person = session.get(Pathologist, pathologist_id)
     return person.name if person is not None else pathologist_id
+
+
+def _ever_had(session: Session, read_id: str, reader_id: str) -> bool:
+    theirs = select(Assignment.id).where(Assignment.read_id == read_id, Assignment.pathologist_id == reader_id)
+    return session.scalar(theirs.limit(1)) is not None
 
 
 def _gone(session: Session, held: Held, zone: str) -> str:

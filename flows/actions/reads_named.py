@@ -90,8 +90,11 @@ def read_named(session: Session, case: str, *, reader: str | None = None, role: 
     if len(found) == 1:
         return found[0]
     if found:
+        none_theirs = (
+            f", none of them with {session.get_one(Pathologist, reader).name}" if reader and not theirs else ""
+        )
         roles = ", ".join(dict.fromkeys(_called(read)[-1] for read, _ in _open_reads(session, case_id)))
-        raise RefusedError(f"case {case_id[:8]} has several open reads: say with --role which of {roles}")
+        raise RefusedError(f"case {case_id[:8]} has several open reads{none_theirs}: say with --role which of {roles}")
     which = f"no open {role} read" if role else "no open read"
     raise RefusedError(f"case {case_id[:8]} has {which}: 'coverslip show {case_id[:8]}' says where it stands")
 

@@ -46,12 +46,14 @@ def ask_opinion(  # noqa: PLR0913 - who asks whom, what, and why now
     Raises
     ------
     RefusedError
-        The case is not to be read any more or others say who reads it, the policy has no opinions in its subspecialty,
-        the same was asked already, or whoever is named has a read of it or reads no longer.
+        The case is not to be read any more, nothing of it can be yet, or others say who reads it; the policy has no
+        opinions in its subspecialty; the same was asked already; whoever is named has a read of it or reads no longer.
     """
     _expect_ours(settings, case)
     if case.round_closed_at is not None:
         raise RefusedError(f"case {case.id} is reported: what comes later opens it again")
+    if case.images == Images.AWAITING:
+        raise RefusedError(f"nothing of case {case.id} can be read yet: ask once its first images are there")
     policy = policy_in_force(session, now).policy
     if not policy.of(case.subspecialty).second_opinion:
         name = case.subspecialty or "general"

@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import select
 
 from connectors.wiring import Lab
-from flows.actions import Desk, answer, ask_opinion, call_off, decline, open_read
+from flows.actions import Desk, answer, ask_opinion, call_off, decline, open_read, read_named
 from models.errors import RefusedError
 from models.tables.reading import Credit, Leave, Pathologist, Read
-from tests.flows.actions.life import NOBODY, ON_BOTH, case_of
+from tests.flows.actions.life import NOBODY, ON_BOTH, ONE, TWO, case_of, ordered, scanned
 from tests.flows.actions.reads_life import (
     MANAGER,
     PERSONS,
@@ -109,6 +109,32 @@ def test_what_nobody_asked_for_is_neither_answered_nor_called_off(lab: Lab, desk
         call_off(desk, seen, MANAGER)
     with pytest.raises(RefusedError, match="there is no case"):
         ask_opinion(desk, NOBODY, MANAGER)
+
+
+def test_who_was_not_asked_hears_so_whatever_reads_the_case_has(lab: Lab, desk: Desk) -> None:
+    seen, owner, other = assigned(lab)
+    with pytest.raises(RefusedError, match=f"nobody asked {PERSONS[other].name} about case"):
+        answer(desk, seen, other, PERSONS[other])
+    ask_opinion(desk, seen.case_id, MANAGER, of_pathologist=other)
+    never = f"{PERSONS[owner].name} never had the opinion read of case .*: Ann Manager gave it to {PERSONS[other].name}"
+    with pytest.raises(RefusedError, match=never):
+        answer(desk, the_read(lab, role="opinion"), owner, PERSONS[owner])
+    with lab.database.write("test") as session:
+        third = {"name": "Dr Third Example", "site_id": "site-a", "pool_id": "network", "points_a_week": 100.0}
+        session.add(Pathologist(id="third", **third))
+    with lab.database.read() as session, pytest.raises(RefusedError, match="none of them with Dr Third Example: say"):
+        read_named(session, seen.case_id, reader="third")
+
+
+def test_an_opinion_of_what_nobody_can_see_yet_is_refused_and_of_a_part_of_it_waits(lab: Lab, desk: Desk) -> None:
+    ordered(lab, ONE, TWO)
+    with pytest.raises(RefusedError, match=r"nothing of case .* can be read yet: ask once its first images are there"):
+        ask_opinion(desk, case_of(lab).id, MANAGER, of_pathologist="tom")
+    scanned(lab, ONE)
+    asked = ask_opinion(desk, case_of(lab).id, MANAGER)
+    assert asked.follows == ("somebody who may give it is looked for as soon as the case can be read",)
+    scanned(lab, TWO)
+    assert {the_read(lab, role=role).pathologist_id for role in ("primary", "opinion")} == {"rosa", "tom"}
 
 
 @ON_BOTH

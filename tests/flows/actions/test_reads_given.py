@@ -77,7 +77,10 @@ def test_nobody_hands_over_to_themselves_to_somebody_who_left_or_what_is_not_the
     seen, owner, other = assigned(lab)
     with pytest.raises(RefusedError, match="to somebody else"):
         hand_over(desk, seen, owner, owner, PERSONS[owner])
-    with pytest.raises(RefusedError, match=f"it is not with {PERSONS[other].name}"):
+    with pytest.raises(
+        RefusedError,
+        match=f"{PERSONS[other].name} never had the primary read of case .*: it went to {PERSONS[owner].name}",
+    ):
         hand_over(desk, seen, other, owner, PERSONS[other])
     reads_no_longer(lab, other)
     with pytest.raises(RefusedError, match="reads no longer for this laboratory"):
