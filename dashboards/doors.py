@@ -8,7 +8,8 @@ from pathlib import Path
 import uvicorn
 
 from connectors.lims.listener import MllpListener
-from connectors.scanners.folder import FolderWatcher, WatchedFolder
+from connectors.scanners.folder import FolderWatcher
+from connectors.scanners.watched import WatchedFolder
 from connectors.settings import Settings
 from connectors.settings_doors import ScannerFolder
 from connectors.telemetry import Telemetry

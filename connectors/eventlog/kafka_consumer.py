@@ -26,19 +26,6 @@ from kafka.errors import (
 )
 from kafka.net.compat import KafkaNetClient
 
-__all__ = [
-    "THEIR_ERRORS",
-    "Consumer",
-    "Limits",
-    "LostPositionsError",
-    "UnreadableError",
-    "connected",
-    "consumer_settings",
-    "expect_allowed",
-    "quieten",
-    "topic_id_of",
-]
-
 # A record may be larger: the first of a partition is always sent whole.
 _FETCH_BYTES: Final = 16 << 20
 _PARTITION_BYTES: Final = 1 << 20

@@ -92,12 +92,6 @@ def order_by_case(case: SimulatedCase, control_id: str, sent_at: datetime, contr
     return _message(segments)
 
 
-def patient_update(case: SimulatedCase, control_id: str, sent_at: datetime) -> bytes:
-    """Return the patient as ADT^A08."""
-    header = _header(case.site, "ADT^A08^ADT_A01", control_id, sent_at)
-    return _message([header, f"EVN|A08|{_time(sent_at)}", _patient(case), "PV1|1|N"])
-
-
 def _message(segments: list[str]) -> bytes:
     return "".join(f"{segment}\r" for segment in segments).encode()
 

@@ -26,8 +26,6 @@ from models.database import Database
 from models.errors import CoverslipError, TransientError
 from models.facets import FileState
 
-__all__ = ["FolderState", "FolderWatcher", "WatchedFolder"]
-
 _LONGEST_COPYING_S: Final = 10.0
 """A look that has copied for so long ends after the file in hand, so that new files are soon seen."""
 _LONGEST_BACK_OFF_S: Final = 60.0

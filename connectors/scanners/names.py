@@ -4,9 +4,7 @@ import hashlib
 import unicodedata
 from typing import Final
 
-from models.relative_path import MOST_BYTES, MOST_PARTS, is_visible, name_fault
-
-__all__ = ["MOST_BYTES", "MOST_PARTS", "SLIDE_SUFFIXES", "folded", "name_fault", "stored_name"]
+from models.relative_path import is_visible, name_fault
 
 SLIDE_SUFFIXES: Final = frozenset(
     {".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif", ".svslide", ".mrxs", ".czi", ".isyntax", ".dcm"}

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
-from connectors.scanners.names import name_fault, stored_name
+from connectors.scanners.names import stored_name
 from connectors.scanners.watched import WatchedFolder
+from models.relative_path import name_fault
 
 _NOT_A_FILE: Final = {
     stat.S_IFLNK: "is a symbolic link, which could lead anywhere: put the slide itself into the folder",

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from connectors.scanners.names import MOST_BYTES, MOST_PARTS
 from models.errors import TransientError
+from models.relative_path import MOST_BYTES, MOST_PARTS
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Not blocking: a pipe that was put in a file's place must not hold us.

@@ -15,7 +15,6 @@ from typing import Any
 
 from connectors.first_lab import FirstPorts, write_first_lab
 
-_UP_SECONDS = 90.0
 _COVERSLIP = (sys.executable, "-m", "dashboards.cli.main")
 
 

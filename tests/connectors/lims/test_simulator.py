@@ -18,7 +18,6 @@ from connectors.lims.simulated_orders import (
     SimulatedSpecimen,
     order_by_case,
     order_by_specimen,
-    patient_update,
 )
 from connectors.lims.simulator import Behaviour, SimulatedLims, send_orders
 from models.errors import TransientError
@@ -87,10 +86,7 @@ def test_both_forms_of_an_order_mean_the_same_case(written: bytes) -> None:
     ]
 
 
-def test_an_update_names_the_patient_and_a_cancel_names_the_case() -> None:
-    found = read(Message(patient_update(CASE, "L1", NOW)), PROFILE)
-    assert found.patient is not None
-    assert (found.patient.name_text, found.patient.nhs_number_status) == ("Example^Ada", "valid")
+def test_a_cancel_names_the_case() -> None:
     cancelled = ordered(order_by_case(CASE, "L2", NOW, "CA"))
     assert (cancelled.control, cancelled.cancelled) == ("cancel", ())
     containers = ordered(order_by_specimen(CASE, "L3", NOW, "CA"))

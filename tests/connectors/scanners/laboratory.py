@@ -11,8 +11,9 @@ from uuid import uuid4
 from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
-from connectors.scanners.folder import FolderState, FolderWatcher, WatchedFolder
+from connectors.scanners.folder import FolderState, FolderWatcher
 from connectors.scanners.spool import Spool
+from connectors.scanners.watched import WatchedFolder
 from models.database import Database, database_now
 from models.tables.books import InboxMessage
 from models.tables.place import Site

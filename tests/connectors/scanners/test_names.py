@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.scanners.names import folded, name_fault, stored_name
+from connectors.scanners.names import folded, stored_name
+from models.relative_path import name_fault
 
 paths = st.one_of(
     st.binary(min_size=1, max_size=40).filter(lambda raw: b"\x00" not in raw),

@@ -5,8 +5,9 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from connectors.scanners.folder import FolderWatcher, WatchedFolder
+from connectors.scanners.folder import FolderWatcher
 from connectors.scanners.spool import Spool
+from connectors.scanners.watched import WatchedFolder
 from models.database import Database
 from tests.connectors.scanners.laboratory import received
 

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import select
 
 from connectors.eventlog.memory import MemoryLog
-from connectors.scanners.folder import FolderWatcher, WatchedFolder
+from connectors.scanners.folder import FolderWatcher
+from connectors.scanners.watched import WatchedFolder
 from connectors.wiring import Lab
 from flows import actions
 from flows.actions import Desk

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert, select
 
 from connectors.wiring import Lab
 from flows import ledger
@@ -19,7 +19,6 @@ from flows.journey import REBALANCE, STAGES
 from flows.ledger import Wait
 from models.database import database_now
 from models.policy import Batch, Policy
-from models.tables.books import Alert
 from models.tables.case import Case
 from models.tables.reading import (
     Assignment,
@@ -200,8 +199,3 @@ def falls_ill(lab: Lab, person: str) -> None:
 def step_state(lab: Lab) -> str:
     with lab.database.read() as session:
         return session.scalars(select(Step.state).where(Step.kind == REBALANCE).order_by(Step.id.desc()).limit(1)).one()
-
-
-def alerts(lab: Lab) -> int:
-    with lab.database.read() as session:
-        return session.scalars(select(func.count()).select_from(Alert).where(Alert.cleared_at.is_(None))).one()
