@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from flows.books import Cause, Subject, note_changes
 from models.base import Base
-from models.case_fold import CaseState, Container, ImagesSaid
+from models.case_containers import Container
+from models.case_fold import CaseState, ImagesSaid
 from models.database import insert_unless_there
 from models.opaque import OpaqueIds
 from models.tables.case import Block, Case, Derivation, Identifier, Slide, Specimen

@@ -49,27 +49,6 @@ from models.work_fold import (
     worked,
 )
 
-__all__ = [
-    "A_PERSON",
-    "THE_POLICY",
-    "BlockState",
-    "CaseReleased",
-    "CaseState",
-    "Container",
-    "Due",
-    "ImagesFact",
-    "ImagesSaid",
-    "OrderFact",
-    "PatientFact",
-    "ReleasedByPolicy",
-    "ReportFact",
-    "SlideState",
-    "SpecimenState",
-    "Told",
-    "UpdateFact",
-    "fold",
-]
-
 RANK_OF_CONTROL = {"register": 0, "change": 1, "replace": 1, "cancel": 2}
 A_PERSON = "a person"
 THE_POLICY = "policy"

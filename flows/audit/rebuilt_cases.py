@@ -16,7 +16,8 @@ from flows.cases import ITS_LANE, Known
 from flows.completeness import READABLE, Completeness, ExpectedSlide, judge, standing_of
 from flows.expected import slides_of_cases
 from flows.work_orders import columns_of
-from models.case_fold import CaseState, Container, ImagesFact, ImagesSaid, ReportFact, UpdateFact
+from models.case_containers import Container
+from models.case_fold import CaseState, ImagesFact, ImagesSaid, ReportFact, UpdateFact
 from models.facets import Images, Outcome, Reading, Storage
 from models.opaque import OpaqueIds
 from models.statements import Coded

@@ -12,7 +12,8 @@ from flows.intake.saying import Said
 from flows.intake.updates import tell_kept_report
 from flows.step import THE_LIMS
 from models.base import table_of
-from models.case_fold import Container, OrderFact
+from models.case_containers import Container
+from models.case_fold import OrderFact
 from models.errors import RejectedError
 from models.statements import OrderStated
 from models.tables.case import Block, Slide, Specimen
