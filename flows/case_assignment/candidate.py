@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Final
 
+from flows.case_assignment.medium import ON_SCREEN, Medium
 from models.errors import RejectedError
 from models.policy import Scope
 
@@ -21,7 +22,8 @@ class ReadToAssign:
     whose people may read for that network too. People by id: ``conflicts`` may not have it, ``declined`` gave it back,
     ``reads_otherwise`` have another read of the case that one and the same person may not have, ``before`` had this one
     last (or its like in an earlier round), ``patients_reader`` had the patient's last other case. ``counterpart`` is
-    the other read of a case that is read twice, as long as it needs somebody too. ``weight_model`` made the points.
+    the other read of a case that is read twice, as long as it needs somebody too. ``weight_model`` made the points,
+    ``medium`` is what it is read on.
     """
 
     read_id: str
@@ -43,6 +45,7 @@ class ReadToAssign:
     patients_reader: str | None = None
     counterpart: "ReadToAssign | None" = None
     weight_model: str = "weights/1"
+    medium: Medium = ON_SCREEN
 
     def __post_init__(self) -> None:
         """Refuse points that nobody can weigh: ``RejectedError``."""
@@ -76,10 +79,11 @@ class Candidate:
     """A pathologist as they are now.
 
     ``levels`` holds only competences to read digitally that are valid today, by subspecialty: 1 leads, 2 may read, 3
-    reads ahead of a supervisor. ``zone`` is the IANA zone of their site, in which sessions and absences are meant.
-    ``open_points`` is what they have on their desk now, before this read, ``due`` how much of it by when; ``carry`` is
-    what they have reported since the fairness window began, ``since`` the first day on which they could read at all.
-    ``cut_off`` says that their site is cut off for now.
+    reads ahead of a supervisor; ``glass_levels`` those to read through a microscope. ``zone`` is the IANA zone of their
+    site, in which sessions and absences are meant. ``open_points`` is what they have on their desk now, before this
+    read, ``due`` how much of it by when; ``carry`` is what they have reported since the fairness window began,
+    ``since`` the first day on which they could read at all. ``cut_off`` says that their site is cut off for now,
+    ``holidays`` are public ones there.
     """
 
     pathologist_id: str
@@ -100,3 +104,5 @@ class Candidate:
     carry: float = 0.0
     since: date | None = None
     cut_off: bool = False
+    holidays: tuple[date, ...] = ()
+    glass_levels: Mapping[str, int] = field(default_factory=dict)

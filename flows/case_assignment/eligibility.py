@@ -14,6 +14,7 @@ _WITHOUT_DEADLINE: Final = timedelta(days=7)
 _FURTHEST: Final = timedelta(days=92)
 _LEAD: Final = 1
 _TRAINEE: Final = 3
+_NONE: Final = 0
 
 _Rule = Callable[[ReadToAssign, Candidate], str | None]
 
@@ -45,14 +46,22 @@ def eligible(read: ReadToAssign, candidate: Candidate, now: datetime) -> Eligibl
     absence = absence_at(candidate, now)
     if absence is not None:
         return Excluded("leave", f"is on leave up to and including {absence.last_day.isoformat()}")
-    before, deadline = _horizon(read, now)
-    reads_from = first_reading(candidate, now, before)
+    reads_from = first_reading(candidate, now, horizon_of(read, now))
     if reads_from is None:
-        return Excluded("sessions", f"has no reading session {deadline}")
+        return Excluded("sessions", f"has no reading session {_deadline(read, now)}")
     if candidate.max_points is not None and candidate.open_points + read.points > candidate.max_points:
         has = f"has {candidate.open_points:g} of at most {candidate.max_points:g} points open"
         return Excluded("maximum", f"{has}: {read.points:g} more would be too many")
-    return Eligible(candidate.levels[read.subspecialty], reads_from)
+    level = level_of(read, candidate)
+    assert level is not None  # noqa: S101 - or it was ruled out
+    return Eligible(level, reads_from)
+
+
+def level_of(read: ReadToAssign, candidate: Candidate) -> int | None:
+    """Return at which level somebody reads such a case, on all that it is read on; the lowest one of several."""
+    asked = ((read.medium.digital, candidate.levels), (read.medium.glass, candidate.glass_levels))
+    found = [levels.get(read.subspecialty, _NONE) for needed, levels in asked if needed]
+    return max(found) if _NONE not in found else None
 
 
 def ruled_out_at_once(read: ReadToAssign, candidate: Candidate) -> Excluded | None:
@@ -64,10 +73,17 @@ def ruled_out_at_once(read: ReadToAssign, candidate: Candidate) -> Excluded | No
     return None
 
 
-def _horizon(read: ReadToAssign, now: datetime) -> tuple[datetime, str]:
+def horizon_of(read: ReadToAssign, now: datetime) -> datetime:
+    """Return before when somebody has to read next who is to have a read; one that is overdue has as long as any."""
     if read.due_at is None or read.due_at <= now:
-        return now + _WITHOUT_DEADLINE, f"within the next {_WITHOUT_DEADLINE.days} days"
-    return min(read.due_at, now + _FURTHEST), "before the deadline"
+        return now + _WITHOUT_DEADLINE
+    return min(read.due_at, now + _FURTHEST)
+
+
+def _deadline(read: ReadToAssign, now: datetime) -> str:
+    if read.due_at is None or read.due_at <= now:
+        return f"within the next {_WITHOUT_DEADLINE.days} days"
+    return "before the deadline"
 
 
 def _inactive(_read: ReadToAssign, candidate: Candidate) -> str | None:
@@ -75,9 +91,9 @@ def _inactive(_read: ReadToAssign, candidate: Candidate) -> str | None:
 
 
 def _not_competent(read: ReadToAssign, candidate: Candidate) -> str | None:
-    level = candidate.levels.get(read.subspecialty)
+    level = level_of(read, candidate)
     if level is None:
-        return f"has no valid competence to read {read.subspecialty} digitally"
+        return f"has no valid competence to read {read.subspecialty} {_how(read)}"
     if read.role == "trainee":
         return None if level == _TRAINEE else f"is no trainee in {read.subspecialty}"
     if level == _TRAINEE:
@@ -85,6 +101,12 @@ def _not_competent(read: ReadToAssign, candidate: Candidate) -> str | None:
     if read.role == "second" and level != _LEAD:
         return f"does not lead in {read.subspecialty}: only who does reads it second"
     return None
+
+
+def _how(read: ReadToAssign) -> str:
+    if not read.medium.glass:
+        return "digitally"
+    return "digitally and on glass" if read.medium.digital else "on glass"
 
 
 def _out_of_scope(read: ReadToAssign, candidate: Candidate) -> str | None:

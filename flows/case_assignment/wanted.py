@@ -9,6 +9,7 @@ from sqlalchemy import Row, and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from flows.case_assignment.candidate import GENERAL, ReadToAssign
+from flows.case_assignment.medium import medium_of
 from flows.people.conflicts import conflicts_of
 from models.base import table_of
 from models.policy import Policy
@@ -98,6 +99,7 @@ def wanted(session: Session, case: Case, read: Read, policy: Policy) -> ReadToAs
         before=session.scalar(_WHO_HAD_IT, {"of_case": case.id, **_like(read)}),
         patients_reader=session.scalar(_PATIENTS_LAST_READER, of_case) if case.patient_id else None,
         weight_model=read.weights,
+        medium=medium_of(session, case.id),
     )
     role = _READ_TWICE.get(read.role) if rules.double else None
     return replace(want, counterpart=_counterpart(want, (role, read.scope), reads, declined)) if role else want

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import bindparam, func, select
@@ -16,6 +16,7 @@ from flows.people.pools import hold_pools, pool_of
 from models.base import table_of
 from models.errors import TransientError
 from models.tables.case import Case
+from models.tables.deadline import Holiday
 from models.tables.place import Site
 from models.tables.reading import (
     Assignment,
@@ -33,9 +34,13 @@ from models.tables.reading import (
 _MOST_POINTS: Final = 1e6
 _PEOPLE_KEPT: Final = 8_192
 
+_Fixed: TypeAlias = tuple[tuple[str, int], ...]
+_Levels: TypeAlias = defaultdict[str, dict[str, int]]
+
 _SITE, _NETWORK, _PERSON, _COMPETENCE, _LEAVE = (
     table_of(one) for one in (Site, Network, Pathologist, Competence, Leave)
 )
+_HOLIDAY = table_of(Holiday)
 _HOURS, _ASSIGNMENT, _READ, _CASE, _CREDIT = (table_of(one) for one in (ReadingSession, Assignment, Read, Case, Credit))
 _ANY_POOL = select(Pool.id).limit(1)
 _NETWORKS_OF_REGION = select(_NETWORK.c.id).where(_NETWORK.c.region == bindparam("region"))
@@ -51,8 +56,8 @@ _PEOPLE = (
 )
 _COMPETENCES = select(
     *(_COMPETENCE.c.pathologist_id, _COMPETENCE.c.subspecialty, _COMPETENCE.c.level),
-    *(_COMPETENCE.c.valid_from, _COMPETENCE.c.valid_to),
-).where(_COMPETENCE.c.digital.is_(True))
+    *(_COMPETENCE.c.valid_from, _COMPETENCE.c.valid_to, _COMPETENCE.c.digital, _COMPETENCE.c.glass),
+)
 _COMPETENCES_IN_ONE = _COMPETENCES.where(_COMPETENCE.c.subspecialty == bindparam("subspecialty"))
 _SINCE = (
     select(_COMPETENCE.c.pathologist_id, func.min(_COMPETENCE.c.valid_from))
@@ -69,6 +74,12 @@ _READING_HOURS = (
     select(_HOURS.c.pathologist_id, _HOURS.c.weekday, _HOURS.c.starts, _HOURS.c.ends)
     .where(_HOURS.c.pathologist_id.in_(bindparam("people", expanding=True)))
     .order_by(_HOURS.c.weekday, _HOURS.c.starts)
+)
+_HOLIDAYS = (
+    select(_SITE.c.id, _HOLIDAY.c.day)
+    .join(_HOLIDAY, _HOLIDAY.c.calendar == _SITE.c.calendar)
+    .where(_HOLIDAY.c.day >= bindparam("since"))
+    .order_by(_HOLIDAY.c.day)
 )
 _OPEN_READS = (
     select(_ASSIGNMENT.c.pathologist_id, _READ.c.points, _CASE.c.due_at)
@@ -112,8 +123,8 @@ def load_candidates(  # noqa: PLR0913 - what a caller may leave out
 
     The rows of these pools, of all without any, are locked in the order of their ids before the loads are read, and
     until the caller's transaction ends: so whoever decides next sees this decision. A preview, which decides nothing,
-    needs no lock. Whom ``among`` does not want is returned without hours, leave and load; with a ``subspecialty``
-    nobody's levels in others are there. ``cut_off`` are sites that are so for now.
+    needs no lock. Whom ``among`` does not want is returned without hours, leave, holidays and load; with a
+    ``subspecialty`` nobody's levels in others are there. ``cut_off`` are sites that are so for now.
 
     Raises
     ------
@@ -125,9 +136,9 @@ def load_candidates(  # noqa: PLR0913 - what a caller may leave out
         raise TransientError("the laboratory's people are not in the database yet: tried again once they are")
     rows = session.execute(_PEOPLE).all()
     today = {zone: now.astimezone(ZoneInfo(zone)).date() for zone in {row.zone for row in rows}}
-    levels = _levels(session, {row.id: today[row.zone] for row in rows}, subspecialty)
+    digital, glass = _levels(session, {row.id: today[row.zone] for row in rows}, subspecialty)
     everybody = [
-        _plain(tuple(row), tuple(sorted(levels.get(row.id, {}).items())), row.site_id in cut_off) for row in rows
+        _plain(tuple(row), _fixed(digital[row.id]), _fixed(glass[row.id]), row.site_id in cut_off) for row in rows
     ]
     wanted = [one.pathologist_id for one in everybody if among is None or among(one)]
     if not wanted:
@@ -138,7 +149,7 @@ def load_candidates(  # noqa: PLR0913 - what a caller may leave out
 
 
 @lru_cache(_PEOPLE_KEPT)
-def _plain(row: tuple[Any, ...], levels: tuple[tuple[str, int], ...], is_cut_off: bool) -> Candidate:  # noqa: FBT001 - a key of the cache
+def _plain(row: tuple[Any, ...], digital: _Fixed, glass: _Fixed, is_cut_off: bool) -> Candidate:  # noqa: FBT001 - a key of the cache
     """Return somebody without a desk; made once for all decisions, as long as nothing about them changes."""
     person, name, site_id, points_a_week, active, fte, max_points, zone, network_id, region = row
     return Candidate(
@@ -147,7 +158,8 @@ def _plain(row: tuple[Any, ...], levels: tuple[tuple[str, int], ...], is_cut_off
         site_id=site_id,
         zone=zone,
         points_a_week=points_a_week,
-        levels=dict(levels),
+        levels=dict(digital),
+        glass_levels=dict(glass),
         sessions=(),
         active=active,
         network_id=network_id,
@@ -158,9 +170,14 @@ def _plain(row: tuple[Any, ...], levels: tuple[tuple[str, int], ...], is_cut_off
     )
 
 
-def _levels(session: Session, today: Mapping[str, date], subspecialty: str | None) -> Mapping[str, dict[str, int]]:
-    """Return each one's competences that are valid on the civil day of their site."""
-    levels: dict[str, dict[str, int]] = defaultdict(dict)
+def _fixed(levels: Mapping[str, int]) -> _Fixed:
+    return tuple(sorted(levels.items()))
+
+
+def _levels(session: Session, today: Mapping[str, date], subspecialty: str | None) -> tuple[_Levels, _Levels]:
+    """Return each one's competences that are valid on the civil day of their site: on a screen, and on glass."""
+    digital: _Levels = defaultdict(dict)
+    glass: _Levels = defaultdict(dict)
     rows = (
         session.execute(_COMPETENCES)
         if subspecialty is None
@@ -169,9 +186,11 @@ def _levels(session: Session, today: Mapping[str, date], subspecialty: str | Non
     for row in rows:
         day = today.get(row.pathologist_id)
         if day and row.valid_from <= day and (row.valid_to is None or day < row.valid_to):
-            mine = levels[row.pathologist_id]
-            mine[row.subspecialty] = min(row.level, mine.get(row.subspecialty, row.level))
-    return levels
+            for reads_so, levels in ((row.digital, digital), (row.glass, glass)):
+                if reads_so:
+                    mine = levels[row.pathologist_id]
+                    mine[row.subspecialty] = min(row.level, mine.get(row.subspecialty, row.level))
+    return digital, glass
 
 
 class _Desks:
@@ -188,8 +207,12 @@ class _Desks:
             self._sessions[pathologist_id].append(WeeklySession(weekday, starts, ends))
         self._absences: dict[str, list[Absence]] = defaultdict(list)
         # In no zone is it earlier than the day before.
-        for row in session.execute(_LEAVE_SINCE, these | {"since": since.date() - timedelta(days=2)}):
+        since_day = since.date() - timedelta(days=2)
+        for row in session.execute(_LEAVE_SINCE, these | {"since": since_day}):
             self._absences[row.pathologist_id].append(Absence(row.first_day, row.last_day))
+        self._holidays: dict[str, list[date]] = defaultdict(list)
+        for site_id, day in session.execute(_HOLIDAYS, {"since": since_day}):
+            self._holidays[site_id].append(day)
         self._open: dict[str, float] = defaultdict(float)
         self._due: dict[str, list[tuple[datetime, float]]] = defaultdict(list)
         for pathologist_id, points, due_at in session.execute(_OPEN_READS, these):
@@ -203,6 +226,7 @@ class _Desks:
             one,
             sessions=tuple(self._sessions[person]),
             absences=tuple(self._absences[person]),
+            holidays=tuple(self._holidays[one.site_id]),
             open_points=self._open[person],
             due=tuple(sorted(self._due[person])),
             carry=self._reported.get(person, 0.0),

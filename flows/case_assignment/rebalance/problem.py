@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flows.case_assignment.candidate import Candidate, ReadToAssign
-from flows.case_assignment.eligibility import ruled_out_at_once
+from flows.case_assignment.eligibility import horizon_of, level_of, ruled_out_at_once
 from flows.case_assignment.hours import absence_at, first_reading
 from flows.case_assignment.load import CLASS_ENDS, class_of, load_of
 from flows.case_assignment.plan.instance import Case, Instance, Person, Policy
@@ -17,7 +17,6 @@ from flows.case_assignment.plan.model import NOBODY, Flags, Floats, Ints, Model
 from flows.case_assignment.rebalance.snapshot import OpenRead, Snapshot
 from models.policy import Weights
 
-_WITHOUT_DEADLINE: Final = timedelta(days=7)
 _FURTHEST: Final = timedelta(days=92)
 _SECONDS_A_DAY: Final = 86_400.0
 _MINUTE: Final = timedelta(minutes=1)
@@ -95,7 +94,9 @@ class _Pairings:
         gets = ~self._gets_none & (self._open + want.points <= self._most)
         if mine != NOBODY:
             gets[mine] = True
-        may: Flags = gets & (self._level(want) > 0) & ~self._gone & (self._next_s < _horizon(want, self._seen.at))
+        may: Flags = (
+            gets & (self._level(want) > 0) & ~self._gone & (self._next_s < horizon_of(want, self._seen.at).timestamp())
+        )
         for who in want.conflicts | want.declined | want.reads_otherwise:
             if who in self._number:
                 may[self._number[who]] = False
@@ -124,10 +125,7 @@ class _Pairings:
         alike = replace(alike, conflicts=frozenset(), declined=frozenset(), reads_otherwise=frozenset())
         found = self._levels.get(alike)
         if found is None:
-            levels = (
-                0 if ruled_out_at_once(alike, one) else one.levels.get(alike.subspecialty, 0)
-                for one in self._seen.people
-            )
+            levels = (0 if ruled_out_at_once(alike, one) else level_of(alike, one) or 0 for one in self._seen.people)
             found = self._levels[alike] = np.fromiter(levels, np.int64, len(self._seen.people))
         return found
 
@@ -186,13 +184,6 @@ def _policy(weights: Weights) -> Policy:
 def _class(want: ReadToAssign, now: datetime) -> int:
     """Return the deadline class; one beyond the last without a deadline, which nothing can miss."""
     return len(CLASS_ENDS) if want.due_at is None else class_of(want.due_at, now)
-
-
-def _horizon(want: ReadToAssign, now: datetime) -> float:
-    """Return before when a reader has to read next, as ``eligible`` says; in seconds."""
-    if want.due_at is None or want.due_at <= now:
-        return (now + _WITHOUT_DEADLINE).timestamp()
-    return min(want.due_at, now + _FURTHEST).timestamp()
 
 
 def _next_reading_s(person: Candidate, now: datetime) -> float:

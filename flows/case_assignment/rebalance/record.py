@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from flows.case_assignment.cost import MILLIONTHS, Reader, Weighed
-from flows.case_assignment.eligibility import Excluded, eligible
+from flows.case_assignment.eligibility import Excluded, eligible, level_of
 from flows.case_assignment.explanation import Considered, Ground, RuledOut, Term
 from flows.case_assignment.plan.model import NOBODY, Model
 from flows.case_assignment.plan.plan import Plan
@@ -107,7 +107,7 @@ class Weighing:
             pathologist_id=known.pathologist_id,
             site_id=known.site_id,
             network_id=known.network_id,
-            level=known.levels[want.subspecialty],
+            level=level_of(want, known) or 0,
             capacity=float(self._model.capacity[person]),
             carry=carry,
             open_points=float(plan.load[person]) - carry,

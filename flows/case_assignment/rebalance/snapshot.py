@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
 from flows.case_assignment.candidate import GENERAL, Candidate, ReadToAssign
+from flows.case_assignment.medium import ON_SCREEN, on_glass
 from flows.people.candidates import load_candidates
 from flows.people.conflicts import all_conflicts
 from flows.people.policies import InForce, policy_in_force
@@ -160,6 +161,7 @@ class _Known:
     ) -> None:
         self._settings, self._policy, self._places = settings, in_force.policy, places
         self._conflicts = all_conflicts(session)
+        self._glass = on_glass(session, select(_CASES.subquery().c.case_id))
         self._declined = _grouped(session.execute(_WHO_DECLINED), "read_id")
         self._had = {(row.case_id, row.role, row.scope): row.pathologist_id for row in session.execute(_WHO_HAD_IT)}
         self._patients: dict[str, list[Row[*tuple[Any, ...]]]] = defaultdict(list)
@@ -201,6 +203,7 @@ class _Known:
             before=before,
             patients_reader=self._patients_reader(row),
             weight_model=row.weights,
+            medium=self._glass.get(row.case_id, ON_SCREEN),
         )
         pinned = self._pinned(row)
         stays = pinned

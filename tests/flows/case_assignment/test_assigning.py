@@ -111,6 +111,30 @@ def test_who_may_read_no_case_of_a_patient_reads_none_of_whom_that_one_was_merge
     assert owners(lab) == [("primary", "tom")]
 
 
+@pytest.mark.parametrize(
+    ("slides", "who"),
+    [
+        ((("1", ""),), "tom"),
+        ((("1", "OTH"),), "rosa"),
+        ((("1", ""), ("2", "OTH")), None),
+    ],
+    ids=["on a screen", "on glass", "on both"],
+)
+def test_a_case_goes_to_whoever_reads_what_it_is_read_on(
+    lab: Lab, slides: tuple[tuple[str, str], ...], who: str | None
+) -> None:
+    with lab.database.write("test") as session:
+        session.execute(update(Competence).where(Competence.pathologist_id == "rosa").values(digital=False))
+        session.execute(update(Competence).where(Competence.pathologist_id == "tom").values(glass=False))
+    says(lab, *(order("26H1", f"26H000001-A1-{name}", route=route, control_id=f"M{name}") for name, route in slides))
+    for name, route in slides:
+        if not route:
+            scan_arrives(lab, SmallSlide(codes=(f"26H000001-A1-{name}",)))
+    run_until_calm(lab)
+    assert owners(lab) == ([] if who is None else [("primary", who)])
+    assert alerts(lab) == (["nobody eligible"] if who is None else [])
+
+
 def test_messages_that_come_twice_and_in_any_order_give_each_read_one_owner(lab: Lab) -> None:
     chance = random.Random(5)
     said = [order(f"26H{case}", slide_of(case), control_id=f"M{case}") for case in (1, 2, 3)]

@@ -6,6 +6,7 @@ import pytest
 
 from flows.case_assignment.candidate import Absence, WeeklySession
 from flows.case_assignment.eligibility import Eligible, Excluded, eligible
+from flows.case_assignment.medium import Medium
 from tests.flows.case_assignment.people import MONDAY, OFFICE_HOURS, a_read, somebody
 
 NEVER = timedelta(days=4000)
@@ -89,6 +90,17 @@ def test_a_scope_reaches_as_far_as_it_says_and_mutual_aid_adds(scope: str, who: 
     verdicts = {name: eligible(read, one, MONDAY) for name, one in people.items()}
     assert {name for name, verdict in verdicts.items() if isinstance(verdict, Eligible)} == who
     assert all(verdict.rule == "scope" for verdict in verdicts.values() if isinstance(verdict, Excluded))
+
+
+def test_what_is_read_on_glass_needs_a_competence_for_it_and_the_lower_level_of_two_counts() -> None:
+    both, glass = Medium(glass=True), Medium(digital=False, glass=True)
+    reads_both = somebody(levels={"breast": 1}, glass_levels={"breast": 2})
+    found = [eligible(a_read(medium=medium), reads_both, MONDAY) for medium in (Medium(), both, glass)]
+    assert found == [Eligible(1, MONDAY), Eligible(2, MONDAY), Eligible(2, MONDAY)]
+
+    for medium, how in ((both, "digitally and on glass"), (glass, "on glass")):
+        verdict = eligible(a_read(medium=medium), somebody(), MONDAY)
+        assert verdict == Excluded("competence", f"has no valid competence to read breast {how}")
 
 
 def test_sites_without_a_network_read_for_each_other() -> None:

@@ -100,6 +100,7 @@ def test_the_people_of_the_settings_become_candidates(database: Database) -> Non
         zone="Europe/London",
         points_a_week=100.0,
         levels={"breast": 1, "skin": 2},
+        glass_levels={"breast": 1, "skin": 2},
         sessions=tuple(WeeklySession(weekday, time(9), time(17)) for weekday in range(5)),
         since=people["one"].since,
     )

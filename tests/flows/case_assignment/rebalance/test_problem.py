@@ -17,7 +17,7 @@ from flows.case_assignment.rebalance.snapshot import snapshot
 from flows.case_assignment.wanted import wanted
 from models.database import database_now
 from models.policy import Policy, Subspecialty
-from models.tables.case import Case, Patient
+from models.tables.case import Case, Patient, Slide
 from models.tables.place import Site
 from models.tables.reading import (
     Competence,
@@ -95,6 +95,18 @@ def _with_odds(session: Any, drawn: random.Random, reads: list[str]) -> None:  #
         )
 
 
+def _on_glass(session: Any, drawn: random.Random, reads: list[str]) -> None:  # noqa: ANN401 - a session
+    """Some cases on glass, some in part; some people read only on a screen, some only through a microscope."""
+    for media in ({"digital": False}, {"glass": False}):
+        some = Competence.pathologist_id.in_(drawn.sample(PEOPLE, 4))
+        session.execute(update(Competence).where(some).values(**media))
+    for case in drawn.sample(sorted({session.get_one(Read, read).case_id for read in reads}), 15):
+        for route in drawn.choice((("glass only",), ("scan",), ("glass only", "scan"))):
+            name = str(uuid.uuid4())
+            slide = {"id": name, "case_id": case, "container_identifier": name, "issuer": "NET"}
+            session.execute(insert(Slide).values(**slide, route=route, cancelled=drawn.random() < 0.2, stains=[]))
+
+
 def _drawn(drawn: random.Random) -> list[Given]:
     given = []
     for _ in range(40):
@@ -118,6 +130,7 @@ def test_the_plan_may_give_a_read_to_exactly_whom_the_rules_allow(sqlite_lab: La
     with lab.database.write("odds") as session:
         _in_networks(session, drawn)
         _with_odds(session, drawn, reads)
+        _on_glass(session, drawn, reads)
 
     with lab.database.read() as session:
         now = database_now(session)
