@@ -62,7 +62,7 @@ def preview(session: Session, settings: Settings, ids: OpaqueIds, occasion: Occa
 
 def _end(session: Session, claimed: Claim, look: Look, found: Preview, refused: int) -> None:
     """Say what came of it, and wait for the next look; one that was asked for meanwhile is begun at once."""
-    tell_of_gone(session, found.seen.sick, database_now(session))
+    tell_of_gone(session, found.seen, database_now(session))
     looks.end(session, look, _outcome(found, refused))
     ledger.hold_key(session, looks.NEXT_LOOK, looks.EVERYBODY)
     if looks.is_asked_for(session):

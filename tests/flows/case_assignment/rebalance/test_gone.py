@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from connectors.wiring import Lab
 from flows.actions import Desk as ActingDesk
@@ -18,7 +18,7 @@ from models.database import database_now
 from models.tables.books import Alert
 from models.tables.case import Case
 from models.tables.deadline import Deadline
-from models.tables.reading import Pathologist, Read, Rebalance
+from models.tables.reading import Leave, Pathologist, Read, Rebalance
 from models.tables.step import Step
 from tests.flows.case_assignment.rebalance.desks import Desk, Given, falls_ill, lay, look, only, owners
 from tests.small_lab import run_until_calm
@@ -71,6 +71,28 @@ def test_what_nobody_else_may_have_of_somebody_who_left_is_raised_and_the_rest_m
     sweep(lab)
     assert (owners(lab)[moves], owners(lab)[stays]) == ("bob", "ann")
     assert raised(lab) == [stays]
+
+
+@pytest.mark.parametrize("days", [3, 30])
+@pytest.mark.parametrize(
+    "given", [Given("ann", opened=True), Given("ann", accepted=True), Given("ann", role="opinion")]
+)
+def test_what_no_machine_moves_of_somebody_on_leave_is_raised_if_it_would_be_late(
+    lab: Lab, given: Given, days: int
+) -> None:
+    only(lab, Desk("ann"), Desk("bob"))
+    (read,) = lay(lab, given)
+    with lab.database.write("leave") as session:
+        today = database_now(session).date()
+        session.add(Leave(pathologist_id="ann", first_day=today, last_day=today + timedelta(days=days)))
+    look(lab)
+    sweep(lab)
+    assert (raised(lab), owners(lab)[read]) == ([read] if days == 30 else [], "ann")
+
+    with lab.database.write("back") as session:
+        session.execute(delete(Leave))
+    sweep(lab)
+    assert raised(lab) == []
 
 
 def test_all_reads_are_looked_at_when_the_settings_name_somebody_no_more_who_has_some(lab: Lab) -> None:
