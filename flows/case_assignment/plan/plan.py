@@ -52,9 +52,12 @@ class Plan:
             self.moved += (person not in {NOBODY, present}) - (before not in {NOBODY, present})
         self.owner[read] = person
 
-    def place(self, read: int) -> int:
-        """Give a read that nobody has to whom it costs least; return to whom, ``NOBODY`` if nobody may have it."""
-        people = np.flatnonzero(self.may[:, read])
+    def place(self, read: int, person: int | None = None) -> int:
+        """Give a read that nobody has to whom it costs least, or to this person, who may have it.
+
+        Return to whom, ``NOBODY`` if nobody may have it.
+        """
+        people = np.flatnonzero(self.may[:, read]) if person is None else np.array([person])
         if not len(people):
             return NOBODY
         cost = self.cost_of_adding(read, people)

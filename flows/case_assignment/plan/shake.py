@@ -5,8 +5,8 @@ from typing import Final
 import numpy as np
 
 from flows.case_assignment.plan.model import NOBODY, Flags, Ints
-from flows.case_assignment.plan.plan import SMALLEST_GAIN, Plan
-from flows.case_assignment.plan.search import improve
+from flows.case_assignment.plan.plan import Plan
+from flows.case_assignment.plan.refill import refill
 
 SHAKES_A_SWEEP: Final = 40
 _READS: Final = 24
@@ -21,25 +21,8 @@ def shake(plan: Plan, sweeps: int) -> None:
         return
     drawn = np.random.default_rng(_SEED)
     for _ in range(sweeps * SHAKES_A_SWEEP):
-        _shake_once(plan, int(drawn.choice(movable)), drawn)
-
-
-def _shake_once(plan: Plan, seed: int, drawn: np.random.Generator) -> None:
-    before, gained = plan.owner.copy(), plan.gained
-    out = drawn.permutation(_around(plan, int(plan.owner[seed]), drawn))[:_READS].tolist()
-    for read in out:
-        plan.take(read)
-    for read in out:
-        plan.place(read)
-    improve(plan, {*before[out].tolist(), *plan.owner[out].tolist()})
-    if plan.gained <= gained - SMALLEST_GAIN:
-        return
-    changed = np.flatnonzero(plan.owner != before).tolist()
-    for read in changed:
-        plan.give(read, NOBODY)
-    for read in changed:
-        plan.give(read, int(before[read]))
-    plan.gained = gained
+        person = int(plan.owner[drawn.choice(movable)])
+        refill(plan, drawn.permutation(_around(plan, person, drawn))[:_READS].tolist())
 
 
 def _around(plan: Plan, person: int, drawn: np.random.Generator) -> Ints:

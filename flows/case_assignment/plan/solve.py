@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 
+from flows.case_assignment.plan.heavy import resettle_heavy
 from flows.case_assignment.plan.mix import mix
 from flows.case_assignment.plan.model import NOBODY, Flags, Ints, Model
 from flows.case_assignment.plan.objective import objective
@@ -54,6 +55,7 @@ def _from_scratch(model: Model, sweeps: int) -> Ints:
     round_whole(plan, split)
     plan.near = pairings_near(model, split)
     improve(plan, range(model.people))
+    resettle_heavy(plan)
     mix(plan)
     shake(plan, sweeps)
     return plan.owner

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flows.case_assignment.plan.answer import as_csv
+from flows.case_assignment.plan.heavy import resettle_heavy
 from flows.case_assignment.plan.instance import read_instance
 from flows.case_assignment.plan.mix import large_share_ratio
 from flows.case_assignment.plan.model import NOBODY, model_of
@@ -209,6 +210,23 @@ def test_what_the_search_says_that_it_gained_is_what_j_fell(seed: int) -> None:
 
     assert plan.gained < gained
     assert objective(model, plan.owner).total - before == pytest.approx(plan.gained - gained, abs=1e-6)
+
+
+def test_a_heavy_read_goes_where_smaller_ones_have_to_make_way_for_it() -> None:
+    people = [person("D0", capacity=50.0), *(person(f"D{n}") for n in range(1, 4))]
+    cases = [case("C000", points=60), *(case(f"C{n:03d}") for n in range(1, 111))]
+    model = model_of(read_instance(json.dumps(problem(people, cases))))
+    plan = Plan(model, model.preference, model.pinned == NOBODY)
+    for read in range(model.reads):
+        plan.place(read, 0 if read == 0 else None)
+    improve(plan, range(model.people))
+    stuck, before, gained = int(plan.owner[0]), objective(model, plan.owner).total, plan.gained
+
+    resettle_heavy(plan)
+
+    assert stuck == 0
+    assert np.bincount(plan.owner, model.points).tolist() == [40.0, 80.0, 80.0, 80.0]
+    assert objective(model, plan.owner).total - before == pytest.approx(plan.gained - gained)
 
 
 def _everybody_with_capacity(document: Document) -> Document:
