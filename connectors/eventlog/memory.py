@@ -56,8 +56,8 @@ class _Group:
 class _Shared:
     """What a log, its members and its writers look at together, each only while it holds ``changed``."""
 
-    def __init__(self, cluster_id: str) -> None:
-        self.cluster_id = cluster_id
+    def __init__(self) -> None:
+        self.cluster_id = "memory"
         self.presence: Presence = "there"
         self.changed = threading.Condition()
         self.topics: dict[str, _Topic] = {}
@@ -78,8 +78,8 @@ class _Shared:
 class MemoryLog:
     """A whole log, with what its administrators and its fate can do to it. Safe for several threads."""
 
-    def __init__(self, cluster_id: str = "memory") -> None:
-        self._shared = _Shared(cluster_id)
+    def __init__(self) -> None:
+        self._shared = _Shared()
 
     @property
     def presence(self) -> Presence:
