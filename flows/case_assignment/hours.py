@@ -1,7 +1,7 @@
-"""When somebody reads: civil sessions and whole days of leave, as instants in UTC."""
+"""When somebody reads: civil sessions, whole days of leave and public holidays, as instants in UTC."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -15,7 +15,17 @@ _DAY: Final = timedelta(days=1)
 _AHEAD: Final = 15
 """So many days ahead times are worked out beforehand: no deadline class ends later."""
 _ROSTERS_KEPT: Final = 2_048
+_SUNDAY: Final = 6
 _ANY_ZONE: Final = ZoneInfo("UTC")
+
+
+@dataclass(frozen=True)
+class _Week:
+    """What somebody's days are made of."""
+
+    sessions: tuple[WeeklySession, ...]
+    absences: tuple[Absence, ...] = ()
+    holidays: tuple[date, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class Roster:
 
 def roster_of(candidate: Candidate, now: datetime, days_back: int) -> Roster:
     """Return when a candidate read so many days back, and reads within the next two weeks."""
-    return _roster(candidate.sessions, candidate.absences, candidate.zone, now.astimezone(UTC).date(), days_back)
+    return _roster(_week_of(candidate), candidate.zone, now.astimezone(UTC).date(), days_back)
 
 
 def absence_at(candidate: Candidate, at: datetime) -> Absence | None:
@@ -58,7 +68,7 @@ def first_reading(candidate: Candidate, now: datetime, before: datetime) -> date
     """Return when the candidate reads next, from ``now`` on and before ``before``; ``None`` when they don't.
 
     A session that is running counts from now. A session that begins on a day of leave does not take place, nor
-    does its part after midnight.
+    does its part after midnight; on a public holiday those of a Sunday do.
 
     Returns
     -------
@@ -74,7 +84,7 @@ def first_reading(candidate: Candidate, now: datetime, before: datetime) -> date
     for day in _days(now.astimezone(zone).date() - _DAY, before.astimezone(zone).date()):
         begins = [
             max(starts, now)
-            for starts, ends in _held_on(day, candidate.sessions, candidate.absences, zone)
+            for starts, ends in _held_on(day, _week_of(candidate), zone)
             if now < ends and starts < min(ends, before)
         ]
         if begins:
@@ -93,36 +103,41 @@ def session_instants(session: WeeklySession, day: date, zone: ZoneInfo) -> tuple
     return starts, datetime.combine(ends_on, session.ends, tzinfo=zone).astimezone(UTC)
 
 
+def weekday_of(day: date, holidays: Collection[date]) -> int:
+    """Return whose sessions a day has, Monday being 0: a public holiday is kept as a Sunday, by who reads on those."""
+    return _SUNDAY if day in holidays else day.weekday()
+
+
 @lru_cache(_ROSTERS_KEPT)
 def seconds_a_week(sessions: tuple[WeeklySession, ...]) -> float:
     """Return how long somebody reads in a week without leave or a change of the clock."""
     anywhere = date(2024, 1, 1)  # A Monday.
     days = (anywhere + timedelta(days=number) for number in range(7))
-    held = [one for day in days for one in _held_on(day, sessions, (), _ANY_ZONE)]
+    held = [one for day in days for one in _held_on(day, _Week(sessions), _ANY_ZONE)]
     return sum(end - begin for begin, end in _merged(held))
 
 
 @lru_cache(_ROSTERS_KEPT)
-def _roster(
-    sessions: tuple[WeeklySession, ...], absences: tuple[Absence, ...], zone_name: str, today: date, days_back: int
-) -> Roster:
+def _roster(week: _Week, zone_name: str, today: date, days_back: int) -> Roster:
     """Work a roster out: the same for everybody who asks on a day."""
     zone = ZoneInfo(zone_name)
     # Yesterday's session may still be running after midnight, and today is tomorrow in some zones.
     days = _days(today - (days_back + 2) * _DAY, today + (_AHEAD + 1) * _DAY)
-    stretches = _merged([one for day in days for one in _held_on(day, sessions, absences, zone)])
+    stretches = _merged([one for day in days for one in _held_on(day, week, zone)])
     begins, ends = tuple(begin for begin, _ in stretches), tuple(end for _, end in stretches)
     lengths = (end - begin for begin, end in stretches)
     return Roster(begins, ends, tuple(accumulate(lengths, initial=0.0))[: len(begins)])
 
 
-def _held_on(
-    day: date, sessions: tuple[WeeklySession, ...], absences: tuple[Absence, ...], zone: ZoneInfo
-) -> Iterator[tuple[datetime, datetime]]:
-    if any(absence.first_day <= day <= absence.last_day for absence in absences):
+def _week_of(candidate: Candidate) -> _Week:
+    return _Week(candidate.sessions, candidate.absences, candidate.holidays)
+
+
+def _held_on(day: date, week: _Week, zone: ZoneInfo) -> Iterator[tuple[datetime, datetime]]:
+    if any(absence.first_day <= day <= absence.last_day for absence in week.absences):
         return
-    weekday = day.weekday()
-    for session in sessions:
+    weekday = weekday_of(day, week.holidays)
+    for session in week.sessions:
         if session.weekday == weekday:
             yield session_instants(session, day, zone)
 

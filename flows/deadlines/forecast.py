@@ -12,7 +12,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from flows.case_assignment.candidate import Absence, WeeklySession
-from flows.case_assignment.hours import session_instants
+from flows.case_assignment.hours import session_instants, weekday_of
 from flows.completeness import SlideStanding
 from flows.deadlines.usual import Stage, Usual
 from models.facets import Lane
@@ -54,6 +54,7 @@ class ReaderAhead:
     sessions: tuple[WeeklySession, ...]
     absences: tuple[Absence, ...] = ()
     points_before: float = 0.0
+    holidays: frozenset[date] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -225,4 +226,5 @@ def _held(reader: ReaderAhead, since: datetime) -> Iterator[tuple[datetime, date
     for day in (first + number * _DAY for number in range(_FURTHEST_DAYS)):
         if any(absence.first_day <= day <= absence.last_day for absence in reader.absences):
             continue
-        yield from sorted(session_instants(one, day, zone) for one in reader.sessions if one.weekday == day.weekday())
+        weekday = weekday_of(day, reader.holidays)
+        yield from sorted(session_instants(one, day, zone) for one in reader.sessions if one.weekday == weekday)

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from flows.expected import slides_of_cases
 from models.facets import Images
 from models.tables.books import Alert, History
 from models.tables.case import Case
+from models.tables.deadline import Holiday
 from models.tables.place import Site
 from models.tables.reading import Assignment, Leave, Pathologist, Read, ReadingSession
 from models.tables.scan import Scan
@@ -118,6 +119,10 @@ def _people(session: Session, ids: Collection[str], now: datetime) -> dict[str, 
     still = Leave.last_day >= now.date() - 2 * _DAY
     for leave in session.scalars(select(Leave).where(Leave.pathologist_id.in_(ids), still)):
         absences[leave.pathologist_id].append(Absence(leave.first_day, leave.last_day))
+    holidays: dict[str, set[date]] = defaultdict(set)
+    of_sites = select(Site.id, Holiday.day).join(Holiday, Holiday.calendar == Site.calendar)
+    for site_id, day in session.execute(of_sites.where(Holiday.day >= now.date() - 2 * _DAY)):
+        holidays[site_id].add(day)
     rows = session.execute(
         select(Pathologist, Site.zone).join(Site, Site.id == Pathologist.site_id).where(Pathologist.id.in_(ids))
     )
@@ -129,6 +134,7 @@ def _people(session: Session, ids: Collection[str], now: datetime) -> dict[str, 
             points_a_week=person.points_a_week,
             sessions=tuple(sessions[person.id]),
             absences=tuple(absences[person.id]),
+            holidays=frozenset(holidays[person.site_id]),
         )
         for person, zone in rows
     }

@@ -4,7 +4,7 @@ import pytest
 
 from flows.case_assignment.candidate import Absence, WeeklySession
 from flows.case_assignment.hours import absence_at, first_reading
-from tests.flows.case_assignment.people import MONDAY, somebody
+from tests.flows.case_assignment.people import MONDAY, OFFICE_HOURS, somebody
 
 SUNDAY = 6
 
@@ -98,6 +98,14 @@ def test_sessions_on_days_of_leave_do_not_count() -> None:
     candidate = somebody(absences=(Absence(date(2026, 11, 23), date(2026, 11, 25)),))
     assert first_reading(candidate, MONDAY, in_a_week(MONDAY)) == utc("2026-11-26T09:00")
     assert first_reading(candidate, MONDAY, utc("2026-11-26T09:00")) is None
+
+
+def test_a_public_holiday_is_kept_as_a_sunday() -> None:
+    holiday = (date(2026, 11, 23),)
+    assert first_reading(somebody(holidays=holiday), MONDAY, in_a_week(MONDAY)) == utc("2026-11-24T09:00")
+    on_sundays = (*OFFICE_HOURS, WeeklySession(SUNDAY, time(12), time(13)))
+    reads_then = somebody(sessions=on_sundays, holidays=holiday)
+    assert first_reading(reads_then, MONDAY, in_a_week(MONDAY)) == utc("2026-11-23T12:00")
 
 
 def test_a_night_that_would_begin_on_leave_does_not_count_after_midnight_either() -> None:

@@ -90,3 +90,10 @@ def test_a_deadline_lies_in_the_first_class_that_ends_no_earlier() -> None:
     assert class_of(MONDAY + CLASS_ENDS[DAY], MONDAY) == DAY
     assert class_of(MONDAY + CLASS_ENDS[DAY] + timedelta(seconds=1), MONDAY) == TWO_DAYS
     assert class_of(MONDAY + timedelta(days=300), MONDAY) == TEN_DAYS
+
+
+def test_a_public_holiday_leaves_nothing_that_could_be_reported_on_it() -> None:
+    sunday = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    usual, holiday = load(sunday), load(sunday, holidays=(date(2026, 11, 23),))
+    assert (usual.room[TWO_DAYS] - holiday.room[TWO_DAYS]) == pytest.approx(20.0)
+    assert usual.capacity - holiday.capacity == pytest.approx(0.4 * 20.0)

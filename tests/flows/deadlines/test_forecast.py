@@ -1,6 +1,7 @@
 """When a case will be reported, on histories and rosters that are made up."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
@@ -48,6 +49,13 @@ def test_who_has_nothing_else_reads_a_case_at_once() -> None:
 
     assert found.at == MONDAY + 2 * HOUR
     assert found.longest.what == "the reading by Dr Rosa"
+
+
+def test_nobody_reads_on_a_public_holiday_but_who_reads_on_sundays() -> None:
+    holidays = frozenset({MONDAY.date()})
+    assert foreseen(case(held(replace(reader(), holidays=holidays)))).at == MONDAY + timedelta(days=1, hours=2)
+    on_sundays = reader(sessions=(*MORNINGS, WeeklySession(6, time(9), time(13))))
+    assert foreseen(case(held(replace(on_sundays, holidays=holidays)))).at == MONDAY + 2.4 * HOUR
 
 
 def test_what_lies_before_it_is_read_first_and_named_when_it_takes_longest() -> None:

@@ -15,6 +15,7 @@ from flows.people.candidates import load_candidates, pools_of
 from flows.people.pools import keep_pools, lock_pools
 from models.database import Database
 from models.tables.case import Case
+from models.tables.deadline import Holiday
 from models.tables.place import Site
 from models.tables.reading import (
     Assignment,
@@ -113,6 +114,16 @@ def test_a_candidate_carries_their_network_their_maximum_and_what_they_have_and_
     assert north.since == date(2026, 1, 5)
     # Leave that is over lowers what they could have reported in the fairness window.
     assert [one.last_day.day for one in north.absences] == [3]
+
+
+def test_a_candidate_has_the_public_holidays_of_their_own_site(database: Database) -> None:
+    with database.write("test") as session:
+        session.execute(update(Site).where(Site.id == "north").values(calendar="uplands"))
+        for calendar, day in (("uplands", 25), ("lowlands", 26)):
+            session.add(Holiday(calendar=calendar, day=date(2026, 12, day), name="a holiday"))
+        session.flush()
+        found = candidates(session)
+    assert (found["north"].holidays, found["south"].holidays) == ((date(2026, 12, 25),), ())
 
 
 def test_points_that_are_no_weight_lie_on_no_desk(database: Database) -> None:
