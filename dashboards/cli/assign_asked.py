@@ -45,10 +45,8 @@ def ask(
         raise RefusedError("ask a person with --of, or a subspecialty with --subspecialty: not both")
     with opened(context) as desk:
         with desk.database.read() as session:
-            kind, case_id = actions.thing_named(session, case)
+            case_id = actions.case_named(session, case)
             of_whom = actions.pathologist_named(session, of).id if of is not None else None
-        if kind != "case":
-            raise RefusedError(f"that is a {kind}: name a case, by its id or its accession number")
         asked = {"of_pathologist": of_whom, "of_subspecialty": subspecialty}
         person = actions.Person(by, reason)
         say_acted(desk, actions.ask_opinion(desk, case_id, person, **asked, insist=insist), as_json=as_json)

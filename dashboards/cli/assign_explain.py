@@ -66,16 +66,14 @@ def explain_command(context: typer.Context, case: CaseName, role: _Role = None, 
     """Say who has each read of a case and why, who else could have it, and what would have changed it."""
     from dashboards.cli.desk import opened, print_json
     from dashboards.cli.times import zone_of
-    from flows.actions import thing_named
+    from flows.actions import case_named
     from flows.standing.decisions import decisions_of_case
     from models.errors import RefusedError
     from models.tables.case import Case
 
     with opened(context) as desk:
         with desk.database.read() as session:
-            kind, case_id = thing_named(session, case)
-            if kind != "case":
-                raise RefusedError(f"that names a {kind}: name a case, 'coverslip list' shows those there are")
+            case_id = case_named(session, case)
             found = decisions_of_case(session, case_id, role)
             zone = zone_of(desk.settings, session.get_one(Case, case_id).site_id)
         if not found.reads:

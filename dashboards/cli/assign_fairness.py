@@ -57,13 +57,27 @@ def fairness_command(
             step = "day" if days else "week"
             shown = fairness_of(session, now, wanted, weeks=weeks, step=step, viewer=person)  # type: ignore[arg-type] # one of the two words
             everywhere = person is None and wanted == Group()
-            groups = summaries_of(session, now, weeks=weeks) if everywhere else ()
-        if not shown.evenness.people and not shown.hidden:
-            raise RefusedError("nobody who reads belongs to that: 'coverslip people list' shows who does, and what")
+            is_empty = not shown.evenness.people and not shown.hidden
+            groups = summaries_of(session, now, weeks=weeks) if everywhere or is_empty else ()
+        if is_empty:
+            raise RefusedError(_nobody(wanted, [one.group for one in groups]))
         if as_json:
             print_json(_as_json(shown, groups))
         else:
             _print(shown, groups, zone_of(desk.settings, site))
+
+
+def _nobody(wanted: "Group", there: "Sequence[Group]") -> str:
+    """Say that a group has nobody, and which there are."""
+    said = []
+    for what, plural in (("network", "networks"), ("site", "sites"), ("subspecialty", "subspecialties")):
+        names = [getattr(one, what) for one in there if getattr(one, what) is not None]
+        if getattr(wanted, what) is not None and getattr(wanted, what) not in names:
+            said.append(f"there are the {plural} {', '.join(names)}" if names else f"there are no {plural}")
+    if wanted == type(wanted)():
+        return "nobody reads yet: 'coverslip people import' brings people in"
+    others = "; ".join(said) or "'coverslip people list' shows who reads where, and what"
+    return f"nobody who reads belongs to {called(wanted)}: {others}"
 
 
 def _print(shown: "Shown", groups: "Sequence[Summary]", zone: str) -> None:

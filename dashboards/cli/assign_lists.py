@@ -45,7 +45,7 @@ def reads_command(context: typer.Context, name: _Whose, as_json: AsJson = False)
         elif found:
             _print_reads(desk, found)
         else:
-            print(f"{person.name} has nothing to read.")
+            print(f"{person.name} has nothing to read: a case appears here as soon as it is given to them.")
 
 
 def notices_command(
@@ -71,7 +71,8 @@ def notices_command(
         elif found:
             _print_notices(desk, person.site_id, found)
         else:
-            print(f"{person.name} was told nothing{'' if everything else ' new'}.")
+            more = "" if everything else " new: --all shows what was seen before"
+            print(f"{person.name} was told nothing{more}.")
         if seen:
             see(desk, person.id, [one.number for one in found])
 
@@ -93,7 +94,7 @@ def print_who_is_away(desk: "Desk", *, as_json: bool) -> None:
         has = f": {len(one.left_open)} opened" if one.left_open else ""
         console().print(plain(f"{one.name} is away until {on_day(one.until)} ({one.kind}){has}"), soft_wrap=True)
     if not found:
-        print("Nobody is away.")
+        print("Nobody is away: 'coverslip assign absent PERSON --until DAY' says that somebody is.")
     if not any(one.left_open for one in found):
         return
     table = plain_table("Case", "Read", "Reader", "Opened", "Due")

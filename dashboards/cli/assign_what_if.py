@@ -1,8 +1,6 @@
 """The command ``assign what-if``: some weeks replayed under changed rules or with other people, beside today's."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import typer
 
 from dashboards.cli.options import AsJson
+from models.errors import RefusedError
 
 if TYPE_CHECKING:
     from flows.case_assignment.what_if.figures import Figures
@@ -69,10 +68,15 @@ def what_if(  # noqa: PLR0917 - what a person may change
     """
     # numpy takes a tenth of a second to import: not for who asks for help.
     from dashboards.cli.desk import opened, print_json
+    from dashboards.cli.progress import progress
     from flows.case_assignment.what_if.figures import figures_of, recorded
     from flows.case_assignment.what_if.replay import replay
     from models.policy import Policy
 
+    _expect_folder(picture)
+    if policy is None and not absent and add_pathologist is None:
+        raise RefusedError("say what is to be different: --policy FILE, --absent NAME or --add-pathologist FILE")
+    rules = None if policy is None else _policy_in(policy)
     if generated:
         from flows.case_assignment.what_if.generated import generated as made_up
 
@@ -85,12 +89,11 @@ def what_if(  # noqa: PLR0917 - what a person may change
 
             history = own_history(session, days)
             present = policy_in_force(session, database_now(session)).policy
-    _expect_folder(picture)
-    other, rules = _changed(history, present, policy, absent or [], add_pathologist)
+    other = _with_other_people(history, absent or [], add_pathologist)
     ways: dict[str, Figures] = {}
-    for name, weeks, by in ((_TODAY, history, present), (_CHANGED, other, rules)):
-        with _progress(f"Replaying {days} days: {name}") as progress:
-            ways[name] = figures_of(replay(weeks, by, progress))
+    for name, weeks, by in ((_TODAY, history, present), (_CHANGED, other, rules or present)):
+        with progress(f"Replaying {days} days, {name}") as told:
+            ways[name] = figures_of(replay(weeks, by, told))
     if not generated:
         ways[_AS_IT_WAS] = recorded(history, present)
     _write(picture, history, ways)
@@ -100,23 +103,14 @@ def what_if(  # noqa: PLR0917 - what a person may change
         _show(history, ways, picture)
 
 
-def _changed(
-    history: "History", present: "Policy", policy: Path | None, absent: list[str], more: Path | None
-) -> "tuple[History, Policy]":
-    from models.errors import RefusedError
-
-    if policy is None and not absent and more is None:
-        raise RefusedError("say what is to be different: --policy FILE, --absent NAME or --add-pathologist FILE")
+def _with_other_people(history: "History", absent: list[str], more: Path | None) -> "History":
     for name in absent:
         history = history.without(name)
-    if more is not None:
-        history = history.with_staff(_staff_in(more, history))
-    return history, present if policy is None else _policy_in(policy)
+    return history if more is None else history.with_staff(_staff_in(more, history))
 
 
 def _policy_in(file: Path) -> "Policy":
     from flows.people.policy_document import read_policy
-    from models.errors import RefusedError
 
     try:
         found = read_policy(file.read_bytes())
@@ -153,22 +147,8 @@ def _staff_in(file: Path, history: "History") -> "list[Staff]":
     ]
 
 
-@contextmanager
-def _progress(what: str) -> "Iterator[Callable[[int, int], None]]":
-    """Draw how far a replay is; nothing where stderr is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    stderr = Console(file=sys.stderr)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as drawn:
-        task = drawn.add_task(what)
-        yield lambda over, of: drawn.update(task, completed=over, total=of)
-
-
 def _write(file: Path, history: "History", ways: "dict[str, Figures]") -> None:
     from dashboards.what_if_picture import picture
-    from models.errors import RefusedError
 
     title = f"{len(history.work):,} reads of {len(history.staff)} people, {_span(history)}"
     try:
@@ -181,8 +161,6 @@ def _write(file: Path, history: "History", ways: "dict[str, Figures]") -> None:
 
 def _expect_folder(file: Path) -> None:
     """Refuse before the long work what can't be written after it."""
-    from models.errors import RefusedError
-
     if not file.resolve().parent.is_dir():
         raise RefusedError(f"there is no folder {file.resolve().parent}: give another file for --picture")
 

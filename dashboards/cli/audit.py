@@ -4,9 +4,9 @@ from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 
 from dashboards.cli.desk import AsJson, console, opened, plain, plain_table, print_json
+from dashboards.cli.progress import added_up, progress
 
 if TYPE_CHECKING:
     from flows.actions import Desk
@@ -60,20 +60,10 @@ def _books(desk: "Desk", *, full: bool) -> "Books":
 
 def _look(opened_books: "Books") -> "list[Finding]":
     """Make all checks; whoever waits at a terminal sees how far they are."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from flows.audit.oracle import CHECKS, audit, rows_to_look_at
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    stderr = Console(stderr=True)
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as progress:
-        task = progress.add_task("looking", total=rows_to_look_at(opened_books))
-        watched = replace(opened_books, looked=lambda rows: progress.advance(task, rows))
-        findings = []
-        for finding in audit(watched):
-            findings.append(finding)
-            progress.update(task, description=f"{len(findings)} of {len(CHECKS)} checks")
-    return findings
+    with progress(f"Making {len(CHECKS)} checks") as told:
+        return list(audit(replace(opened_books, looked=added_up(told, rows_to_look_at(opened_books)))))
 
 
 def _print_accounts(sites: "list[SiteAccount]") -> None:

@@ -11,6 +11,12 @@ Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do not ask before i
 
 
 def agreed(*, yes: bool) -> None:
-    """Ask, unless it was said already or nobody is there to answer; ``RefusedError`` for a no."""
-    if not yes and sys.stdin.isatty() and not typer.confirm("Do this?"):
+    """Ask, unless it was said already or nobody is there to answer; ``RefusedError`` for a no, and for Ctrl-C."""
+    if yes or not sys.stdin.isatty():
+        return
+    try:
+        is_wanted = typer.confirm("Do this?")
+    except typer.Abort:
+        is_wanted = False
+    if not is_wanted:
         raise RefusedError("you said no: nothing was changed")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from dashboards.cli.acted import say_acted
-from dashboards.cli.desk import AsJson, By, console, opened, plain, plain_table, print_json, short
+from dashboards.cli.desk import AsJson, By, console, expect_site, opened, plain, plain_table, print_json, short
 from dashboards.cli.times import when as moment
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def list_command(
     from flows.standing.deadlines import list_deadlines
 
     with opened(context) as desk, desk.database.read() as session:
-        if site is not None:
-            desk.settings.site(site)
+        expect_site(desk.settings, site)
         found = list_deadlines(session, late=late, soon=soon, site=site)
     if as_json:
         print_json([asdict(one) for one in found])
@@ -58,9 +57,10 @@ def list_command(
 
 
 def _nothing(*, late: bool, soon: bool) -> str:
-    if soon:
-        return "Nothing is late, or due soon." if late else "Nothing is due soon."
-    return "Nothing is late." if late else "Nothing is due."
+    if late or soon:
+        what = " or ".join((*(("late",) if late else ()), *(("due soon",) if soon else ())))
+        return f"Nothing is {what}: 'coverslip deadline list' shows all that is due."
+    return "Nothing is due: a case appears here with its order, when that or the policy's targets say by when."
 
 
 def pause(context: typer.Context, case: _Case, by: By, because: _Because, as_json: AsJson = False) -> None:

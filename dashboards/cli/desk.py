@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flows.actions import Desk
     from models.database import Database
 
-__all__ = ["AsJson", "By", "Reason", "console", "opened", "plain", "plain_table", "print_json", "short"]
+__all__ = ["AsJson", "By", "Reason", "console", "expect_site", "opened", "plain", "plain_table", "print_json", "short"]
 
 _SHOWN_OF_AN_ID: Final = 8
 _WHOLE: Final = ("Scan", "Case", "Message", "For", "Since", "Due", "At", "what")
@@ -56,6 +56,13 @@ def opened(context: typer.Context) -> Iterator["Desk"]:
         yield Desk(database, settings, open_ids(settings))
     finally:
         database.close()
+
+
+def expect_site(settings: "Settings", site: str | None) -> None:
+    """Refuse a site that the settings do not have, and name those that they have."""
+    known = [one.id for one in settings.sites]
+    if site is not None and site not in known:
+        raise RefusedError(f"no site of the settings is called so; there are: {', '.join(known)}")
 
 
 def short(opaque_id: str | None) -> str:
@@ -113,7 +120,13 @@ def _expect_tables(database: "Database") -> None:
             present = MigrationContext.configure(session.connection()).get_current_revision()
     except TransientError as error:
         raise RefusedError("the database does not answer: see that it runs, and its address in the settings") from error
-    wanted = ScriptDirectory(str(files("models") / "migrations")).get_current_head()
+    migrations = ScriptDirectory(str(files("models") / "migrations"))
+    wanted = migrations.get_current_head()
+    if present is not None and present not in {one.revision for one in migrations.walk_revisions()}:
+        raise RefusedError(
+            f"the database's tables are at revision {present}, which this version does not know: a newer Coverslip "
+            "made them, so run that one"
+        )
     if present != wanted:
         raise RefusedError(
             f"the database's tables are at revision {present or 'none'} and this version needs {wanted}: "

@@ -1,7 +1,6 @@
 """The command ``kafka replay``: a stretch of a topic is looked at, shown by kind, and taken into the inbox again."""
 
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,10 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
-from rich.console import Console
 
-from dashboards.cli.consent import Yes
-from dashboards.cli.desk import AsJson, By, Reason, console, opened, plain, plain_table, print_json
+from dashboards.cli.consent import Yes, agreed
+from dashboards.cli.desk import AsJson, By, Reason, console, expect_site, opened, plain, plain_table, print_json
+from dashboards.cli.progress import added_up, progress
 from models.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from connectors.settings import Settings
     from connectors.settings_kafka import Kafka
     from dashboards.cli.moments import Place
-    from flows.actions import Desk, Passed, Reread, Stretch
+    from flows.actions import Desk, Reread, Stretch
 
 _WORDS: Final = {
     "new": ("never came in: is taken in", "taken in"),
@@ -98,9 +97,9 @@ def replay(
             if person is None or not found.changes:
                 _end(asked, found, None, as_json=as_json)
                 return
-            if not (yes or as_json) and sys.stdin.isatty():
-                _confirm()
-            with _progress("taking in", asked.stretch.size) as passed, _stop() as stop:
+            agreed(yes=yes or as_json)
+            with progress("Taking in") as told, _stop() as stop:
+                passed = added_up(told, asked.stretch.size)
                 done = actions.reread(desk, reader, asked.stretch, person, passed, stop)
     _end(asked, found, done, as_json=as_json)
 
@@ -127,9 +126,7 @@ def _kafka(settings: "Settings") -> "Kafka":
 def _places(settings: "Settings", since: str, before: str | None, site: str | None) -> "tuple[Place, Place | None]":
     from dashboards.cli.moments import place_said
 
-    known = [one.id for one in settings.sites]
-    if site is not None and site not in known:
-        raise RefusedError(f"no site of the settings is called so; there are: {', '.join(known)}")
+    expect_site(settings, site)
     first = place_said(since, "--from", settings, site)
     end = None if before is None else place_said(before, "--to", settings, site)
     match first, end:
@@ -188,33 +185,11 @@ def _frozen(reader: "EventReader", wanted: "Stretch", since: "Place", before: "P
 def _preview(desk: "Desk", reader: "EventReader", stretch: "Stretch") -> "Reread":
     from flows import actions
 
-    with _progress("looking", stretch.size) as passed, _stop() as stop:
-        found = actions.preview_reread(desk, reader, stretch, passed, stop)
+    with progress("Looking") as told, _stop() as stop:
+        found = actions.preview_reread(desk, reader, stretch, added_up(told, stretch.size), stop)
     if found.ended_by:
         raise RefusedError(f"{found.ended_by} before anything was changed")
     return found
-
-
-@contextmanager
-def _progress(what: str, size: int) -> "Iterator[Passed]":
-    """Show how far it is to whoever waits at a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    stderr = Console(stderr=True)
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as progress:
-        task = progress.add_task(what, total=size)
-        yield lambda records: progress.advance(task, records)
-
-
-def _confirm() -> None:
-    """Ask; Ctrl-C is an answer too."""
-    try:
-        is_wanted = typer.confirm("Do this?")
-    except typer.Abort:
-        is_wanted = False
-    if not is_wanted:
-        raise RefusedError("you said no: nothing was changed")
 
 
 def _announce(asked: _Asked) -> None:

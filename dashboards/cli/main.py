@@ -44,12 +44,14 @@ def _sentence(error: Exception) -> str:
 def _of_the_database(error: Exception) -> str:
     """Return what a fault of the database means; empty for any other."""
     # Takes a tenth of a second to import, which only who fails waits for.
-    from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
+    from sqlalchemy.exc import DatabaseError, OperationalError, ProgrammingError, SQLAlchemyError
 
     if isinstance(error, (ProgrammingError, OperationalError)):
         return (
             "the database has no tables, or older ones, or can't be reached: 'coverslip migrate' brings it up to date"
         )
+    if type(error) is DatabaseError:
+        return "the database's file is damaged, or is none: restore it from a backup, then see 'coverslip audit books'"
     if isinstance(error, SQLAlchemyError):
         return f"the database could not do that ({type(error).__name__}): nothing was changed"
     return ""

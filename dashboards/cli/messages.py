@@ -23,7 +23,7 @@ def print_unanswered(messages: "Sequence[Unanswered]", *, as_json: bool) -> None
         print_json([asdict(one) for one in messages])
         return
     if not messages:
-        print("Every message that went out was answered.")
+        print("Every message that went out was answered: one that is not appears here, with what becomes of it.")
         return
     now, out = datetime.now(UTC), console()
     is_wide = out.width >= _WIDE

@@ -10,10 +10,9 @@ import typer
 
 from dashboards.cli.acted import say_acted
 from dashboards.cli.consent import Yes, agreed
-from dashboards.cli.desk import AsJson, By, Reason, console, opened, plain, plain_table, print_json
+from dashboards.cli.desk import AsJson, By, Reason, console, expect_site, opened, plain, plain_table, print_json
 from dashboards.cli.messages import print_unanswered
 from dashboards.cli.rows import print_rows, row_as_json
-from models.errors import RefusedError
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -84,7 +83,7 @@ def list_command(
                 found = unanswered(session)
             print_unanswered(found, as_json=as_json)
             return
-        _expect_site(desk, site)
+        expect_site(desk.settings, site)
         with desk.database.read() as session:
             rows = [row for row in list_rows(session, waiting=waiting) if site in (None, row.site)]
     if as_json:
@@ -92,7 +91,12 @@ def list_command(
     elif rows:
         print_rows(rows, desk.settings)
     else:
-        print("Nothing waits." if waiting else "No slide is known yet: drop one into a scanner's folder, or order one.")
+        of_site = f" at site {site}" if site else ""
+        print(
+            f"Nothing waits{of_site}: what needs somebody or something appears here, with whom it waits for."
+            if waiting
+            else f"No slide is known yet{of_site}: drop one into a scanner's folder, or have the LIMS order one."
+        )
 
 
 def match(
@@ -200,12 +204,6 @@ def withdraw(
 def _named(desk: "Desk", how: "Callable[[Session, str], str]", name: str) -> str:
     with desk.database.read() as session:
         return how(session, name)
-
-
-def _expect_site(desk: "Desk", site: str | None) -> None:
-    known = [one.id for one in desk.settings.sites]
-    if site is not None and site not in known:
-        raise RefusedError(f"no site of the settings is called so; there are: {', '.join(known)}")
 
 
 def _show(plan: "Rerun") -> None:

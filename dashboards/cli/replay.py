@@ -94,7 +94,7 @@ def _list_set_aside(desk: "Desk", *, as_json: bool) -> None:
             table.add_row(short(one.id), one.peer, plain(one.message_type), plain(one.problem))
         console().print(table)
     else:
-        print("No message was set aside.")
+        print("No message was set aside: one that can't be applied appears here, with the reason.")
     for peer, count in held:
         said = (
             f"{count} more from {peer} wait in quarantine: they are read again when one of its messages can be applied."

@@ -28,8 +28,11 @@ _Folder: TypeAlias = Annotated[
 ]
 _DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
 
-# Of a first import of hundreds, people see how many and the first ones; --json has them all.
+# Of a first import of hundreds, people see how many of what, and each thing that ends or changes.
 _MOST_SHOWN: Final = 40
+_FEW: Final = 20
+_KEPT_BY: Final = "kept by"
+"""What changes of whoever the settings named before: told once, not for each."""
 _HOW: Final = ("ended", "changed", "added")
 _COLUMNS: Final = ("Id", "Name", "Site", "Network", "Points a week", "Reads", "Hours", "Away")
 _ONLY_WHEN_WIDE: Final = ("Name", "Network", "Hours")
@@ -62,8 +65,10 @@ def check(context: typer.Context, folder: _Folder, as_json: AsJson = False) -> N
     elif preview.faults:
         _print_faults(preview.faults)
     else:
-        will = f"Bringing them in changes {_count(preview.changes)}" if preview.changes else "They say what stands"
+        told = _told(preview)
+        will = f"Bringing them in changes {_count(told)}" if told else "They say what stands"
         console().print(plain(f"Nothing is wrong with these files. {will}."), soft_wrap=True)
+        _print_taken(preview)
         _print_notes(preview)
     if preview.faults:
         raise typer.Exit(1)
@@ -76,6 +81,7 @@ def import_command(
     because: Reason,
     *,
     dry_run: _DryRun = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="List every line that changes, new ones too.")] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -92,7 +98,7 @@ def import_command(
         if preview.faults:
             _refuse(preview, as_json=as_json)
         if not as_json:
-            _print_changes(preview)
+            _print_changes(preview, verbose=verbose)
         if preview.changes and not dry_run:
             agreed(yes=yes or as_json)
             preview = import_people(desk, folder, person, seen=preview)
@@ -157,22 +163,38 @@ def _print_faults(faults: Sequence[Fault]) -> None:
     out.print(f"\n{len(faults)} fault{'' if len(faults) == 1 else 's'}. Row 1 is the header.", soft_wrap=True)
 
 
-def _print_changes(preview: "Preview") -> None:
+def _print_changes(preview: "Preview", *, verbose: bool) -> None:
     out = console()
     if not preview.changes:
         print("Nothing changes: the files say what stands.")
-    # What ends is seen first, however much is new.
-    ordered = sorted(preview.changes, key=lambda change: _HOW.index(change.how))
-    told = [(change, *told) for change in ordered for told in change.told()]
+    told = _told(preview)
     if told:
-        out.print(plain(f"This changes {_count(preview.changes)}:"), soft_wrap=True)
-        table = plain_table("Of", "How", "What", "Before", "After")
-        for change, what, before, after in told[:_MOST_SHOWN]:
-            table.add_row(*map(plain, (change.subject.id, change.how, what, before or "", after or "")))
+        out.print(plain(f"This changes {_count(told)}."), soft_wrap=True)
+    shown = told if verbose or len(told) <= _FEW else [one for one in told if one[0].how != "added"][:_MOST_SHOWN]
+    table = plain_table("Of", "How", "What", "Before", "After")
+    for change, what, before, after in shown:
+        table.add_row(*map(plain, (change.subject.id, change.how, what, before or "", after or "")))
+    if shown:
         out.print(table)
-    if len(told) > _MOST_SHOWN:
-        print(f"… and {len(told) - _MOST_SHOWN} more: --dry-run --json shows all.")
+    if len(shown) < len(told):
+        print(f"{len(told) - len(shown)} more are not listed, most of them new: --verbose lists them.")
+    _print_taken(preview)
     _print_notes(preview)
+
+
+def _told(preview: "Preview") -> "list[tuple[Change, str, str | None, str | None]]":
+    """Return what changes, in words; what ends is first, however much is new."""
+    ordered = sorted(preview.changes, key=lambda change: _HOW.index(change.how))
+    return [(change, *told) for change in ordered for told in change.told() if told[0] != _KEPT_BY]
+
+
+def _print_taken(preview: "Preview") -> None:
+    """Say of how many people the settings are not asked any more."""
+    told = [(change.subject.id, *told) for change in preview.changes for told in change.told()]
+    taken = {of for of, what, before, _after in told if what == _KEPT_BY and before is not None}
+    if taken:
+        whom = "1 person is" if len(taken) == 1 else f"{len(taken)} people are"
+        print(f"{whom} kept as data from now on: what the settings say of them does not count any more.")
 
 
 def _print_notes(preview: "Preview") -> None:
@@ -180,12 +202,12 @@ def _print_notes(preview: "Preview") -> None:
         console().print(plain(f"Note: {sentence}."), soft_wrap=True)
 
 
-def _count(changes: "Iterable[Change]") -> str:
+def _count(told: "Iterable[tuple[Change, str, str | None, str | None]]") -> str:
     """Return how many lines of which part are added, changed and ended, as in ``pathologists (1 ended, 3 added)``."""
     from flows.people.roster.lines import PARTS
 
     counted: dict[str, Counter[str]] = defaultdict(Counter)
-    for change in changes:
+    for change in dict.fromkeys(change for change, *_ in told):
         counted[change.part][change.how] += 1
     said = [
         f"{part.replace('_', ' ')} ({', '.join(f'{counted[part][how]} {how}' for how in _HOW if counted[part][how])})"

@@ -44,15 +44,17 @@ def named_facts(slides: "CaseSlides", at: At) -> list[tuple[str, str | None]]:
 def print_slides(slides: "CaseSlides", at: At) -> None:
     """Print a table of the slides, those that can't be read first, and what came late."""
     out = console()
-    table = plain_table("Slide", "Stands at", "Last seen", "Waits for", "Since", "Until, then")
+    table = plain_table("Slide", "Stands at", "Last seen", "Since")
     table.columns[0].no_wrap = True
     for one in sorted(slides.slides, key=lambda one: one.can_be_read):
         since = at(one.since) if one.since else None
-        cells = (one.slide, one.standing, _seen(one, at), _waits(one), since, _until(one, at))
+        cells = (one.slide, one.standing, _seen(one, at), since)
         table.add_row(*map(plain, cells))
     if slides.slides:
         out.print()
         out.print(table)
+    for one in slides.missing:
+        out.print(plain(f"{one.slide} {_waits(one, at)}"))
     late = plain_table("Late", "Slide", "What happened", "Acknowledged")
     for news in slides.late:
         late.add_row(*map(plain, (str(news.number), news.slide, news.sentence, _ticked_off(news, at))))
@@ -66,12 +68,13 @@ def _seen(one: "Whereabouts", at: At) -> str:
     return seen.where if one.can_be_read or seen.at is None else f"{seen.where}, {at(seen.at)}"
 
 
-def _waits(one: "Whereabouts") -> str | None:
-    return f"{one.waits_for}: {one.reason}" if one.waits_for and one.reason else one.waits_for
-
-
-def _until(one: "Whereabouts", at: At) -> str | None:
-    return f"{at(one.until)}, then {one.then}" if one.until else None
+def _waits(one: "Whereabouts", at: At) -> str:
+    """Return what a slide that can't be read waits for, until when, and why."""
+    if not one.waits_for:
+        return f"can't be read: {one.reason or one.standing}".rstrip(".") + "."
+    until = f" until {at(one.until)}, then {one.then}" if one.until else ""
+    why = f": {one.reason}" if one.reason else ""
+    return f"waits for {one.waits_for}{until}{why}".rstrip(".") + "."
 
 
 def _ticked_off(news: "LateSlide", at: At) -> str:

@@ -81,24 +81,30 @@ def _told(change: History, names: Mapping[str, str], when: Callable[[datetime], 
     elif what in _DONE_BY:
         yield f"{what} {names.get(after, after)}"
     elif what not in _UNTOLD and (what, after) != ("reading", Reading.ASSIGNED):
-        yield _alert_or_work(change)
+        yield _otherwise(change)
 
 
-def _alert_or_work(change: History) -> str:
+def _otherwise(change: History) -> str:
     if change.what.startswith("work order "):
         what = change.what.removeprefix("work order ")
         return f"{what} {'asked for' if change.after == 'asked' else change.after}"
+    if (change.after or "").startswith("asked for by"):
+        return f"{_as_called(change.what)} {change.after}"
     return f"{change.what} was ticked off" if change.after == "acknowledged" else in_words(change)
 
 
 def _reader(change: History, names: Mapping[str, str]) -> str:
-    what, before, after = change.what, change.before, change.after
+    what, before, after = _as_called(change.what), change.before, change.after
     if after in _STAYS:
         return f"the {what.removesuffix('reader')}read {_STAYS[after]}"
     had, has = (names.get(one, one) if one else None for one in (before, after))
     if has is None:
         return f"{what}: {had} no longer"
     return f"{what}: {has}" if had is None else f"{what}: {has}, no longer {had}"
+
+
+def _as_called(read: str) -> str:
+    return re.sub(r"^mdt\b", "MDT", read)
 
 
 def _deadline(change: History, when: Callable[[datetime], str]) -> str:

@@ -57,10 +57,15 @@ def test_a_window_may_be_longer_and_a_series_finer(run: Run) -> None:
     assert (machine["window_days"], len(machine["evenness"]["series"])) == (14, 14)
 
 
-def test_a_group_of_nobody_is_refused(run: Run) -> None:
-    said = run("assign", "fairness", "--site", "nowhere")
-    assert (said.code, said.out) == (1, "")
-    assert "nobody who reads belongs to that" in said.err
+def test_a_group_of_nobody_is_refused_with_those_that_there_are(run: Run) -> None:
+    for words, there_are in (
+        (("--site", "nowhere"), "site nowhere: there are the sites site-a"),
+        (("--subspecialty", "skim"), "subspecialty skim: there are the subspecialties "),
+        (("--network", "north"), "network north: there are no networks"),
+    ):
+        said = run("assign", "fairness", *words)
+        assert (said.code, said.out) == (1, "")
+        assert f"nobody who reads belongs to {there_are}" in said.err
 
 
 def test_a_bar_is_as_long_as_its_share_of_the_longest() -> None:

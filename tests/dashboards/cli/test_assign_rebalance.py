@@ -96,7 +96,8 @@ def test_somebody_says_that_a_site_is_cut_off_and_its_readers_get_and_keep_only_
         assert (owners(lab)[unopened], owners(lab)[opened]) == ("ann", "bob")
     [look] = json.loads(run("assign", "rebalances", "--json").out)
     assert look["why"] == "site site-b is cut off"
-    assert "Site site-b is back" in run("assign", "cut-off", "site-b", "--over", *word).out
+    said = run("assign", "cut-off", "site-b", "--over", *word, "--json")
+    assert json.loads(said.out) == {"site": "site-b", "cut_off": False}
     assert "nobody said that site site-b is cut off" in run("assign", "cut-off", "site-b", "--over", *word).err
 
 

@@ -24,6 +24,7 @@ from infra.kafka.credentials import Authority
 from models.database import Database, database_now
 from models.migrate import migrate
 from models.tables.intake import Consumer
+from models.tables.step import Worker
 from tests.dashboards.web.laboratory import Laboratory
 
 
@@ -286,8 +287,7 @@ def test_a_worker_that_beats_is_well_and_a_silent_one_is_missed_while_up_runs(on
 
     def fall_silent(database: Database) -> None:
         with database.write("silence") as session:
-            long_ago = database_now(session) - timedelta(hours=1)
-            session.execute(text("UPDATE worker SET heartbeat_at = :at"), {"at": long_ago.replace(tzinfo=None)})
+            session.execute(update(Worker).values(heartbeat_at=database_now(session) - timedelta(hours=1)))
 
     is_up = Installation(on_database.settings, processes={"worker": 12})
     assert only(looked(is_up, fall_silent), "workers").level == "missing"

@@ -78,6 +78,32 @@ def test_a_dry_run_shows_what_would_change_and_changes_nothing(run: Run, folder:
     assert people(run) == before
 
 
+def test_of_many_new_people_a_summary_and_what_ends_are_shown_unless_all_is_asked_for(run: Run, folder: Path) -> None:
+    new = "".join(f"new-{number},Dr New {number},site-b,50\n" for number in range(30))
+    (folder / "pathologists.csv").write_text(PEOPLE + new)
+    said = run("people", "import", str(folder), *ANN, "--dry-run").out
+    assert "This changes pathologists (1 ended, 1 changed, 31 added)" in " ".join(said.split())
+    assert "tom" in said
+    assert "new-7" not in said
+    assert "31 more are not listed, most of them new: --verbose lists them." in said
+    assert "new-7" in run("people", "import", str(folder), *ANN, "--dry-run", "--verbose").out
+
+
+def test_that_settings_are_not_asked_any_more_is_said_once_for_all(run: Run, home: Path, folder: Path) -> None:
+    file = home / "coverslip.toml"
+    readers = [
+        f'[[readers]]\nid = "{one}"\nname = "{one.title()}"\nsite = "site-a"\nknown_as = ["{one}"]\n'
+        for one in ("rosa", "tom")
+    ]
+    file.write_text(file.read_text().replace("readers = []\n", "") + "".join(readers))
+    assert run("migrate").code == 0
+    out = folder / "out"
+    assert run("people", "export", str(out)).code == 0
+    said = run("people", "import", str(out), *ANN).out
+    assert "kept by" not in said
+    assert said.splitlines()[0].startswith("2 people are kept as data from now on: ")
+
+
 def test_what_is_brought_in_is_listed_and_bears_the_name_of_who_did_it(run: Run, home: Path, folder: Path) -> None:
     said = run("people", "import", str(folder), *ANN)
     assert (said.code, said.err) == (0, "")

@@ -1,5 +1,7 @@
 import json
+import re
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,28 @@ def test_a_case_is_found_by_its_accession_number_and_by_each_of_its_slides(run: 
         assert f"Case       {archived[1]}" in run("show", name).out, name
     said = run("show", "26B0002-A1-3@ELSEWHERE")
     assert (said.code, "there is no such scan, case or message" in said.err) == (1, True)
+
+
+def test_a_cases_story_is_in_words_and_names_people(run: Run) -> None:
+    assigned = next(one["case"] for one in json.loads(run("list", "--json").out) if one["state"] == "assigned")
+    reader = json.loads(run("show", assigned, "--json").out)["reader"]
+    assert run("assign", "open", assigned, "--by", reader["name"]).code == 0
+    story = run("show", assigned).out.split("What happened")[1]
+    for words in ("registered", "all of its images can be read", f"opened by {reader['name']}"):
+        assert words in story, words
+    assert f"reader: {reader['name']}" in story
+    for machine in ("_", "None", "nothing", "→", "released_how", "unassigned"):
+        assert machine not in story, machine
+
+
+def test_times_are_in_the_sites_zone_with_how_far_away_they_are(run: Run, archived: tuple[str, str]) -> None:
+    for name in archived:
+        story = run("show", name).out.split("What happened")[1].splitlines()
+        moments = [line for line in story if re.match(r" ?\d", line)]
+        assert moments
+        assert all(re.match(r"\d+ \w{3} \d{4}, \d\d:\d\d:\d\d (GMT|BST) \(.* ago\)  ", line) for line in moments)
+    for line in json.loads(run("list", "--json").out):
+        assert datetime.fromisoformat(line["since"]).utcoffset() == timedelta(0)
 
 
 @pytest.mark.parametrize("columns", ["80", "120"])
