@@ -110,7 +110,7 @@ class MllpSender:
         except OSError as error:
             self.close()
             reason = error.strerror or type(error).__name__
-            raise TransientError(f"The connection to {self._peer} failed: {reason}.") from error
+            raise TransientError(f"The connection to {self._peer} failed: {reason}{self._perhaps}.") from error
         except TransientError:
             self.close()
             raise
@@ -134,7 +134,7 @@ class MllpSender:
 
     @property
     def _perhaps(self) -> str:
-        """What may be behind a close without a word: many peers do not say that they refuse our certificate."""
+        """What may be behind an end without a word: many peers do not say that they refuse our certificate."""
         return ": it may not accept our certificate" if self._tls is not None and not self._answered else ""
 
     def _connection(self) -> socket.socket:
