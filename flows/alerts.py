@@ -17,6 +17,8 @@ NEEDS_A_PERSON = "needs a person"
 SET_ASIDE = "set aside"
 READER_ABSENT = "reader absent"
 """A read of somebody who is away now, or gone, that no machine hands on: they had opened it, or nobody else may."""
+READER_UNFIT = "reader may not have it"
+"""A read that its reader may not have by the rules any more, and that no machine hands on."""
 
 _ALERT = table_of(Alert)
 _MOST_AT_ONCE = 500
@@ -47,7 +49,12 @@ def over() -> Select[int]:
         *(Assignment.read_id == _ALERT.c.subject_id, Assignment.ended_at.is_(None)),
         *(Pathologist.id == Assignment.pathologist_id, Pathologist.active.is_(False)),
     )
+    as_it_was_given = exists().where(
+        *(Assignment.read_id == _ALERT.c.subject_id, Assignment.ended_at.is_(None)),
+        *(Assignment.started_at <= _ALERT.c.raised_at, Assignment.manual.is_(False)),
+    )
     gone = [
+        _gone(READER_UNFIT, as_it_was_given),
         _gone(READER_ABSENT, or_(left_lying, left_behind)),
         _gone(WAITS_TOO_LONG, waits),
         _gone(NEEDS_A_PERSON, waits),

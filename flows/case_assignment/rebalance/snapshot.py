@@ -12,6 +12,7 @@ from sqlalchemy import Row, and_, bindparam, select, text, union
 from sqlalchemy.orm import Session
 
 from connectors.settings import Settings
+from flows.allocation import WHO_SAYS
 from flows.case_assignment.candidate import GENERAL, Candidate, ReadToAssign
 from flows.case_assignment.medium import ON_SCREEN, on_glass
 from flows.people.candidates import load_candidates
@@ -40,7 +41,7 @@ _COLUMNS: Final = (
     _CASE.c.subspecialty.label("of_case"),
     _READ.c.subspecialty.label("of_read"),
     *(_ASSIGNMENT.c.id.label("assignment_id"), _ASSIGNMENT.c.pathologist_id, _ASSIGNMENT.c.started_at),
-    *(_ASSIGNMENT.c.accepted_at, _ASSIGNMENT.c.opened_at, _ASSIGNMENT.c.manual),
+    *(_ASSIGNMENT.c.accepted_at, _ASSIGNMENT.c.opened_at, _ASSIGNMENT.c.manual, _ASSIGNMENT.c.decided_by),
 )
 _OWNED = and_(_ASSIGNMENT.c.read_id == _READ.c.id, _ASSIGNMENT.c.ended_at.is_(None))
 _OF_CASE = _CASE.c.id == _READ.c.case_id
@@ -105,6 +106,8 @@ class OpenRead:
     stays: str | None
     pinned: bool
     """It stays even if its reader is away: a person has begun with it or decided it, or it is not ours to say."""
+    by_rules: bool = False
+    """Neither a person nor another system decided who has it."""
     twin: str | None = None
     """The other read of a case that is read twice."""
 
@@ -209,7 +212,16 @@ class _Known:
         stays = pinned
         if stays is None and before is not None and before == row.pathologist_id:
             stays = "its reader had it in the case's earlier round"
-        return OpenRead(wanted, row.pathologist_id, row.assignment_id, row.started_at, stays, pinned is not None, twin)
+        return OpenRead(
+            wanted,
+            row.pathologist_id,
+            row.assignment_id,
+            row.started_at,
+            stays,
+            pinned is not None,
+            by_rules=not row.manual and row.decided_by not in WHO_SAYS,
+            twin=twin,
+        )
 
     def _pinned(self, row: Row[*tuple[Any, ...]]) -> str | None:
         if not self._settings.has_site(row.site_id):
