@@ -7,6 +7,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -69,8 +70,9 @@ class Survey:
     bare_effects: tuple[Effect, ...]
 
 
+@cache
 def survey(root: Path = ROOT) -> Survey:
-    """Read every module of the four packages."""
+    """Read every module of the four packages, once in a process: it takes seconds."""
     trees = {path.relative_to(root).as_posix(): ast.parse(path.read_text("utf-8")) for path in _modules(root)}
     names: dict[str, list[Place]] = defaultdict(list)
     unread: list[Place] = []

@@ -29,7 +29,7 @@ from models.tables.books import Alert, History, InboxMessage
 from models.tables.intake import Circuit, ConsumerPosition, MessagePart
 from tests.flows.actions.life import ANN, ON_BOTH
 from tests.flows.intake.eventing import LIMS, NOW, SCANNER, a_log, event, hl7, rows, take_all, written
-from tests.flows.intake.test_events_killed import EVENTS, WHOLE
+from tests.flows.intake.full_log import EVENTS, WHOLE
 from tests.flows.looking import A
 from tests.small_lab import order, run_until_calm
 
@@ -45,7 +45,7 @@ from flows.actions import Desk, reread
 from tests.flows.actions.life import ANN
 from tests.flows.actions.test_rereading import stretch
 from tests.flows.intake.eventing import LIMS, SCANNER
-from tests.flows.intake.test_events_killed import full_log
+from tests.flows.intake.full_log import full_log
 from tests.small_lab import small_lab
 
 lab, log = small_lab(Path(sys.argv[1]), sys.argv[2]), full_log("first")

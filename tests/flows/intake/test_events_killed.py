@@ -4,14 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 import pytest
 from sqlalchemy import func, select
 
-from connectors.eventlog.memory import MemoryLog
 from connectors.wiring import Lab
 from flows.intake import storm
 from models.database import database_now
@@ -20,18 +18,17 @@ from models.events.parts import split
 from models.tables.books import Alert
 from models.tables.intake import ConsumerPosition, MessagePart
 from tests.faults.survey import ROOT, survey
-from tests.flows.intake.eventing import LIMS, NOW, SCANNER, a_log, event, hl7, rows, take_all, written
-from tests.flows.looking import A, books_balance
-from tests.small_lab import order, run_until_calm, small_lab
+from tests.flows.intake.eventing import NOW, SCANNER, a_log, event, hl7, rows, take_all, written
+from tests.flows.intake.full_log import EVENTS, WHOLE, full_log
+from tests.flows.looking import books_balance
+from tests.small_lab import run_until_calm, small_lab
 
 pytestmark = pytest.mark.faults
 
-EVENTS: Final = 700
-WHOLE: Final = order("26H1", A, stain="H" * 3_000)
 READING: Final = """
 import sys
 from pathlib import Path
-from tests.flows.intake.test_events_killed import full_log
+from tests.flows.intake.full_log import full_log
 from tests.flows.intake.eventing import take_all
 from tests.small_lab import run_until_calm, small_lab
 
@@ -47,17 +44,6 @@ AT_THE_DOOR: Final = [
 ]
 # Each of these is one statement about nobody's message: SQLite is enough.
 BESIDE_IT: Final = [f"{name}:1" for name in survey().names if name.startswith(("events_house.", "consumer_"))]
-
-
-def full_log(generation: str) -> MemoryLog:
-    """Return a log that is the same in every process: what was made anew is of another generation."""
-    log = a_log(1)
-    for topic, one in log._shared.topics.items():
-        one.id = f"{topic} {generation}"
-    said = [ScannerStatus(state="idle", stated_at=NOW + timedelta(seconds=number)) for number in range(EVENTS)]
-    written(log, SCANNER, *(event(f"s{number}", one) for number, one in enumerate(said)), b"poison")
-    written(log, LIMS, *(event(f"p{part.number}", part) for part in split(hl7(WHOLE), 700)), key=b"lims-a")
-    return log
 
 
 def started(home: Path, url: str, what: str, failpoint: str = "", generation: str = "first") -> int:
