@@ -27,6 +27,10 @@ _LARGEST_ANSWER: Final = 64 << 10
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{1,32768}=*")
 _LONGEST_USE: Final = timedelta(hours=1)
 _UNSAID_USE: Final = timedelta(minutes=1)
+_USED_SHARE: Final = 0.8
+"""Of a token's life: one that ends on its way to the broker is believed by nobody."""
+# RFC 6749 5.2; some say with 403 what it says with 401.
+_NOT_BELIEVED: Final = (400, 401, 403)
 _NOT_NOW: Final = (408, 425, 429)
 
 
@@ -124,7 +128,7 @@ class TokenEndpoint:
         """Return the token of an answer, and for how long it is used."""
         if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR or status in _NOT_NOW:
             raise TransientError(f"{self._where} can't give a token now: it answered {status}")
-        if status in (400, 401, 403):
+        if status in _NOT_BELIEVED:
             raise RefusedError(
                 f"{self._where} does not believe client {self.client_id} (it answered {status}): see kafka.client_id "
                 "and kafka.client_secret_file"
@@ -142,7 +146,7 @@ class TokenEndpoint:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             # Not as its cause: the text of the error may quote the answer.
             raise RefusedError(f"{self._where} answered something that is no bearer token") from None
-        return token, timedelta(seconds=max(0.0, seconds * 0.8))
+        return token, timedelta(seconds=max(0.0, seconds * _USED_SHARE))
 
     @property
     def _where(self) -> str:

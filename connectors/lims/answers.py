@@ -189,6 +189,7 @@ def _msh(request: _Request, *, second: bool, plain: bool) -> bytes:
         _time(request.received_at.replace(microsecond=0)),
         b"",
         _answer_type(header.message_type, header.delimiters.component, plain=plain),
+        # MSH-10 has room for 20 characters up to HL7 2.6.
         (b"B" if second else b"A") + request.sha256[:19].upper().encode(),
         said[11] or b"P",
         said[12] or b"2.5.1",

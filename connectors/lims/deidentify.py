@@ -106,6 +106,7 @@ class Deidentifier:
         number = self._number("identifier", part.upper())
         letters = []
         for letter in part:
+            # A multiple of 10 and of 26: no digit and no letter comes more often than others.
             number, place = divmod(number, 260)
             if letter.isdigit():
                 letters.append(str(place % 10))

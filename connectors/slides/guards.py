@@ -89,6 +89,7 @@ def _check_chain(path: Path) -> None:
 def _directories(file: BinaryIO, size: int) -> Iterator[int]:
     order = {b"II": "<", b"MM": ">"}[file.read(2)]
     is_big = struct.unpack(f"{order}H", file.read(2))[0] == _BIG_TIFF
+    # TIFF 6.0, section 2: a count of 2 bytes, entries of 12, an offset of 4; in BigTIFF they have 8, 20 and 8.
     count_format, next_format, entry_bytes = (
         (f"{order}Q", f"{order}Q", 20) if is_big else (f"{order}H", f"{order}I", 12)
     )

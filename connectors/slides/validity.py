@@ -22,7 +22,11 @@ _MOST_PAGES: Final = 1_000
 """A slide has tens: levels, focal planes, label and macro."""
 
 _MOST_FRAME_PIXELS: Final = 64_000_000
-"""One tile, label or macro that is decoded whole; a larger one is taken for a trap (SEC-5)."""
+"""One tile, label or macro that is decoded whole; a larger one is taken for a trap."""
+
+_PREAMBLE_BYTES: Final = 128
+_DICOM: Final = b"DICM"
+"""PS3.10 7.1: it follows the preamble."""
 
 _TIFF: Final = frozenset({b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"})
 """TIFF 6.0 section 2 and BigTIFF, in both byte orders."""
@@ -64,8 +68,8 @@ def check_arrived_whole(path: Path) -> None:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(132)
-    if head[128:] == b"DICM":
+        head = file.read(_PREAMBLE_BYTES + len(_DICOM))
+    if head[_PREAMBLE_BYTES:] == _DICOM:
         raise RejectedError(
             "The slide is DICOM already, and converting takes only a scanner's own format; store it as it is."
         )
@@ -175,6 +179,7 @@ def _is_native(dataset: Dataset) -> bool:
 
 
 def _native_frames(file: BinaryIO, dataset: Dataset) -> Iterator[bytes]:
+    # Tag, VR and two reserved bytes, then the length in four (PS3.5 7.1.2).
     length = struct.unpack("<I", file.read(12)[8:])[0]
     size = _frame_shape(dataset)
     frame_length = int(np.prod(size)) * int(dataset.BitsAllocated) // 8

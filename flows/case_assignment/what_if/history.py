@@ -11,6 +11,9 @@ from flows.deadlines.targets import Round, counted
 from models.errors import RefusedError
 from models.policy import Policy
 
+# Enough names to see the one that was meant.
+_MOST_LISTED = 12
+
 
 @dataclass(frozen=True)
 class Staff:
@@ -135,6 +138,6 @@ def _named(staff: Sequence[Staff], name: str) -> Staff:
 
 
 def _listed(names: Sequence[str] | Mapping[str, object]) -> str:
-    shown = sorted(names)[:12]
+    shown = sorted(names)[:_MOST_LISTED]
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     return f"there are {', '.join(shown)}{more}"

@@ -30,6 +30,8 @@ _LARGEST_FILE: Final = 16 << 20
 _MOST_ROWS: Final = 200_000
 # More than any two of our cells; what is longer was never meant as one.
 _LONGEST_CELL: Final = 10_000
+# How much of a column's name is shown that is none of ours.
+_SHOWN: Final = 64
 
 
 @dataclass(frozen=True)
@@ -274,9 +276,9 @@ def _of_header(sheet: Sheet, header: Sequence[str]) -> Iterator[tuple[str, str]]
         yield "", f"is empty: its first row names the columns {', '.join(column.name for column in sheet.columns)}"
         return
     for name in sorted({name for name in names if name and name not in known}):
-        yield name[:64], f"is no column of this file, whose columns are {', '.join(sorted(known))}"
+        yield name[:_SHOWN], f"is no column of this file, whose columns are {', '.join(sorted(known))}"
     for name in sorted({name for name in names if name and names.count(name) > 1}):
-        yield name[:64], "is there more than once"
+        yield name[:_SHOWN], "is there more than once"
     for column in sheet.columns:
         if column.empty is None and column.name not in names:
             yield column.name, "is missing in the header"
