@@ -9,8 +9,9 @@ import pytest
 
 _HERE = "tests.connectors.lims."
 _FRAMING, _LISTENER, _STREAM = _HERE + "test_framing", _HERE + "test_listener", _HERE + "test_stream"
-_MESSAGE, _REAL, _ANSWERS, _SENDER = (
-    _HERE + f"test_{name}" for name in ("message", "real_interfaces", "answers", "sender")
+_MESSAGE, _REAL, _ANSWERS, _SENDER, _ENHANCED, _LIMITS = (
+    _HERE + f"test_{name}"
+    for name in ("message", "real_interfaces", "answers", "sender", "sender_enhanced", "listener_limits")
 )
 _INBOX, _DOORS, _CUT = "tests.flows.intake.test_inbox", "tests.flows.intake.test_doors", "tests.faults.test_cut_wires"
 
@@ -29,12 +30,12 @@ SHOWN = {
     "blank lines": (_MESSAGE, "test_a_byte_order_mark_and_blank_lines_before_msh_are_no_part_of_it"),
     "missing last CR": (_MESSAGE, "test_a_message_needs_no_last_separator"),
     "BOM": (_LISTENER, "test_bad_input_is_kept_and_answered"),
-    "half-open peer: its cable was pulled": (_LISTENER, "test_the_network_is_asked_whether_a_silent_peer_still_lives"),
+    "half-open peer: its cable was pulled": (_LIMITS, "test_the_network_is_asked_whether_a_silent_peer_still_lives"),
     "half-open peer: it only listens": (_LISTENER, "test_a_peer_that_has_said_all_it_will_still_gets_its_answers"),
-    "half-open peer: it never goes on": (_LISTENER, "test_a_slow_peer_is_closed_and_hurts_nobody"),
+    "half-open peer: it never goes on": (_LIMITS, "test_a_slow_peer_is_closed_and_hurts_nobody"),
     "reset before the ACK": (_LISTENER, "test_a_peer_that_resets_before_its_answer_finds_its_message_kept"),
     "keep-alive byte probes": (
-        _LISTENER,
+        _LIMITS,
         "test_bytes_that_only_ask_whether_we_are_there_are_answered_by_nothing_and_hurt_nothing",
     ),
     "all of it at once": (
@@ -94,17 +95,17 @@ SHOWN = {
         "test_both_answers_of_enhanced_mode_come_in_frames_of_their_own_before_the_next_messages",
     ),
     "enhanced: CA is not the last word": (
-        _SENDER,
+        _ENHANCED,
         "test_a_commit_answer_is_not_the_last_word_in_enhanced_mode_and_both_are_kept",
     ),
     "a late ACK that belongs to another message": (
         _SENDER,
         "test_a_late_answer_is_never_taken_for_the_next_messages",
     ),
-    "a late application ACK": (_SENDER, "test_a_late_application_answer_is_never_taken_for_the_next_messages"),
+    "a late application ACK": (_ENHANCED, "test_a_late_application_answer_is_never_taken_for_the_next_messages"),
     "an ACK that never comes": (_SENDER, "test_a_silent_peer_is_not_waited_for_longer_than_allowed"),
     "an application ACK that never comes": (
-        _SENDER,
+        _ENHANCED,
         "test_an_application_that_never_answers_is_not_waited_for_longer_than_allowed",
     ),
 }
