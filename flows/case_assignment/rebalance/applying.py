@@ -1,5 +1,6 @@
-"""One move at a time: each in a short transaction that looks again, under the locks, whether it is still right."""
+"""A move, or an exchange, at a time: in a short transaction that looks again, under the locks, whether it is right."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -13,13 +14,15 @@ from flows.case_assignment import giving
 from flows.case_assignment.choice import Choice
 from flows.case_assignment.cut_off import cut_off_sites
 from flows.case_assignment.eligibility import Eligible, eligible
+from flows.case_assignment.rebalance import looks
 from flows.case_assignment.rebalance.cost import PLAN_COST, runner_up
 from flows.case_assignment.rebalance.looks import Look
 from flows.case_assignment.rebalance.moves import Because, Move
 from flows.case_assignment.wanted import wanted
-from flows.cases import lock_case
+from flows.cases import lock_case, lock_cases
 from flows.people.candidates import load_candidates, pools_of
 from flows.people.policies import policy_in_force
+from flows.people.pools import hold_pools
 from models.database import database_now
 from models.facets import OPEN_STEP_STATES, StepState
 from models.tables.case import Case
@@ -40,6 +43,20 @@ _WHY: Final[dict[Because, str]] = {
 """What whoever had a read is told."""
 
 _STEP_KIND: Final = "case_assignment"
+
+
+def make_moves(session: Session, lab: Lab, look: Look, moves: Sequence[Move], cause: Cause) -> bool:
+    """Make all of these moves and count them, or, when one is no longer right, none; return whether they were made."""
+    if len(moves) > 1:
+        lock_cases(session, [move.case_id for move in moves])
+        hold_pools(session)
+    with session.begin_nested() as all_or_none:
+        for move in moves:
+            if not make_move(session, lab, look, move, cause):
+                all_or_none.rollback()
+                return False
+            looks.note_move(session, look, counts=move.counts)
+    return True
 
 
 def make_move(session: Session, lab: Lab, look: Look, move: Move, cause: Cause) -> bool:

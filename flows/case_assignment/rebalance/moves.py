@@ -1,8 +1,9 @@
 """Which reads should lie elsewhere: those that have to go now, then what is worth a move, no more than is allowed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from math import ceil
 from typing import Final, Literal, get_args
 
@@ -83,6 +84,25 @@ class Proposal:
     held_back: int
     before: Objective
     after: Objective
+
+
+def in_swaps(moves: Sequence[Move]) -> Iterator[tuple[Move, ...]]:
+    """Yield the moves in their order, and as one those two by which the same people exchange reads: half of it is none.
+
+    A read that has to go does so whatever becomes of others.
+    """
+    done: set[str] = set()
+    for at, move in enumerate(moves, start=1):
+        if move.read_id in done:
+            continue
+        later = (one for one in islice(moves, at, None) if one.read_id not in done)
+        other = next((one for one in later if _is_exchanged(move, one)), None)
+        done |= set() if other is None else {other.read_id}
+        yield (move,) if other is None else (move, other)
+
+
+def _is_exchanged(move: Move, other: Move) -> bool:
+    return not move.has_to_go and not other.has_to_go and (move.from_id, move.to_id) == (other.to_id, other.from_id)
 
 
 def propose(seen: Snapshot, model: Model, occasion: Occasion, moved_lately: int = 0) -> Proposal:

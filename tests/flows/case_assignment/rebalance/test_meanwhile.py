@@ -11,19 +11,30 @@ from flows.actions import Desk as ActingDesk
 from flows.actions import Person, open_read, override, read_named
 from flows.books import Cause
 from flows.case_assignment.rebalance import looks
-from flows.case_assignment.rebalance.applying import make_move
+from flows.case_assignment.rebalance.applying import make_move, make_moves
 from flows.case_assignment.rebalance.looks import Look
-from flows.case_assignment.rebalance.moves import Move
+from flows.case_assignment.rebalance.moves import Move, in_swaps
 from flows.case_assignment.rebalance.step import preview
 from flows.cases import lock_case
 from models.database import database_now
 from models.tables.case import Case
 from models.tables.reading import Assignment, Read
-from tests.flows.case_assignment.rebalance.desks import Desk, Given, falls_ill, lay, only, owners, told
+from tests.flows.case_assignment.rebalance.desks import (
+    Desk,
+    Given,
+    by_policy,
+    falls_ill,
+    last_look,
+    lay,
+    only,
+    owners,
+    told,
+)
 
 ANN = Person("Dr Ann", "I begin with it")
 MANAGER = Person("Mia Manager", "the surgeon asked for it")
 CAUSE = Cause("a test of moves")
+PEOPLE = {"ann": ANN, "bob": Person("Dr Bob", "I begin with it")}
 
 
 def _planned(lab: Lab, *, points: float = 3) -> tuple[Look, dict[str, Move]]:
@@ -61,6 +72,32 @@ def test_whoever_opened_a_read_after_the_plan_was_made_keeps_it(lab: Lab) -> Non
 
     assert (owners(lab)[opened], owners(lab)[other] != "ann") == ("ann", True)
     assert told(lab, opened) == []
+
+
+def test_of_an_exchange_both_halves_are_made_or_none(lab: Lab) -> None:
+    by_policy(lab, most_moved_share=1.0, smallest_gain=0.0)
+    only(lab, Desk("ann"), Desk("bob", site="site-b"))
+    here, there = lay(lab, Given("bob", points=90), Given("ann", points=90, site="site-b"))
+    with lab.database.write("looks") as session:
+        look = looks.begin(session, database_now(session))
+    with lab.database.read() as session:
+        [exchange] = in_swaps(preview(session, lab.settings, lab.ids, "schedule").proposal.moves)
+    assert {(move.read_id, move.to_id) for move in exchange} == {(here, "ann"), (there, "bob")}
+    second = exchange[1]
+    with lab.database.read() as session:
+        seen = read_named(session, _case_of(lab, second.read_id))
+    open_read(ActingDesk(lab.database, lab.settings, lab.ids), seen, str(second.from_id), PEOPLE[str(second.from_id)])
+
+    with lab.database.write("looks") as session:
+        assert not make_moves(session, lab, look, exchange, CAUSE)
+    assert (owners(lab), last_look(lab).moved) == ({here: "bob", there: "ann"}, 0)
+    assert told(lab, exchange[0].read_id) == []
+
+    with lab.database.write("closed") as session:
+        session.execute(update(Assignment).values(opened_at=None))
+    with lab.database.write("looks") as session:
+        assert make_moves(session, lab, look, exchange, CAUSE)
+    assert (owners(lab), last_look(lab).moved) == ({here: "ann", there: "bob"}, 2)
 
 
 def test_whom_a_person_gave_a_read_after_the_plan_was_made_keeps_it(lab: Lab) -> None:
