@@ -12,10 +12,10 @@ from flows import ledger
 from flows.case_assignment.cut_off import cut_off_sites
 from flows.case_assignment.plan.objective import Objective
 from flows.case_assignment.rebalance import looks
-from flows.case_assignment.rebalance.applying import make_move
+from flows.case_assignment.rebalance.applying import make_moves
 from flows.case_assignment.rebalance.gone import tell_of_gone
 from flows.case_assignment.rebalance.looks import Look, Occasion, Outcome
-from flows.case_assignment.rebalance.moves import Proposal, propose
+from flows.case_assignment.rebalance.moves import Proposal, in_swaps, propose
 from flows.case_assignment.rebalance.problem import problem_of
 from flows.case_assignment.rebalance.snapshot import Snapshot, snapshot
 from flows.case_assignment.rebalance.unfit import tell_of_unfit
@@ -38,18 +38,16 @@ class Preview:
 
 
 def rebalance(lab: Lab, claimed: Claim) -> End:
-    """Look at all open reads, and make the moves that are worth it, each in a transaction of its own."""
+    """Look at all open reads, and make the moves that are worth it, each or an exchange in a transaction of its own."""
     with lab.database.write("rebalance.begin") as session:
         look = looks.begin(session, database_now(session))
     with lab.database.read() as session:
         found = preview(session, lab.settings, lab.ids, look.occasion)
     refused = 0
-    for move in found.proposal.moves:
+    for moves in in_swaps(found.proposal.moves):
         with lab.database.write("rebalance.move") as session:
-            if make_move(session, lab, look, move, cause_of(claimed)):
-                looks.note_move(session, look, counts=move.counts)
-            else:
-                refused += 1
+            if not make_moves(session, lab, look, moves, cause_of(claimed)):
+                refused += len(moves)
     return lambda session: _end(session, claimed, look, found, refused)
 
 
