@@ -295,6 +295,8 @@ def test_a_replay_trusts_the_inputs_and_not_the_costs_or_the_winner_that_the_rec
     record["winner"] = "b"
     record["best"][1]["terms"] = []
     assert replay(record) == "a"
+    record["best"][0]["open_points"] = 50.0
+    assert replay(record) == "b"
 
 
 def test_a_record_of_the_first_formula_still_gives_its_winner() -> None:

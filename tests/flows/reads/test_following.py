@@ -148,6 +148,19 @@ def test_a_later_stain_opens_a_round_for_its_own_part_with_the_same_reader(lab_o
     books_balance(lab)
 
 
+def test_a_later_round_goes_to_whoever_had_the_case_though_another_has_less_to_do(sqlite_lab_of: LabOf) -> None:
+    lab = sqlite_lab_of()
+    says(lab, divided(("A", "SKIN")))
+    with lab.database.read() as session:
+        seen = read_named(session, the_case(lab).id)
+    other = {"rosa": "tom", "tom": "rosa"}[str(seen.pathologist_id)]
+    override(Desk(lab.database, lab.settings, lab.ids), seen, other, Person("Ann Example", "knows it best"))
+    says(lab, reported("26H1", "F", sent_at=LATER))
+    says(lab, divided(("A", "SKIN"), sent_at=LATEST, control_id="O2", control="XO", slides=2))
+
+    assert [(read[0], read[3]) for read in reads_of(lab, 2)] == [("primary", other)]
+
+
 def test_a_stain_for_a_reported_part_is_read_though_the_other_part_is_not_reported_yet(lab_of: LabOf) -> None:
     lab = lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")), reported("26H1", "F", "26H1-B", sent_at=LATER))
