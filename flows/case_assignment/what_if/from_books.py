@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from flows.case_assignment.candidate import GENERAL, Absence, WeeklySession
@@ -113,22 +113,10 @@ def _absences(session: Session) -> defaultdict[str, list[Absence]]:
 
 
 def _work(session: Session, begins: datetime, ends: datetime) -> Iterable[Work]:
-    latest = select(func.max(Assignment.id)).group_by(Assignment.read_id)
-    readers = dict(
-        session.execute(select(Assignment.read_id, Assignment.pathologist_id).where(Assignment.id.in_(latest))).all()
-    )
+    readers, received = _readers(session), _received(session)
     conflicts, stated, pauses = all_conflicts(session), _stated(session), _pauses(session, ends)
-    first = select(Specimen.case_id, func.min(Specimen.received_at)).group_by(Specimen.case_id)
-    received = {case_id: at for case_id, at in session.execute(first)}  # noqa: C416 - rows are no pairs to mypy
-    rows = session.execute(
-        select(Read, Case)
-        .join(Case, Case.id == Read.case_id)
-        .where(Read.created_at < ends, Read.role.in_(_ROLES), Case.cancelled.is_(False))
-        .where(or_(Read.closed_at.is_(None), Read.closed_at >= begins))
-        .order_by(Read.role, Read.created_at, Read.id)
-    ).all()
     primary: dict[tuple[str, int], str] = {}
-    for read, case in rows:
+    for read, case in session.execute(_reads(begins, ends)).all():
         key = (read.case_id, read.round)
         if read.role == _ROLES[0]:
             primary.setdefault(key, read.id)
@@ -154,6 +142,30 @@ def _work(session: Session, begins: datetime, ends: datetime) -> Iterable[Work]:
             reported_at=read.closed_at,
             reader=readers.get(read.id),
         )
+
+
+def _reads(begins: datetime, ends: datetime) -> Select[Read, Case]:
+    """Return what was open in these weeks; a primary read comes before the others of its case."""
+    return (
+        select(Read, Case)
+        .join(Case, Case.id == Read.case_id)
+        .where(Read.created_at < ends, Read.role.in_(_ROLES), Case.cancelled.is_(False))
+        .where(or_(Read.closed_at.is_(None), Read.closed_at >= begins))
+        .order_by(Read.role, Read.created_at, Read.id)
+    )
+
+
+def _readers(session: Session) -> dict[str, str]:
+    """Return who had each read last."""
+    latest = select(func.max(Assignment.id)).group_by(Assignment.read_id)
+    rows = session.execute(select(Assignment.read_id, Assignment.pathologist_id).where(Assignment.id.in_(latest)))
+    return dict(rows.all())
+
+
+def _received(session: Session) -> dict[str, datetime | None]:
+    """Return when the first specimen of each case came."""
+    first = select(Specimen.case_id, func.min(Specimen.received_at)).group_by(Specimen.case_id)
+    return {case_id: at for case_id, at in session.execute(first)}  # noqa: C416 - rows are no pairs to mypy
 
 
 def _stated(session: Session) -> dict[tuple[str, int], datetime]:
