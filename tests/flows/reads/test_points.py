@@ -36,11 +36,11 @@ def test_a_policy_picks_the_model_and_the_read_keeps_which_it_was(sqlite_lab_of:
     lab = sqlite_lab_of(weight_model="specimen table/1", specimen_points={"m1": 9.5})
     says(lab, divided(("A", "SKIN"), kind="M1^Something^L"))
     assert weights(lab) == [(9.5, "specimen table/1")]
-    policy_is(lab, Policy())
+    policy_is(lab, Policy(weight_model="weights/1", specimen_points={"m1": 4.0}))
     says(lab, reported("26H1", "F", sent_at=LATER))
 
-    # The model is the same, and knows no figure of this type any more.
-    assert credits_in_full(lab) == [(9.5, 1.0, True)]
+    # The model is the same, and knows another figure of this type.
+    assert credits_in_full(lab) == [(9.5, 4.0, True)]
     books_balance(lab)
 
 
