@@ -93,17 +93,14 @@ _ON_SICK_LEAVE = select(_LEAVE.c.pathologist_id, _LEAVE.c.first_day, _LEAVE.c.la
 
 @dataclass(frozen=True)
 class OpenRead:
-    """A read that somebody has or that is being assigned.
-
-    ``stays`` is why no look moves it while its reader is there; ``had_before`` that its reader had it in the case's
-    earlier round.
-    """
+    """A read that somebody has or that is being assigned."""
 
     wanted: ReadToAssign
     owner: str | None
     assignment_id: int | None
     since: datetime | None
     stays: str | None
+    """Why no look moves it while its reader is there."""
     pinned: bool
     """It stays even if its reader is away: a person has begun with it or decided it, or it is not ours to say."""
     by_rules: bool = False
