@@ -60,7 +60,8 @@ class Work:
             "accepted": f" as {self.filler_number}" if self.filler_number else "",
             "fulfilled": f" as {self.made}" if self.made else "",
         }.get(self.state, "")
-        return f"{self.number}: {self.kind}, {self.state}{said}; asked for by {self.asked_by}: {self.because}"
+        state = "not answered yet" if self.state == "asked" else self.state
+        return f"{self.number}: {self.kind}, {state}{said}; asked for by {self.asked_by}: {self.because}"
 
 
 def work_of_case(session: Session, case_id: str) -> tuple[Work, ...]:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from flows.sending.publish import THE_LOG
 from flows.standing.rows import is_open
+from flows.standing.timeline import news_in_words
 from models.database import database_now
 from models.tables.books import OutboxMessage
 from models.tables.step import Step
@@ -90,7 +91,7 @@ def _unanswered(
         id=message.id,
         message_control_id=message.message_control_id,
         peer=_named(message.peer),
-        what=str(announced.get("state") or announced.get("type") or announced.get("kind") or "a message"),
+        what=news_in_words(announced),
         about=message.subject_kind,
         about_id=message.subject_id,
         since=message.stated_at,

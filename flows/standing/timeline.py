@@ -189,7 +189,7 @@ def _messages(session: Session, scan_id: str) -> Iterator[Message]:
     for message in session.scalars(query):
         yield Message(
             peer=message.peer,
-            what=_news(message.announcement),
+            what=news_in_words(message.announcement),
             stated_at=message.stated_at,
             state=message.state,
             tries=message.tries,
@@ -199,7 +199,7 @@ def _messages(session: Session, scan_id: str) -> Iterator[Message]:
         )
 
 
-def _news(announcement: Mapping[str, Any]) -> str:
+def news_in_words(announcement: Mapping[str, Any]) -> str:
     """Return what a message states: of a slide or a case a state, of an event its kind, in words."""
     kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(announcement.get("kind", "news"))).lower()
     return str(announcement.get("state") or kind)

@@ -107,7 +107,7 @@ def test_a_cases_story_is_in_words_and_names_people(run: Run) -> None:
     reader = json.loads(run("show", assigned, "--json").out)["reader"]
     assert run("assign", "open", assigned, "--by", reader["name"]).code == 0
     story = run("show", assigned).out.split("What happened")[1]
-    for words in ("registered", "all of its images can be read", f"opened by {reader['name']}"):
+    for words in ("registered", "its images are ready: it can be read", f"opened by {reader['name']}"):
         assert words in story, words
     assert f"reader: {reader['name']}" in story
     for machine in ("_", "None", "nothing", "→", "released_how", "unassigned"):
