@@ -22,6 +22,8 @@ LabOf = Callable[..., Lab]
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 ALWAYS = Hours(days=("mon", "tue", "wed", "thu", "fri", "sat", "sun"), starts=time(0), ends=time(0))
+LAST = "20250101150000+0000"
+"""After ``LATEST``."""
 SPLIT = {"split": True}
 
 
