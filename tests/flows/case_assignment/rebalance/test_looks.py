@@ -78,6 +78,21 @@ def test_an_absence_moves_that_persons_unopened_reads_and_at_most_two_in_a_hundr
     assert (done.why, done.moved) == (f"{ill} is away", len(theirs) + len(others))
 
 
+def test_after_an_absence_a_crowded_desk_is_not_shared_at_once(lab: Lab) -> None:
+    only(lab, *(Desk(name, 1000.0) for name in ("ann", "bob", "cid")))
+    theirs = lay(lab, *[Given("ann")] * 3)
+    crowded = lay(lab, *[Given("bob")] * 97)
+    falls_ill(lab, "ann")
+    with lab.database.write("asked") as session:
+        request_rebalance(session, "ann is away", database_now(session))
+
+    done = look(lab)
+
+    after = owners(lab)
+    assert [after[read] for read in theirs] == ["cid"] * 3
+    assert (Counter(after[read] for read in crowded)["cid"], done.held_back > 0) == (2, True)
+
+
 @pytest.mark.parametrize("kept", [{"opened": True}, {"manual": True}, {"accepted": True}, {"role": "mdt"}])
 def test_what_a_person_has_begun_or_decided_stays_even_when_its_reader_is_away(lab: Lab, kept: dict[str, bool]) -> None:
     only(lab, Desk("ann"), Desk("bob"))
