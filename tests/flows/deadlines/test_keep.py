@@ -1,6 +1,7 @@
 """The deadlines of a case as its orders, its reports, its policy and its people make them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from pathlib import Path
@@ -158,6 +159,16 @@ def test_working_days_are_those_of_the_site_without_its_holidays(sqlite_lab: Lab
     kept(sqlite_lab)
     with_holidays = Calendar(ZoneInfo("UTC"), frozenset(day.date() for day in off))
     assert the_case(sqlite_lab).due_at == after_working_days(case.registered_at, 7, with_holidays)
+
+
+def test_working_hours_are_those_of_the_clock_where_the_site_is(sqlite_lab: Lab) -> None:
+    there = ZoneInfo("Pacific/Auckland")
+    sites = tuple(site.model_copy(update={"zone": there.key}) for site in sqlite_lab.settings.sites)
+    far = replace(sqlite_lab, settings=sqlite_lab.settings.model_copy(update={"sites": sites}))
+    policy_begins(far, cancer=Target(days=7, basis="working"))
+    says(far, order("26H1", A))
+    case = the_case(far)
+    assert case.due_at == after_working_days(case.registered_at, 7, Calendar(there))
 
 
 def test_a_target_is_of_a_lane_or_a_subspecialty_and_another_policy_counts_open_cases_anew(sqlite_lab: Lab) -> None:
