@@ -8,8 +8,10 @@ from flows.case_assignment.plan.model import NOBODY, Ints
 from flows.case_assignment.plan.plan import SMALLEST_GAIN, Plan
 from flows.case_assignment.plan.refill import refill
 
-_READS: Final = 24
-"""So many of the largest reads are heavy: those who have them are whose loads are far off."""
+_SHARE: Final = 0.2
+"""A read is heavy that takes more than such a share of its reader's capacity: it may throw the load far off."""
+_MOST: Final = 24
+"""So many of the heavy reads are tried, the largest: more take longer and gain little."""
 _DESKS: Final = 2
 
 
@@ -18,8 +20,9 @@ def resettle_heavy(plan: Plan) -> None:
     points = plan.model.points
     movable = np.flatnonzero(plan.free & (plan.owner != NOBODY))
     movable = movable[np.lexsort((movable, -points[movable]))]
-    small = movable[_READS:]
-    for read in movable[:_READS].tolist():
+    heavy = movable[points[movable] * plan.inverse[plan.owner[movable]] > _SHARE][:_MOST]
+    small = movable[~np.isin(movable, heavy)]
+    for read in heavy.tolist():
         for person in _better_desks(plan, read, small).tolist():
             if refill(plan, [read, *small[plan.owner[small] == person].tolist()], person):
                 break
