@@ -48,6 +48,7 @@ def object_is_copied_to_another_study(home: Path) -> None:
 def object_changes_by_one_bit(home: Path) -> None:
     content = bytearray(an_object(home).read_bytes())
     content[0] ^= 1
+    an_object(home).chmod(0o600)
     an_object(home).write_bytes(content)
 
 

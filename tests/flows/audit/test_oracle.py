@@ -119,6 +119,7 @@ def test_the_progress_of_an_audit_ends_at_what_it_said_it_would_look_at(sqlite_l
 
 def test_a_sample_reads_back_every_object_of_a_small_archive(sqlite_lab: Lab) -> None:
     path = min((sqlite_lab.settings.home / "archive").glob("2*/*/*.dcm"))
+    path.chmod(0o600)
     path.write_bytes(path.read_bytes() + b"!")
     archive = next(check for check in CHECKS if check.name == "archive")
     assert len(list(archive.breaches(books_of(sqlite_lab, full=False)))) == 1
