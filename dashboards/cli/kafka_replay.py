@@ -13,6 +13,7 @@ import typer
 from dashboards.cli.consent import Yes, agreed
 from dashboards.cli.desk import AsJson, By, Reason, console, expect_site, opened, plain, plain_table, print_json
 from dashboards.cli.progress import added_up, progress
+from dashboards.cli.times import zone_of
 from models.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def replay(
         with _reader(desk.settings) as reader:
             asked = _frozen(reader, actions.Stretch(named, (), site, at_most, per_second), *places)
             if not as_json:
-                _announce(asked)
+                _announce(asked, zone_of(desk.settings, site))
             found = _preview(desk, reader, asked.stretch)
             if not as_json:
                 _show(found, is_done=False)
@@ -192,14 +193,14 @@ def _preview(desk: "Desk", reader: "EventReader", stretch: "Stretch") -> "Reread
     return found
 
 
-def _announce(asked: _Asked) -> None:
+def _announce(asked: _Asked, zone: str) -> None:
     from dashboards.cli.moments import place_in_words
 
     stretch = asked.stretch
-    until = "" if asked.before is None else f" to {place_in_words(asked.before)}"
+    until = "" if asked.before is None else f" to {place_in_words(asked.before, zone)}"
     of_site = f", of which those of {stretch.site} are taken" if stretch.site else ""
-    said = f"{stretch.topic} from {place_in_words(asked.since)}{until}: {stretch.size} records in "
-    frozen = f"{len(stretch.extents)} partitions, frozen at {place_in_words(asked.frozen_at)}"
+    said = f"{stretch.topic} from {place_in_words(asked.since, zone)}{until}: {stretch.size} records in "
+    frozen = f"{len(stretch.extents)} partitions, frozen at {place_in_words(asked.frozen_at, zone)}"
     console().print(plain(f"{said}{frozen}{of_site}."), soft_wrap=True)
 
 

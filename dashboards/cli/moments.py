@@ -5,6 +5,7 @@ from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 from connectors.settings import Settings
+from dashboards.cli.times import when
 from models.errors import RefusedError
 
 Place: TypeAlias = datetime | int
@@ -37,12 +38,9 @@ def time_said(said: str, option: str, settings: Settings, site: str | None) -> d
     return _time(said, option, settings, site, ("", ""))
 
 
-def place_in_words(place: Place) -> str:
-    """Return it for people: with the zone's name, where it was not said."""
-    if isinstance(place, int):
-        return f"offset {place}"
-    said = place.isoformat(sep=" ", timespec="seconds")
-    return f"{said} ({place.tzinfo.key})" if isinstance(place.tzinfo, ZoneInfo) else said
+def place_in_words(place: Place, zone: str) -> str:
+    """Return it for people: a time in this zone, however it was typed."""
+    return f"offset {place}" if isinstance(place, int) else when(place, zone, exactly=True)
 
 
 def _time(said: str, option: str, settings: Settings, site: str | None, ways_out: tuple[str, str]) -> datetime:

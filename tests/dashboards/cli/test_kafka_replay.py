@@ -47,7 +47,7 @@ def test_what_the_intake_has_is_a_duplicate_and_the_rest_is_taken_in_by_name(
 
     shown = run("kafka", "replay", "lims.hl7v2", "--from", "0", "--dry-run")
     assert (shown.code, shown.err) == (0, "")
-    assert shown.out.startswith(f"{topic} from offset 0: 3 records in 2 partitions, frozen at 20")
+    assert shown.out.startswith(f"{topic} from offset 0: 3 records in 2 partitions, frozen at ")
     assert [line.split()[:2] for line in shown.out.splitlines()[2:]] == [
         ["new", "1"],
         ["would", "change"],
@@ -181,7 +181,7 @@ def test_a_time_without_an_offset_is_the_site_s_and_is_said_back(home: Path) -> 
     settings = load(home)
     summer = place_said("2026-07-01T10:00", "--from", settings, "site-a")
     assert summer == datetime.fromisoformat("2026-07-01T09:00+00:00")
-    assert place_in_words(summer) == "2026-07-01 10:00:00+01:00 (Europe/London)"
+    assert place_in_words(summer, "Europe/London").startswith("1 Jul 2026, 10:00:00 BST (")
     assert place_said("17", "--to", settings, None) == 17
     zones = tuple(
         one.model_copy(update={"zone": zone})
