@@ -20,7 +20,7 @@ from models.tables.books import Alert, History
 from models.tables.case import Case
 from models.tables.deadline import Deadline, DeadlinePause
 from models.tables.reading import Assignment, Leave, Read, ReadingSession, Rebalance
-from tests.flows.deadlines.kept import due, hl7, looked, moved, notices, policy_begins, raised
+from tests.flows.deadlines.kept import due, hl7, holidays, looked, moved, notices, policy_begins, raised
 from tests.flows.looking import A, B, alerts, books_balance, says, the_case
 from tests.lims_says import reported
 from tests.small_lab import SmallSlide, order, run_until_calm, scan_arrives
@@ -105,6 +105,19 @@ def test_a_reader_who_can_not_make_it_is_told_once_and_so_are_people(lab: Lab) -
     assert looked(lab) == 1
     assert raised(lab) == {}
     assert due(lab)["turnaround"].predicted_at is None
+
+
+def test_a_reader_who_has_public_holidays_first_is_foreseen_to_be_late(sqlite_lab: Lab) -> None:
+    says(sqlite_lab, order("26H1", A))
+    scan_arrives(sqlite_lab, SmallSlide(codes=(A,)))
+    run_until_calm(sqlite_lab)
+    moved(sqlite_lab, "turnaround", timedelta(hours=20))
+    assert looked(sqlite_lab) == 0
+    with sqlite_lab.database.write("sundays") as session:
+        session.execute(delete(ReadingSession).where(ReadingSession.weekday == 6))
+    holidays(sqlite_lab, *(utc_now() + timedelta(days=day) for day in range(3)))
+    assert looked(sqlite_lab) == 1
+    assert "who reads next on " in raised(sqlite_lab)["deadline at risk"]
 
 
 def test_a_reader_without_sessions_takes_what_reading_usually_takes(sqlite_lab: Lab) -> None:
