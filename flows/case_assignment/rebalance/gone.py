@@ -1,6 +1,6 @@
 """Reads whose reader is gone or away, and that no look could move: people are told, so that none lies unseen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Final
 
@@ -34,8 +34,6 @@ _LEFT_WITH_THEM = (
     .where(or_(Pathologist.active.is_(False), Pathologist.id.in_(bindparam("sick", expanding=True))))
     .order_by(Read.id)
 )
-
-
 _STILL_THEIRS = select(Assignment.id).where(
     Assignment.id.in_(bindparam("given", expanding=True)), Assignment.ended_at.is_(None)
 )
@@ -49,10 +47,15 @@ def tell_of_gone(session: Session, seen: Snapshot, now: datetime) -> None:
     for read_id, active in session.execute(_LEFT_WITH_THEM, {"sick": sorted(seen.sick)}).all():
         raise_alert(session, Subject("read", read_id), READER_ABSENT, _AWAY if active else _LEFT, now)
     too_late = dict(_too_late(seen))
-    for assignment_id in session.scalars(_STILL_THEIRS, {"given": sorted(too_late)}):
+    for assignment_id in still_theirs(session, too_late):
         read_id, last_day = too_late[assignment_id]
         sentence = _TOO_LATE.format(last_day=last_day.isoformat())
         raise_alert(session, Subject("read", read_id), READER_ABSENT, sentence, now)
+
+
+def still_theirs(session: Session, given: Iterable[int]) -> Sequence[int]:
+    """Return those of these assignments that were not ended since they were seen."""
+    return session.scalars(_STILL_THEIRS, {"given": sorted(given)}).all()
 
 
 def _too_late(seen: Snapshot) -> Iterator[tuple[int, tuple[str, date]]]:

@@ -8,29 +8,25 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from flows.alerts import READER_UNFIT
 from flows.books import Subject, clear_alert, raise_alert
 from flows.case_assignment.eligibility import ruled_out_at_once
+from flows.case_assignment.rebalance.gone import still_theirs
 from flows.case_assignment.rebalance.snapshot import Snapshot
 from models.tables.books import Alert
-from models.tables.reading import Assignment
 
 # The others say who should get a read; these, who should not go on with it.
 _RULES: Final = ("competence", "conflict")
-_STILL_THEIRS = select(Assignment.id).where(
-    Assignment.id.in_(bindparam("given", expanding=True)), Assignment.ended_at.is_(None)
-)
 _RAISED = select(Alert.subject_id).where(Alert.kind == READER_UNFIT, Alert.cleared_at.is_(None))
 
 
 def tell_of_unfit(session: Session, seen: Snapshot, now: datetime) -> None:
     """Raise each open read whose reader may not have it, and clear those that may."""
     found = {assignment_id: (read_id, sentence) for assignment_id, read_id, sentence in _unfit(seen)}
-    still = session.scalars(_STILL_THEIRS, {"given": sorted(found)}).all()
-    sentences = dict(found[assignment_id] for assignment_id in still)
+    sentences = dict(found[assignment_id] for assignment_id in still_theirs(session, found))
     for read_id, sentence in sorted(sentences.items()):
         raise_alert(session, Subject("read", read_id), READER_UNFIT, sentence, now)
     for read_id in sorted(set(session.scalars(_RAISED)) - sentences.keys()):
