@@ -26,6 +26,8 @@ Severity = Literal["error", "warning"]
 _BATCH: Final = b"FHS|"
 _NO_GUESS: Final = frozenset({"", "utf-8"})
 _ACCEPTING: Final = frozenset({"AA", "CA", ""})
+# What a line of nothing else is blank by: what Python takes for space in ASCII, NUL and a byte order mark.
+_BLANK: Final = b"\r\n \t\v\f\x1c\x1d\x1e\x1f\0\xef\xbb\xbf"
 _PLACE: Final = re.compile(
     r"\b(?!LAB)[A-Z][A-Z0-9]{2}-\d{1,2}(?!\d)(?:\.\d+)?|\b(?:MSH|PID|SPM|OBR|ORC|MRG|PV1|OBX|SAC)\b|\bSegment \d+"
 )
@@ -210,7 +212,7 @@ def _lines_in(raw: bytes) -> int:
     """Count the lines that are not blank, by the first line end, without reading any of them."""
     first = re.search(rb"[\r\n]", raw.lstrip(b"\r\n"))
     parts = raw.split(first.group() if first else b"\r")
-    return sum(1 for part in parts if part.strip(b"\r\n \t\0\xef\xbb\xbf"))
+    return sum(1 for part in parts if part.strip(_BLANK))
 
 
 def _accession_numbers(stated: MessageStated | None) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connectors.lims.answers import acknowledge
@@ -157,6 +157,7 @@ def test_the_answer_is_the_one_of_the_peers_own_mode() -> None:
 
 
 @given(st.binary(max_size=300), st.integers(0, len(ORDER)), st.integers(0, len(ORDER)))
+@example(b"\v", 325, 324)
 def test_noise_in_a_message_is_always_told_and_never_stops_it(noise: bytes, start: int, end: int) -> None:
     for one in (only_or_more(ORDER[:start] + noise + ORDER[end:]), only_or_more(noise)):
         for said in one:
