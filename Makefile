@@ -46,8 +46,9 @@ kafka: setup-kafka
 test: setup-tests
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not faults and not long and not benchmark'
 
+# As above; the longest files come first (tests/faults/conftest.py).
 faults: setup-tests
-	@$(BIN)/pytest -m faults
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m faults
 
 long: setup-tests
 	@$(BIN)/pytest -m long

@@ -28,10 +28,12 @@ from tests.faults.zygote import Forked, Zygote
 ACCESSION: Final = "26H004821"
 SLIDES: Final = (f"{ACCESSION}-A1-1", f"{ACCESSION}-A1-2")
 _SIDE_PX: Final = 1280
-_START_SECONDS: Final = 30.0
+_START_SECONDS: Final = 60.0
 
-# Linux takes the ports of outgoing connections from 32768 on (ip_local_port_range).
-_PORTS: Final = (15_000, 32_000)
+# Linux takes the ports of outgoing connections from 32768 on (ip_local_port_range). Test processes side by side have every
+# other one each: a port that is chosen is not yet listened at.
+_PROCESSES: Final = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_PORTS: Final = range(15_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")), 32_000, _PROCESSES)
 _given: set[int] = set()
 _choosing = threading.Lock()
 
@@ -88,6 +90,10 @@ _WAITING: Final = (
     "SELECT kind, state, waiting_for FROM step WHERE state = 'set aside'"
     " OR state = 'waiting' AND waiting_for IN ('a person', 'a rescan', 'the scanner')"
 )
+_ARRIVED: Final = (
+    "SELECT (SELECT count(*) FROM scan WHERE storage = 'proven'),"
+    " (SELECT count(*) FROM assignment WHERE ended_at IS NULL)"
+)
 _ARRIVING: Final = "SELECT relative_path FROM scan_file WHERE state = 'arriving'"
 _STUCK: Final = ("waits for a person", "waits for set aside")
 _PID: Final = "PID|1||9990048215^^^NHS^NH~A100234^^^SITEA^MR||Example^Ada^^^^^L||19640229|F"
@@ -142,7 +148,7 @@ class Running:
     process: subprocess.Popen[bytes] | Forked
     log: Path
 
-    def ended(self, seconds: float = 30.0) -> int:
+    def ended(self, seconds: float = 60.0) -> int:
         """Wait for its end; return its exit status, below zero for a signal."""
         return self.process.wait(seconds)
 
@@ -241,11 +247,11 @@ class FaultLab:
         del self.running["command"]
         return status
 
-    def until_quiet(self, seconds: float = 90.0) -> None:
+    def until_quiet(self, seconds: float = 150.0) -> None:
         """Wait until the case is assigned and everybody was told; say what still moves when that takes too long."""
         self._until(self.unfinished, seconds)
 
-    def until_still(self, seconds: float = 90.0) -> None:
+    def until_still(self, seconds: float = 150.0) -> None:
         """Wait until nothing moves but what waits for a person or a scan."""
         self._until(self.moving, seconds)
 
@@ -259,7 +265,7 @@ class FaultLab:
             assert left == self.moving or not stuck, f"a person is asked about a slide that has no fault: {stuck}"
             time.sleep(0.05)
 
-    def wait(self, holds: Callable[[], bool], sentence: str, seconds: float = 30.0) -> None:
+    def wait(self, holds: Callable[[], bool], sentence: str, seconds: float = 120.0) -> None:
         """Wait until something holds; the sentence says what does not when that takes too long."""
         deadline = time.monotonic() + seconds
         while not holds():
@@ -268,23 +274,24 @@ class FaultLab:
 
     def unfinished(self) -> list[str]:
         """Return what still has to happen before the journey is at its end, in words."""
-        left = self.moving() + self._waiting()
         with self.books() as books:
-            (proven,) = books.execute("SELECT count(*) FROM scan WHERE storage = 'proven'").fetchone()
-            (assigned,) = books.execute("SELECT count(*) FROM assignment WHERE ended_at IS NULL").fetchone()
+            left = self._moving(books)
+            left += [f"{kind} waits for {waiting_for or state}" for kind, state, waiting_for in books.execute(_WAITING)]
+            proven, assigned = books.execute(_ARRIVED).fetchone()
         left += [f"{proven} scans are proven"] if proven < len(SLIDES) else []
         left += ["nobody has the case"] if not assigned else []
         return left
 
     def moving(self) -> list[str]:
         """Return what goes on by itself, in words."""
-        left = [f"{name} is not acknowledged" for name in self.lims.waits]
-        left += [f"{kind} is {state}" for kind, state in self.rows(_MOVING)]
-        left += [f"{path} is arriving" for (path,) in self.rows(_ARRIVING)]
-        return left
+        with self.books() as books:
+            return self._moving(books)
 
-    def _waiting(self) -> list[str]:
-        return [f"{kind} waits for {waiting_for or state}" for kind, state, waiting_for in self.rows(_WAITING)]
+    def _moving(self, books: sqlite3.Connection) -> list[str]:
+        left = [f"{name} is not acknowledged" for name in self.lims.waits]
+        left += [f"{kind} is {state}" for kind, state in books.execute(_MOVING)]
+        left += [f"{path} is arriving" for (path,) in books.execute(_ARRIVING)]
+        return left
 
     def stop(self) -> dict[str, int]:
         """Ask every process to end and return how each did."""
@@ -367,7 +374,7 @@ def free_ports(count: int) -> list[int]:
     """Return ports of loopback that nobody has, nor will be given by chance: below those of outgoing connections."""
     found: list[int] = []
     while len(found) < count:
-        port = random.randrange(*_PORTS)
+        port = random.choice(_PORTS)
         with suppress(OSError), _choosing:
             if port not in _given:
                 socket.create_server(("127.0.0.1", port)).close()

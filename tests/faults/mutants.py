@@ -16,6 +16,7 @@ from tests.faults.lab import FaultLab, laboratory
 from tests.faults.oracle import acknowledged_is_kept, breaches
 from tests.faults.power_cut import traced_journey
 from tests.faults.survey import ROOT
+from tests.faults.zygote import Zygote
 
 _QUIET_SECONDS: Final = 45.0
 
@@ -52,7 +53,10 @@ class Mutant:
             shutil.copytree(ROOT / package, tree / package)
         for change in self.changes:
             _apply(tree, change)
-        with laboratory(bench.template, home / "home", tree) as lab:
+        with (
+            Zygote(root=tree, interpreter=bench.zygote.interpreter) as zygote,
+            laboratory(bench.template, home / "home", tree, zygote=zygote) as lab,
+        ):
             try:
                 found = self.disturb(lab)
             except AssertionError as error:

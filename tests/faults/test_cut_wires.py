@@ -15,7 +15,7 @@ from tests.faults.lims import Lims, accepted, control_id, exchange, framed
 from tests.faults.oracle import acknowledged_is_kept, breaches
 from tests.faults.proxy import Fault, FaultProxy
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 # The first fails as planned; the others only when this machine is slower than a peer is patient.
 _TRIES: Final = 20
@@ -25,7 +25,7 @@ _ENDS: Final = [pytest.param(False, id="closed"), pytest.param(True, id="reset")
 @pytest.fixture
 def doors(bench: Bench, tmp_path: Path) -> Iterator[FaultLab]:
     """A laboratory of which only the doors are open: nothing is applied, so the inbox shows each effect."""
-    with laboratory(bench.template, tmp_path / "home") as lab:
+    with laboratory(bench.template, tmp_path / "home", zygote=bench.zygote) as lab:
         lab.start("doors")
         wait_for_port(lab.mllp)
         yield lab
@@ -99,7 +99,10 @@ def test_an_answer_that_comes_too_late_is_never_taken_for_the_next_one() -> None
 
 def test_a_journey_over_a_bad_wire_to_the_lims_ends_the_same(bench: Bench, tmp_path: Path) -> None:
     faults = (Fault(cut_back=0), Fault(cut_there=100, reset=True), Fault(cut_back=40))
-    with laboratory(bench.template, tmp_path / "home") as lab, FaultProxy(lab.lims.port, faults) as wire:
+    with (
+        laboratory(bench.template, tmp_path / "home", zygote=bench.zygote) as lab,
+        FaultProxy(lab.lims.port, faults) as wire,
+    ):
         lab.tell_by_way_of(wire.port)
         for process in ("doors", "worker"):
             lab.start(process)

@@ -13,7 +13,7 @@ from tests.faults.experiment import Bench, pause_outside_of_writes
 from tests.faults.lab import FaultLab, laboratory, wait_for_port
 from tests.faults.oracle import breaches
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 _SEEDS: Final = (1, 2, 3, 4)
 _LONGEST_PAUSE_S: Final = 2.5
@@ -115,7 +115,6 @@ def test_a_worker_that_wakes_after_its_grace_ends_nothing_that_another_took_over
         assert breaches(lab, bench.end) == []
 
 
-@pytest.mark.timeout(300)
 def test_slides_move_on_when_prefect_is_killed_and_all_that_it_knew_is_lost(bench: Bench, tmp_path: Path) -> None:
     standing = "SELECT engine FROM worker ORDER BY heartbeat_at DESC LIMIT 1"
     with laboratory(bench.template, tmp_path / "home") as lab:

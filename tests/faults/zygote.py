@@ -4,6 +4,7 @@ What it forks is what ``python -m dashboards.cli.main`` is once it has loaded it
 It has one thread; it ends, with all that it started, when whoever started it is gone.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -13,16 +14,20 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, NoReturn, Self, TypeAlias
 
 from tests.faults.survey import ROOT
 
+COMMAND: Final = "dashboards.cli.main:main"
+Main: TypeAlias = Callable[[Sequence[str]], int | None]
+
 _PACKET_BYTES: Final = 65_536
 _REAP_SECONDS: Final = 0.02
-_START_SECONDS: Final = 60.0
+_START_SECONDS: Final = 120.0
 
 
 class Forked:
@@ -76,16 +81,21 @@ class Forked:
 
 
 class Zygote:
-    """The process that others are forked from; any number of threads may ask it."""
+    """The process that others are forked from; any number of threads may ask it.
 
-    def __init__(self) -> None:
+    ``main`` is what they are to do, as ``module:function``: it gets the arguments, and returns how the process ends.
+    ``root`` is the tree whose code they run, and ``interpreter`` what they start others by.
+    """
+
+    def __init__(self, main: str = COMMAND, *, root: Path = ROOT, interpreter: Path | None = None) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", "tests.faults.zygote", str(theirs.fileno())]
+        command = [sys.executable, "-m", "tests.faults.zygote", str(theirs.fileno()), main]
+        known = os.environ | {"PYTHONPATH": str(ROOT)}
         with theirs:
-            self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=(theirs.fileno(),))
+            self._process = subprocess.Popen(command, cwd=root, env=known, pass_fds=(theirs.fileno(),))
+        self.interpreter = interpreter or Path(sys.executable)
         self._asking = threading.Lock()
-        self._control.settimeout(_START_SECONDS)
-        assert self._control.recv(16) == b"ready"
+        self._is_ready = False
 
     def __enter__(self) -> Self:
         return self
@@ -97,13 +107,25 @@ class Zygote:
     def start(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
         """Start the command with these arguments; what it says is appended to the log."""
         asked = {"arguments": [*arguments], "environment": dict(environment), "log": str(log)}
+        asked["interpreter"] = str(self.interpreter)
         status, theirs = socket.socketpair()
         with theirs, self._asking:
+            self._wait_until_ready()
             socket.send_fds(self._control, [json.dumps(asked).encode()], [theirs.fileno()])
             return Forked(int(self._control.recv(64)), status)
 
+    def ended(self, arguments: Sequence[str], failpoint: str, log: Path, within: float = 100.0) -> int:
+        """Have one do its work, or be killed at a failpoint; return its status, below zero for a signal."""
+        return self.start(arguments, os.environ | {"COVERSLIP_FAILPOINT": failpoint}, log).wait(within)
 
-def _serve(control: socket.socket) -> None:
+    def _wait_until_ready(self) -> None:
+        if not self._is_ready:
+            self._control.settimeout(_START_SECONDS)
+            assert self._control.recv(16) == b"ready", "the zygote ended while it was starting"
+            self._is_ready = True
+
+
+def _serve(control: socket.socket, main: Main) -> None:
     """Fork whenever asked, and tell of each how it ended."""
     children: dict[int, socket.socket] = {}
     control.sendall(b"ready")
@@ -120,7 +142,7 @@ def _serve(control: socket.socket) -> None:
                     selector.close()
                     for held in (control, status, *children.values()):
                         held.close()
-                    _be(json.loads(message))
+                    _be(json.loads(message), main)
                 children[pid] = status
                 control.sendall(str(pid).encode())
             _reap(children)
@@ -136,10 +158,9 @@ def _reap(children: dict[int, socket.socket]) -> None:
                 status.sendall(str(os.waitstatus_to_exitcode(code)).encode())
 
 
-def _be(asked: dict[str, Any]) -> NoReturn:
+def _be(asked: dict[str, Any], main: Main) -> NoReturn:
     """Become what was asked for: its environment, its output, its arguments; never return."""
-    from dashboards.cli.main import main  # noqa: PLC0415 - loaded long ago
-    from models.failpoint import arm  # noqa: PLC0415 - as above
+    from models.failpoint import arm  # noqa: PLC0415 - loaded long ago, and only here
 
     code: object = 1
     try:
@@ -149,10 +170,12 @@ def _be(asked: dict[str, Any]) -> NoReturn:
         log = os.open(asked["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         for taken, descriptor in ((os.open(os.devnull, os.O_RDONLY), 0), (log, 1), (log, 2)):
             os.dup2(taken, descriptor)
-        main(asked["arguments"])
-        code = 0
+        sys.executable = asked["interpreter"]
+        code = main(asked["arguments"])
     except SystemExit as ended:
         code = ended.code
+    except Exception:  # noqa: BLE001 - its last words, as an interpreter says them
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -167,12 +190,16 @@ _LOADED = (
 """What commands import when they run."""
 
 
-def _load() -> None:
-    """Load what the processes load when they start, the doors' page too."""
-    for module in _LOADED:
-        importlib.import_module(module)
+def _load(main: str) -> Main:
+    """Load what the processes load when they start and run, the doors' page too."""
+    module, _, function = main.partition(":")
+    for name in _LOADED if main == COMMAND else ():
+        importlib.import_module(name)
+    loaded: Main = getattr(importlib.import_module(module), function)
+    gc.collect()
+    gc.freeze()
+    return loaded
 
 
 if __name__ == "__main__":
-    _load()
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    _serve(socket.socket(fileno=int(sys.argv[1])), _load(sys.argv[2]))

@@ -1,16 +1,15 @@
 """A watcher that is killed at any point, started again, ends as if nothing had happened."""
 
 import hashlib
-import os
 import re
 import signal
-import subprocess
-import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.connectors.scanners.conftest import ROOT
 from tests.connectors.scanners.laboratory import Laboratory
+from tests.faults.zygote import Zygote
 
 pytestmark = pytest.mark.faults
 
@@ -30,11 +29,19 @@ POINTS = {
 KILLS = [f"{point}:{hit}" for point, hits in POINTS.items() for hit in range(1, hits + 1)]
 
 
-def watch(lab: Laboratory, failpoint: str = "") -> int:
-    url = lab.database.url.render_as_string(hide_password=False)
-    command = [sys.executable, "-m", "tests.connectors.scanners.watching", str(lab.path.parent), url]
-    environment = os.environ | {"COVERSLIP_FAILPOINT": failpoint}
-    return subprocess.run(command, cwd=ROOT, env=environment, timeout=60, check=False).returncode
+Watch = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def watch() -> Iterator[Watch]:
+    """Has a process watch a laboratory until nothing moves, or until a failpoint; returns how it ended."""
+    with Zygote("tests.connectors.scanners.watching:watch") as zygote:
+
+        def until_calm(lab: Laboratory, failpoint: str = "") -> int:
+            url = lab.database.url.render_as_string(hide_password=False)
+            return zygote.ended((str(lab.path.parent), url), failpoint, lab.path.parent / "watch.log")
+
+        yield until_calm
 
 
 def digest(content: bytes) -> str:
@@ -70,14 +77,16 @@ def test_every_failpoint_of_this_room_is_tried() -> None:
     assert named | commits == set(POINTS)
 
 
-def test_without_a_kill_the_laboratory_ends_right(any_lab: Laboratory) -> None:
+def test_without_a_kill_the_laboratory_ends_right(watch: Watch, any_lab: Laboratory) -> None:
     fill(any_lab)
     assert watch(any_lab) == 0
     ended_right(any_lab)
 
 
 @pytest.mark.parametrize("failpoint", KILLS)
-def test_a_watcher_that_is_killed_there_ends_as_if_nothing_had_happened(lab: Laboratory, failpoint: str) -> None:
+def test_a_watcher_that_is_killed_there_ends_as_if_nothing_had_happened(
+    watch: Watch, lab: Laboratory, failpoint: str
+) -> None:
     fill(lab)
     assert watch(lab, failpoint) == -signal.SIGKILL
     assert watch(lab) == 0
@@ -86,7 +95,7 @@ def test_a_watcher_that_is_killed_there_ends_as_if_nothing_had_happened(lab: Lab
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("failpoint", ["scan_file_take.before_commit", "scan_file_take.after_commit"])
-def test_so_it_does_on_postgresql(any_lab: Laboratory, failpoint: str) -> None:
+def test_so_it_does_on_postgresql(watch: Watch, any_lab: Laboratory, failpoint: str) -> None:
     fill(any_lab)
     assert watch(any_lab, failpoint) == -signal.SIGKILL
     assert watch(any_lab) == 0
@@ -94,7 +103,9 @@ def test_so_it_does_on_postgresql(any_lab: Laboratory, failpoint: str) -> None:
 
 
 @pytest.mark.parametrize("failpoint", ["scan_file_note.after_commit", "spool.after_rename", "spool.before_remove"])
-def test_a_watcher_that_is_killed_twice_at_the_same_point_ends_right_too(lab: Laboratory, failpoint: str) -> None:
+def test_a_watcher_that_is_killed_twice_at_the_same_point_ends_right_too(
+    watch: Watch, lab: Laboratory, failpoint: str
+) -> None:
     fill(lab)
     assert watch(lab, failpoint) == -signal.SIGKILL
     assert watch(lab, failpoint) in {-signal.SIGKILL, 0}
@@ -103,7 +114,9 @@ def test_a_watcher_that_is_killed_twice_at_the_same_point_ends_right_too(lab: La
 
 
 @pytest.mark.parametrize("failpoint", ["spool.after_rename", "scan_file_take.before_commit"])
-def test_a_copy_that_was_whole_is_taken_although_its_file_is_gone_since(lab: Laboratory, failpoint: str) -> None:
+def test_a_copy_that_was_whole_is_taken_although_its_file_is_gone_since(
+    watch: Watch, lab: Laboratory, failpoint: str
+) -> None:
     path = lab.write("slide.svs", b"the only copy")
     assert watch(lab, failpoint) == -signal.SIGKILL
     path.unlink()
@@ -117,7 +130,7 @@ def test_a_copy_that_was_whole_is_taken_although_its_file_is_gone_since(lab: Lab
 
 
 @pytest.mark.parametrize("failpoint", ["spool.after_copy", "spool.before_rename", "spool.after_rename"])
-def test_a_file_that_was_replaced_since_is_taken_as_it_is_now(lab: Laboratory, failpoint: str) -> None:
+def test_a_file_that_was_replaced_since_is_taken_as_it_is_now(watch: Watch, lab: Laboratory, failpoint: str) -> None:
     lab.write("slide.svs", b"old", older_s=60)
     assert watch(lab, failpoint) == -signal.SIGKILL
     lab.write("slide.svs", b"new")
@@ -129,7 +142,7 @@ def test_a_file_that_was_replaced_since_is_taken_as_it_is_now(lab: Laboratory, f
 
 
 @pytest.mark.parametrize("failpoint", ["spool.before_rename", "spool.after_rename"])
-def test_a_copy_of_a_file_that_was_emptied_since_does_not_stay(lab: Laboratory, failpoint: str) -> None:
+def test_a_copy_of_a_file_that_was_emptied_since_does_not_stay(watch: Watch, lab: Laboratory, failpoint: str) -> None:
     lab.write("slide.svs", b"old", older_s=60)
     assert watch(lab, failpoint) == -signal.SIGKILL
     lab.write("slide.svs", b"")

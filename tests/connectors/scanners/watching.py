@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from models.database import Database
 from tests.connectors.scanners.laboratory import received
 
 _QUIET_LOOKS = 5
+
+
+def watch(arguments: Sequence[str]) -> int:
+    """Watch as the arguments say."""
+    home, url, *limit_s = arguments
+    return main(Path(home), url, float(*limit_s or (20.0,)))
 
 
 def main(home: Path, url: str, limit_s: float) -> int:
@@ -30,4 +37,4 @@ def main(home: Path, url: str, limit_s: float) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 20.0))
+    sys.exit(watch(sys.argv[1:]))

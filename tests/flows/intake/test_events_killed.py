@@ -1,9 +1,7 @@
 """Kill -9 at every failpoint of the event log's door: each record is in the inbox once, and none is missing."""
 
-import os
 import signal
-import subprocess
-import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +15,8 @@ from models.events.kinds import ScannerStatus
 from models.events.parts import split
 from models.tables.books import Alert
 from models.tables.intake import ConsumerPosition, MessagePart
-from tests.faults.survey import ROOT, survey
+from tests.faults.survey import survey
+from tests.faults.zygote import Zygote
 from tests.flows.intake.eventing import NOW, SCANNER, a_log, event, hl7, rows, take_all, written
 from tests.flows.intake.full_log import EVENTS, WHOLE, full_log
 from tests.flows.looking import books_balance
@@ -25,19 +24,6 @@ from tests.small_lab import run_until_calm, small_lab
 
 pytestmark = pytest.mark.faults
 
-READING: Final = """
-import sys
-from pathlib import Path
-from tests.flows.intake.full_log import full_log
-from tests.flows.intake.eventing import take_all
-from tests.small_lab import run_until_calm, small_lab
-
-lab = small_lab(Path(sys.argv[1]), sys.argv[2])
-if sys.argv[3] == "read":
-    take_all(lab, full_log(sys.argv[4]))
-else:
-    run_until_calm(lab)
-"""
 AT_THE_DOOR: Final = [
     *(f"{name}:{hit}" for name in survey().names if name.startswith("events.") for hit in (1, 2)),
     *(f"{name}:1" for name in survey().names if name.startswith("events_anew.")),
@@ -46,10 +32,28 @@ AT_THE_DOOR: Final = [
 BESIDE_IT: Final = [f"{name}:1" for name in survey().names if name.startswith(("events_house.", "consumer_"))]
 
 
-def started(home: Path, url: str, what: str, failpoint: str = "", generation: str = "first") -> int:
-    environment = os.environ | {"COVERSLIP_FAILPOINT": failpoint}
-    command = [sys.executable, "-c", READING, str(home), url, what, generation]
-    return subprocess.run(command, cwd=ROOT, env=environment, timeout=60, check=False).returncode
+def work(arguments: Sequence[str]) -> None:
+    """Read the log into a laboratory, or apply what is in its books."""
+    home, url, what, generation = arguments
+    lab = small_lab(Path(home), url)
+    if what == "read":
+        take_all(lab, full_log(generation))
+    else:
+        run_until_calm(lab)
+
+
+Started = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Started]:
+    """Has a process work to its end, or until a failpoint; returns how it ended."""
+    with Zygote(f"{__name__}:work") as zygote:
+
+        def to_its_end(home: Path, url: str, what: str, failpoint: str = "", generation: str = "first") -> int:
+            return zygote.ended((str(home), url, what, generation), failpoint, home / "work.log")
+
+        yield to_its_end
 
 
 @pytest.fixture
@@ -69,7 +73,7 @@ def url(lab: Lab) -> str:
     indirect=["database_url"],
 )
 def test_each_record_is_kept_once_wherever_its_reader_is_killed(
-    lab: Lab, url: str, tmp_path: Path, failpoint: str
+    started: Started, lab: Lab, url: str, tmp_path: Path, failpoint: str
 ) -> None:
     is_anew = failpoint.startswith("events_anew")
     if is_anew:
@@ -93,7 +97,7 @@ def test_each_record_is_kept_once_wherever_its_reader_is_killed(
 
 @pytest.mark.parametrize("when", ["before_commit", "after_commit"])
 def test_a_storms_messages_are_let_out_once_wherever_a_worker_is_killed(
-    lab: Lab, url: str, tmp_path: Path, when: str
+    started: Started, lab: Lab, url: str, tmp_path: Path, when: str
 ) -> None:
     log = a_log(1)
     written(log, SCANNER, *(b"nonsense %d" % number for number in range(storm.MOST_IN_A_ROW)))

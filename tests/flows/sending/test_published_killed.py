@@ -2,10 +2,8 @@
 
 import base64
 import json
-import os
 import signal
-import subprocess
-import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,20 +18,13 @@ from connectors.wiring import Lab
 from flows.people.sync import sync_people
 from models.events.envelope import parse
 from models.tables.step import Worker
-from tests.faults.survey import ROOT
+from tests.faults.zygote import Zygote
 from tests.flows.looking import LONG_AGO, A, books_balance
 from tests.flows.sending.test_forward import message_comes, numbered
 from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives, small_lab
 
 pytestmark = pytest.mark.faults
 
-WORKING: Final = """
-import sys
-from tests.flows.sending.test_published_killed import opened
-from tests.small_lab import run_until_calm
-
-run_until_calm(opened(sys.argv[1], gateway=sys.argv[2] == "gateway"))
-"""
 FAILPOINTS: Final = [
     *(f"event.{when}_publish:{hit}" for when in ("before", "after") for hit in (1, 3)),
     *(f"sending.end.{when}_commit:{hit}" for when in ("before", "after") for hit in (1, 3)),
@@ -72,15 +63,26 @@ def opened(home: str | Path, *, gateway: bool) -> Lab:
     return replace(lab, settings=settings, events=FileSink(Path(home) / "log"))
 
 
-def started(home: Path, what: str, failpoint: str) -> int:
-    """Work in a process of its own until all is calm; return how it ended."""
-    environment = os.environ | {"COVERSLIP_FAILPOINT": failpoint}
-    command = [sys.executable, "-c", WORKING, str(home), what]
-    return subprocess.run(command, cwd=ROOT, env=environment, timeout=60, check=False).returncode
+def work(arguments: Sequence[str]) -> None:
+    """Work in the laboratory of a folder until all is calm."""
+    home, what = arguments
+    run_until_calm(opened(home, gateway=what == "gateway"))
+
+
+Started = Callable[[Path, str, str], int]
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Started]:
+    """Has a process work until all is calm, or until a failpoint; returns how it ended."""
+    with Zygote(f"{__name__}:work") as zygote:
+        yield lambda home, what, failpoint: zygote.ended((str(home), what), failpoint, home / "work.log")
 
 
 @pytest.mark.parametrize("failpoint", FAILPOINTS)
-def test_a_gateway_that_is_killed_hands_on_everything_in_order(tmp_path: Path, failpoint: str) -> None:
+def test_a_gateway_that_is_killed_hands_on_everything_in_order(
+    started: Started, tmp_path: Path, failpoint: str
+) -> None:
     lab = opened(tmp_path, gateway=True)
     said = [numbered(number) for number in range(5)]
     for one in said:
@@ -99,7 +101,7 @@ def test_a_gateway_that_is_killed_hands_on_everything_in_order(tmp_path: Path, f
 
 @pytest.mark.parametrize("failpoint", FAILPOINTS)
 def test_what_a_killed_worker_published_is_published_again_byte_for_byte_or_not_at_all(
-    tmp_path: Path, failpoint: str
+    started: Started, tmp_path: Path, failpoint: str
 ) -> None:
     lab = opened(tmp_path, gateway=False)
     message_arrives(lab, order("26H1", A))
