@@ -18,8 +18,8 @@ from tests.faults.lims import Lims
 from tests.faults.oracle import End, breaches, end_of
 from tests.faults.zygote import Zygote
 
-# Most of a journey is waiting: for files to settle, for a dead worker's grace. Two cores keep three of them busy, or two
-# when other tests run in a process beside.
+# Most of a journey is waiting: for files to settle, for a dead worker's grace. Two cores keep three of them busy, or
+# two beside another test process.
 _AT_ONCE: Final = 2 if "PYTEST_XDIST_WORKER" in os.environ else 3
 
 _FIRST: Final = (

@@ -30,8 +30,8 @@ SLIDES: Final = (f"{ACCESSION}-A1-1", f"{ACCESSION}-A1-2")
 _SIDE_PX: Final = 1280
 _START_SECONDS: Final = 60.0
 
-# Linux takes the ports of outgoing connections from 32768 on (ip_local_port_range). Test processes side by side have every
-# other one each: a port that is chosen is not yet listened at.
+# Linux takes the ports of outgoing connections from 32768 on (ip_local_port_range). Test processes side by side share
+# them out: nobody listens yet on a port that was chosen.
 _PROCESSES: Final = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _PORTS: Final = range(15_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")), 32_000, _PROCESSES)
 _given: set[int] = set()

@@ -54,7 +54,7 @@ class Mutant:
         for change in self.changes:
             _apply(tree, change)
         with (
-            Zygote(root=tree, interpreter=bench.zygote.interpreter) as zygote,
+            Zygote(root=tree) as zygote,
             laboratory(bench.template, home / "home", tree, zygote=zygote) as lab,
         ):
             try:

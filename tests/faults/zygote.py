@@ -93,7 +93,7 @@ class Zygote:
         known = os.environ | {"PYTHONPATH": str(ROOT)}
         with theirs:
             self._process = subprocess.Popen(command, cwd=root, env=known, pass_fds=(theirs.fileno(),))
-        self.interpreter = interpreter or Path(sys.executable)
+        self._interpreter = str(interpreter or sys.executable)
         self._asking = threading.Lock()
         self._is_ready = False
 
@@ -107,7 +107,7 @@ class Zygote:
     def start(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
         """Start the command with these arguments; what it says is appended to the log."""
         asked = {"arguments": [*arguments], "environment": dict(environment), "log": str(log)}
-        asked["interpreter"] = str(self.interpreter)
+        asked["interpreter"] = self._interpreter
         status, theirs = socket.socketpair()
         with theirs, self._asking:
             self._wait_until_ready()
