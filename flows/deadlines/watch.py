@@ -105,7 +105,7 @@ class Watch:
                 _tell(self._lab, session, case_id, outlooks.get(case_id))
         if lost:
             # Anew, under no lock: whoever looks beside us says the same, and the next look sees what came meanwhile.
-            with self._lab.database.write("deadlines.watch") as session:
+            with self._lab.database.write("deadlines.forgotten") as session:
                 for one in forgotten(session, now):
                     say(session, one, now)
         return len(passed.keys() | told.keys())

@@ -25,6 +25,7 @@ ELSEWHERE: Final = {
     "consumer_": "only where Kafka is read: tests/flows/intake/test_events_killed.py kills there",
     "correct.": "only when an archived scan's case turns out to be another patient's",
     "deadlines.count": "only when there are open cases from before: deadlines/test_recounting.py kills there",
+    "deadlines.forgotten": "only when a clock stood still too long: deadlines/test_recounting.py kills there",
     "deadlines.watch": "only when something is late: deadlines/test_recounting.py kills there",
     "edit.": "only when a person acts",
     "event.": "only where Kafka is written to: tests/flows/sending/test_published_killed.py kills there",

@@ -12,14 +12,16 @@ from sqlalchemy import delete, select, update
 
 from connectors.wiring import Lab
 from flows.actions import Desk, Person
+from flows.actions.deadlines import pause_deadlines
 from flows.actions.peopling import import_people
 from flows.deadlines.recounting import COUNT_DEADLINES, count_anew, notice_policy
+from models.database import database_now
 from models.policy import Target
 from models.tables.case import Case
-from models.tables.deadline import Deadline
+from models.tables.deadline import Deadline, DeadlinePause
 from models.tables.step import Step
 from tests.flows.deadlines.kept import due, looked, moved, policy_begins, raised
-from tests.flows.looking import A, B, books_balance, says, steps, the_case
+from tests.flows.looking import A, B, alerts, books_balance, says, steps, the_case
 from tests.lims_says import reported
 from tests.small_lab import order, run_until_calm
 
@@ -130,6 +132,19 @@ def test_a_kill_while_people_are_told_leaves_it_to_the_next_and_it_is_told_once(
 
     assert looked(lab) == (when == "before")
     assert set(raised(lab)) == {"deadline at risk"}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_kill_while_a_forgotten_clock_is_told_leaves_it_to_the_next(lab: Lab, database_url: str, when: str) -> None:
+    says(lab, order("26H1", A))
+    pause_deadlines(Desk(lab.database, lab.settings, lab.ids), the_case(lab).id, Person("Ann Example", "no block yet"))
+    with lab.database.write("a week passes") as session:
+        session.execute(update(DeadlinePause).values(began_at=database_now(session) - timedelta(days=7)))
+    assert is_killed(LOOKING, lab, database_url, f"deadlines.forgotten.{when}_commit")
+    assert alerts(lab) == ["clock stands still"] * (when == "after")
+
+    looked(lab)
+    assert alerts(lab) == ["clock stands still"]
 
 
 def test_a_later_round_that_is_older_than_when_it_began_is_known_learns_that_from_its_facts(lab: Lab) -> None:
