@@ -18,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import func, insert, select, update
 
 from connectors.archive.folder import FolderArchive
@@ -54,6 +55,13 @@ KEY = bytes(range(32))
 PLACE = "local"
 SITES = ("site-a", "site-b")
 PEERS = {"site-a": "lims-a", "site-b": "lims-b"}
+ON_BOTH = pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True
+)
+"""For locks, races and queries: the test runs on SQLite and on PostgreSQL.
+
+The rules are the same on each. A test that has statements of its own wants the mark too: every statement meets both.
+"""
 _EVERY_DAY = Hours(days=("mon", "tue", "wed", "thu", "fri", "sat", "sun"), starts=civil(0), ends=civil(0))
 _MOST_ROUNDS = 500
 

@@ -10,17 +10,17 @@ from tests.small_lab import small_lab
 
 
 @pytest.fixture
-def lab(tmp_path: Path, database_url: str) -> Iterator[Lab]:
-    """A small laboratory: the test runs once on SQLite and once on PostgreSQL."""
-    opened = small_lab(tmp_path, database_url)
-    yield opened
-    opened.database.close()
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database that ``migrated`` makes: on SQLite, unless a test asks for both (``ON_BOTH``)."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return f"sqlite:///{tmp_path / 'coverslip.db'}"
+    return str(request.getfixturevalue("unmade_postgres_database"))
 
 
 @pytest.fixture
-def sqlite_lab(tmp_path: Path) -> Iterator[Lab]:
-    """A small laboratory on SQLite, for what no database could make different."""
-    opened = small_lab(tmp_path, f"sqlite:///{tmp_path / 'coverslip.db'}")
+def lab(tmp_path: Path, database_url: str) -> Iterator[Lab]:
+    """A small laboratory."""
+    opened = small_lab(tmp_path, database_url)
     yield opened
     opened.database.close()
 

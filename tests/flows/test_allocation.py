@@ -13,7 +13,7 @@ from models.tables.books import OutboxMessage
 from models.tables.reading import Assignment
 from tests.flows.looking import LATER, LATEST, A, B, alerts, books_balance, says, steps, the_case, told
 from tests.lims_says import reported, updated
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 
 def allocated_by(lab: Lab, authority: str, known_as: dict[str, tuple[str, ...]] | None = None, **rules: Any) -> Lab:  # noqa: ANN401 - any field of a site
@@ -181,6 +181,7 @@ def test_where_it_is_ours_another_s_word_changes_nothing_and_a_difference_is_rai
     books_balance(lab)
 
 
+@ON_BOTH
 def test_where_it_is_ours_a_difference_that_was_stated_first_is_raised_when_we_have_chosen(lab: Lab) -> None:
     says(lab, updated("26H1", reader="nobody-here"))
     scanned(lab)
@@ -190,6 +191,7 @@ def test_where_it_is_ours_a_difference_that_was_stated_first_is_raised_when_we_h
     books_balance(lab)
 
 
+@ON_BOTH
 def test_the_lims_is_told_of_a_reader_by_its_own_name_for_them(lab: Lab) -> None:
     lab = allocated_by(lab, "coverslip", {"tom": ("C1",), "rosa": ("C2",)})
     scanned(lab)

@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 from connectors.wiring import Lab
 from models.tables.books import Alert
 from tests.flows.looking import archived_names_the_patient, books_balance
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 WORKERS = 3
 CASES = {f"26H{case}": [f"26H00000{case}-A1-{slide}" for slide in range(1, 5)] for case in range(1, 4)}
@@ -41,6 +41,7 @@ def arrivals(chance: random.Random) -> Iterator[bytes | SmallSlide]:
                 yield SmallSlide(codes=(name,), made=2)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("seed", [8, 52])
 def test_whatever_comes_while_several_work_the_books_balance_and_nobody_waits_in_a_circle(lab: Lab, seed: int) -> None:
     chance = random.Random(seed)

@@ -14,7 +14,7 @@ from models.tables.reading import Assignment
 from models.tables.scan import Scan
 from models.tables.step import Step
 from tests.flows.looking import LATER, LATEST, LONG_AGO, A, B, C, alerts, books_balance, slides, the_case
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives, small_lab
+from tests.small_lab import ON_BOTH, SmallSlide, message_arrives, order, run_until_calm, scan_arrives, small_lab
 
 
 def block_order(identifier: str, kind: str, *, sent_at: str, control_id: str) -> bytes:
@@ -23,28 +23,28 @@ def block_order(identifier: str, kind: str, *, sent_at: str, control_id: str) ->
     return said.replace("GLASS", {"specimen": "CONTAINER", "block": "CASSETTE"}[kind]).encode()
 
 
-def test_a_stub_gives_way_to_what_its_container_turns_out_to_be(sqlite_lab: Lab) -> None:
-    message_arrives(sqlite_lab, order("26H1", A, parent="26H000001-A"))
-    run_until_calm(sqlite_lab)
-    with sqlite_lab.database.read() as session:
+def test_a_stub_gives_way_to_what_its_container_turns_out_to_be(lab: Lab) -> None:
+    message_arrives(lab, order("26H1", A, parent="26H000001-A"))
+    run_until_calm(lab)
+    with lab.database.read() as session:
         assert session.scalars(select(Block.container_identifier)).all() == ["26H000001-A"]
-    message_arrives(sqlite_lab, block_order("26H000001-A", "specimen", sent_at=LATER, control_id="M2"))
-    run_until_calm(sqlite_lab)
+    message_arrives(lab, block_order("26H000001-A", "specimen", sent_at=LATER, control_id="M2"))
+    run_until_calm(lab)
 
-    with sqlite_lab.database.read() as session:
+    with lab.database.read() as session:
         assert session.scalars(select(Block)).all() == []
         specimen = session.scalars(select(Specimen)).one()
         assert session.scalars(select(Derivation.parent_id)).all() == [specimen.id]
-    books_balance(sqlite_lab)
+    books_balance(lab)
 
 
-def test_a_case_belongs_to_the_site_that_its_latest_order_names(sqlite_lab: Lab) -> None:
-    message_arrives(sqlite_lab, order("26H1", A, sent_at=LATER), peer="lims-b")
-    message_arrives(sqlite_lab, order("26H1", B, control_id="M2"), peer="lims-a")
-    run_until_calm(sqlite_lab)
+def test_a_case_belongs_to_the_site_that_its_latest_order_names(lab: Lab) -> None:
+    message_arrives(lab, order("26H1", A, sent_at=LATER), peer="lims-b")
+    message_arrives(lab, order("26H1", B, control_id="M2"), peer="lims-a")
+    run_until_calm(lab)
 
-    assert the_case(sqlite_lab).site_id == "site-b"
-    with sqlite_lab.database.read() as session:
+    assert the_case(lab).site_id == "site-b"
+    with lab.database.read() as session:
         assert session.scalars(select(CaseSite.site_id)).all() == ["site-b"]
 
 
@@ -94,16 +94,17 @@ def test_an_order_that_changes_meanwhile_keeps_the_set_open(tmp_path: Path) -> N
     lab.database.close()
 
 
-def test_a_case_without_slides_stays_open_until_a_slide_comes(sqlite_lab: Lab) -> None:
-    message_arrives(sqlite_lab, order("26H1"))
-    run_until_calm(sqlite_lab)
-    assert the_case(sqlite_lab).expected_closed_at is None
+def test_a_case_without_slides_stays_open_until_a_slide_comes(lab: Lab) -> None:
+    message_arrives(lab, order("26H1"))
+    run_until_calm(lab)
+    assert the_case(lab).expected_closed_at is None
 
-    message_arrives(sqlite_lab, order("26H1", A, control="XO", sent_at=LATER, control_id="M2"))
-    run_until_calm(sqlite_lab)
-    assert the_case(sqlite_lab).expected_closed_at is not None
+    message_arrives(lab, order("26H1", A, control="XO", sent_at=LATER, control_id="M2"))
+    run_until_calm(lab)
+    assert the_case(lab).expected_closed_at is not None
 
 
+@ON_BOTH
 def test_a_complete_case_is_released_once_and_its_read_has_an_owner(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A, B))
     archived(lab, A)
@@ -116,12 +117,12 @@ def test_a_complete_case_is_released_once_and_its_read_has_an_owner(lab: Lab) ->
     books_balance(lab)
 
 
-def test_a_glass_only_slide_is_not_waited_for(sqlite_lab: Lab) -> None:
-    message_arrives(sqlite_lab, order("26H1", A))
-    message_arrives(sqlite_lab, order("26H1", B, route="OTH", control_id="M2"))
-    archived(sqlite_lab, A)
+def test_a_glass_only_slide_is_not_waited_for(lab: Lab) -> None:
+    message_arrives(lab, order("26H1", A))
+    message_arrives(lab, order("26H1", B, route="OTH", control_id="M2"))
+    archived(lab, A)
 
-    assert the_case(sqlite_lab).images == Images.READY
+    assert the_case(lab).images == Images.READY
 
 
 def test_a_late_slide_reopens_the_case_and_alerts(lab: Lab) -> None:
@@ -174,21 +175,22 @@ def test_a_late_slide_that_comes_with_a_cancel_of_another_reopens_the_case_too(l
     books_balance(lab)
 
 
-def test_a_late_slide_of_a_case_that_a_person_released_alerts_its_reader(sqlite_lab: Lab) -> None:
-    message_arrives(sqlite_lab, order("26H1", A, B))
-    archived(sqlite_lab, A)
-    release(_desk(sqlite_lab), the_case(sqlite_lab).id, Person("Rosa", "the rest is lost"))
-    run_until_calm(sqlite_lab)
-    version = the_case(sqlite_lab).completeness_version
-    assert (the_case(sqlite_lab).images, alerts(sqlite_lab)) == (Images.READY, [])
-    message_arrives(sqlite_lab, order("26H1", C, sent_at=LATER, control_id="M2"))
-    run_until_calm(sqlite_lab)
+def test_a_late_slide_of_a_case_that_a_person_released_alerts_its_reader(lab: Lab) -> None:
+    message_arrives(lab, order("26H1", A, B))
+    archived(lab, A)
+    release(_desk(lab), the_case(lab).id, Person("Rosa", "the rest is lost"))
+    run_until_calm(lab)
+    version = the_case(lab).completeness_version
+    assert (the_case(lab).images, alerts(lab)) == (Images.READY, [])
+    message_arrives(lab, order("26H1", C, sent_at=LATER, control_id="M2"))
+    run_until_calm(lab)
 
-    assert (the_case(sqlite_lab).images, alerts(sqlite_lab)) == (Images.READY, ["late slide"])
-    assert the_case(sqlite_lab).completeness_version == version + 1
-    books_balance(sqlite_lab)
+    assert (the_case(lab).images, alerts(lab)) == (Images.READY, ["late slide"])
+    assert the_case(lab).completeness_version == version + 1
+    books_balance(lab)
 
 
+@ON_BOTH
 def test_a_case_that_is_no_longer_ready_is_given_to_nobody(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A))
     scan_arrives(lab, SmallSlide(codes=(A,)))
@@ -217,28 +219,28 @@ def test_a_case_cancelled_and_ordered_again_is_given_to_somebody(lab: Lab) -> No
     books_balance(lab)
 
 
-def test_who_has_a_read_keeps_it_when_a_late_slide_comes(sqlite_lab: Lab) -> None:
-    message_arrives(sqlite_lab, order("26H1", A))
-    archived(sqlite_lab, A)
-    message_arrives(sqlite_lab, order("26H1", B, sent_at=LATER, control_id="M2"))
-    archived(sqlite_lab, B)
+def test_who_has_a_read_keeps_it_when_a_late_slide_comes(lab: Lab) -> None:
+    message_arrives(lab, order("26H1", A))
+    archived(lab, A)
+    message_arrives(lab, order("26H1", B, sent_at=LATER, control_id="M2"))
+    archived(lab, B)
 
-    with sqlite_lab.database.read() as session:
+    with lab.database.read() as session:
         assert len(session.scalars(select(Assignment)).all()) == 1
-    assert assignment_steps(sqlite_lab) == ["done"]
+    assert assignment_steps(lab) == ["done"]
 
 
-def test_a_released_case_that_the_lims_cancels_is_not_read(sqlite_lab: Lab) -> None:
-    message_arrives(sqlite_lab, order("26H1", A, B))
-    archived(sqlite_lab, A)
-    release(_desk(sqlite_lab), the_case(sqlite_lab).id, Person("Rosa", "the rest is lost"))
-    run_until_calm(sqlite_lab)
-    later = sent_now(sqlite_lab)
-    message_arrives(sqlite_lab, order("26H1", control="CA", sent_at=later, control_id="M2"))
-    run_until_calm(sqlite_lab)
+def test_a_released_case_that_the_lims_cancels_is_not_read(lab: Lab) -> None:
+    message_arrives(lab, order("26H1", A, B))
+    archived(lab, A)
+    release(_desk(lab), the_case(lab).id, Person("Rosa", "the rest is lost"))
+    run_until_calm(lab)
+    later = sent_now(lab)
+    message_arrives(lab, order("26H1", control="CA", sent_at=later, control_id="M2"))
+    run_until_calm(lab)
 
-    assert (the_case(sqlite_lab).released, the_case(sqlite_lab).images) == (False, Images.AWAITING)
-    books_balance(sqlite_lab)
+    assert (the_case(lab).released, the_case(lab).images) == (False, Images.AWAITING)
+    books_balance(lab)
 
 
 def sent_now(lab: Lab) -> str:

@@ -18,6 +18,7 @@ from models.tables.scan import Instance
 from models.tables.step import Slot, Step
 from tests.flows.looking import LATER, A, B, alerts, books_balance, scan_of, steps, the_case, the_scan, told
 from tests.small_lab import (
+    ON_BOTH,
     PLACE,
     SmallLims,
     SmallSlide,
@@ -42,6 +43,7 @@ def desk(lab: Lab) -> Desk:
     return Desk(lab.database, lab.settings, lab.ids)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("first", [SLIDE_QC, BARCODE_MATCHING])
 def test_convert_waits_for_both_quality_and_identity(lab: Lab, first: str) -> None:
     message_arrives(lab, order("26H1", A))
@@ -71,6 +73,7 @@ def test_a_picture_in_doubt_is_not_archived_until_a_person_passes_it(lab: Lab, q
     books_balance(lab)
 
 
+@ON_BOTH
 def test_asking_what_follows_as_often_as_one_likes_adds_nothing(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A))
     scan_id = scan_arrives(lab, SHARP)
@@ -103,6 +106,7 @@ def test_every_change_of_a_scan_is_in_its_history_with_cause_and_who_made_it(lab
     assert ("quality", "rescan", "review", "it is out of focus after all") in by_rosa
 
 
+@ON_BOTH
 def test_a_change_that_fails_leaves_no_part_of_itself(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A))
     scan_id = scan_arrives(lab, SmallSlide(codes=(A,), quality="review"))
@@ -127,6 +131,7 @@ def test_a_change_that_fails_leaves_no_part_of_itself(lab: Lab) -> None:
         assert session.scalars(select(History.id)).all() == histories
 
 
+@ON_BOTH
 def test_an_end_cancels_what_was_open_and_frees_the_slot_that_it_held(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A))
     scan_id = scan_arrives(lab, SHARP)
@@ -146,6 +151,7 @@ def test_an_end_cancels_what_was_open_and_frees_the_slot_that_it_held(lab: Lab) 
         ledger.finish(session, storing)
 
 
+@ON_BOTH
 def test_a_new_edition_makes_and_stores_its_objects_anew(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A))
     scan_id = scan_arrives(lab, SHARP)
@@ -179,6 +185,7 @@ def test_an_edition_that_is_over_while_it_is_stored_is_not_stored(lab: Lab) -> N
     assert (the_scan(lab).edition, the_scan(lab).storage) == (2, Storage.PROVEN)
 
 
+@ON_BOTH
 def test_a_rerun_makes_again_what_was_made_of_the_older_result_and_tells_nobody_twice(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A))
     scan_id = scan_arrives(lab, SHARP)
@@ -195,6 +202,7 @@ def test_a_rerun_makes_again_what_was_made_of_the_older_result_and_tells_nobody_
     books_balance(lab)
 
 
+@ON_BOTH
 def test_each_domain_event_leaves_once(lab: Lab) -> None:
     lims = lab.senders["lims-a"]
     assert isinstance(lims, SmallLims)
@@ -253,6 +261,7 @@ def test_a_scan_that_is_set_aside_comes_back_where_it_was(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_fact_written_twice_in_one_moment_is_still_two_changes_that_the_facts_explain(lab: Lab) -> None:
     scan_id = scan_arrives(lab, SmallSlide(codes=("unknown",), quality="review"))
     run_until_calm(lab)

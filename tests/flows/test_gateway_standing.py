@@ -12,7 +12,7 @@ from models.tables.books import InboxMessage
 from models.tables.scan import ScanFile
 from tests.flows.sending.eventful import with_log
 from tests.flows.sending.test_forward import message_comes, numbered
-from tests.small_lab import SmallSlide, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, run_until_calm, scan_arrives
 
 HOUR = timedelta(hours=1)
 
@@ -70,8 +70,8 @@ def test_a_gateway_that_is_cut_off_says_what_waits_and_when_it_is_full(lab: Lab)
     assert state.sentence.endswith("full in more than 1,000 h at the pace of the last 15 min")
 
 
-def test_the_hours_left_follow_from_what_the_spool_and_the_database_took_in_of_late(sqlite_lab: Lab) -> None:
-    lab, _log = with_log(sqlite_lab, gateway=True)
+def test_the_hours_left_follow_from_what_the_spool_and_the_database_took_in_of_late(lab: Lab) -> None:
+    lab, _log = with_log(lab, gateway=True)
     scan_arrives(lab, SmallSlide())
     run_until_calm(lab)
     came_long_ago(lab, 2 * HOUR)
@@ -86,6 +86,7 @@ def test_the_hours_left_follow_from_what_the_spool_and_the_database_took_in_of_l
     assert not state.all_is_well
 
 
+@ON_BOTH
 def test_what_came_before_the_last_hours_does_not_count(lab: Lab) -> None:
     lab, _log = with_log(lab, gateway=True)
     scan_arrives(lab, SmallSlide())

@@ -15,7 +15,7 @@ from models.tables.step import Step
 from tests.flows.completing import ANN, archived, days_pass, desk, heard, open_alert, under
 from tests.flows.looking import LATER, A, B, C, alerts, books_balance, says, steps, the_case
 from tests.lims_says import reported
-from tests.small_lab import order, run_until_calm
+from tests.small_lab import ON_BOTH, order, run_until_calm
 
 PARTIAL = {"hold": "partial", "after_hours": 24.0}
 
@@ -37,6 +37,7 @@ def test_a_case_of_which_nothing_can_be_read_is_not_held(lab: Lab) -> None:
     assert steps(lab, "hold") == []
 
 
+@ON_BOTH
 def test_a_whole_case_is_waited_for_and_people_are_told_when_it_takes_too_long(lab: Lab) -> None:
     half_there(lab)
     wait = the_hold(lab)
@@ -58,6 +59,7 @@ def test_a_whole_case_is_waited_for_and_people_are_told_when_it_takes_too_long(l
     books_balance(lab)
 
 
+@ON_BOTH
 def test_what_is_there_is_released_by_policy_and_its_reader_hears_what_is_missing(lab: Lab) -> None:
     version = under(lab, release=PARTIAL)
     half_there(lab)
@@ -83,14 +85,14 @@ def test_what_is_there_is_released_by_policy_and_its_reader_hears_what_is_missin
     books_balance(lab)
 
 
-def test_each_subspecialty_has_a_rule_of_its_own(sqlite_lab: Lab) -> None:
-    under(sqlite_lab, subspecialties={"skin": {"release": PARTIAL}})
-    half_there(sqlite_lab)
-    assert the_hold(sqlite_lab).waiting_then == "people are told what is missing"
+def test_each_subspecialty_has_a_rule_of_its_own(lab: Lab) -> None:
+    under(lab, subspecialties={"skin": {"release": PARTIAL}})
+    half_there(lab)
+    assert the_hold(lab).waiting_then == "people are told what is missing"
 
-    under(sqlite_lab, subspecialties={"general": {"release": PARTIAL}})
-    days_pass(sqlite_lab)
-    assert the_case(sqlite_lab).released_how == "policy"
+    under(lab, subspecialties={"general": {"release": PARTIAL}})
+    days_pass(lab)
+    assert the_case(lab).released_how == "policy"
 
 
 def test_a_policy_that_changes_counts_from_the_next_look_at_the_case(lab: Lab) -> None:
@@ -103,41 +105,41 @@ def test_a_policy_that_changes_counts_from_the_next_look_at_the_case(lab: Lab) -
     books_balance(lab)
 
 
-def test_a_policy_that_changes_moves_the_deadline_at_the_next_change_of_the_case(sqlite_lab: Lab) -> None:
-    says(sqlite_lab, order("26H1", A, B, C))
-    archived(sqlite_lab, A)
-    before = the_hold(sqlite_lab).waiting_until
-    under(sqlite_lab, release={"hold": "partial", "after_hours": 4.0})
-    archived(sqlite_lab, B)
+def test_a_policy_that_changes_moves_the_deadline_at_the_next_change_of_the_case(lab: Lab) -> None:
+    says(lab, order("26H1", A, B, C))
+    archived(lab, A)
+    before = the_hold(lab).waiting_until
+    under(lab, release={"hold": "partial", "after_hours": 4.0})
+    archived(lab, B)
 
-    after = the_hold(sqlite_lab)
-    assert steps(sqlite_lab, "hold") == ["superseded", "waiting for its missing slides"]
+    after = the_hold(lab)
+    assert steps(lab, "hold") == ["superseded", "waiting for its missing slides"]
     assert before is not None
     assert after.waiting_until == before - timedelta(hours=44)
     assert after.waiting_then == "released to be read without what is missing"
-    books_balance(sqlite_lab)
+    books_balance(lab)
 
 
-def test_a_wait_that_ends_too_early_goes_on(sqlite_lab: Lab) -> None:
-    under(sqlite_lab, release=PARTIAL)
-    half_there(sqlite_lab)
-    until = the_hold(sqlite_lab).waiting_until
-    with sqlite_lab.database.write("too early") as session:
-        session.get_one(Step, the_hold(sqlite_lab).id).waiting_until = the_case(sqlite_lab).registered_at
-    run_until_calm(sqlite_lab)
+def test_a_wait_that_ends_too_early_goes_on(lab: Lab) -> None:
+    under(lab, release=PARTIAL)
+    half_there(lab)
+    until = the_hold(lab).waiting_until
+    with lab.database.write("too early") as session:
+        session.get_one(Step, the_hold(lab).id).waiting_until = the_case(lab).registered_at
+    run_until_calm(lab)
 
-    assert (the_hold(sqlite_lab).waiting_until, the_case(sqlite_lab).released) == (until, False)
+    assert (the_hold(lab).waiting_until, the_case(lab).released) == (until, False)
 
 
 @pytest.mark.parametrize("hold", ["partial", "whole case"])
-def test_no_time_at_all_is_a_time_too(sqlite_lab: Lab, hold: str) -> None:
-    under(sqlite_lab, release={"hold": hold, "after_hours": 0.0})
-    says(sqlite_lab, order("26H1", A, B))
-    archived(sqlite_lab, A)
+def test_no_time_at_all_is_a_time_too(lab: Lab, hold: str) -> None:
+    under(lab, release={"hold": hold, "after_hours": 0.0})
+    says(lab, order("26H1", A, B))
+    archived(lab, A)
 
-    assert the_case(sqlite_lab).released == (hold == "partial")
-    assert alerts(sqlite_lab) == ([] if hold == "partial" else ["held too long"])
-    books_balance(sqlite_lab)
+    assert the_case(lab).released == (hold == "partial")
+    assert alerts(lab) == ([] if hold == "partial" else ["held too long"])
+    books_balance(lab)
 
 
 def test_a_person_who_releases_a_case_ends_its_wait(lab: Lab) -> None:
@@ -164,6 +166,7 @@ def test_a_case_that_was_reported_is_not_held(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_what_was_released_by_policy_stays_so_whatever_order_messages_come_in(lab: Lab) -> None:
     under(lab, release=PARTIAL)
     half_there(lab)
@@ -178,6 +181,7 @@ def test_what_was_released_by_policy_stays_so_whatever_order_messages_come_in(la
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_released_case_whose_set_is_open_may_be_cancelled(lab: Lab) -> None:
     half_there(lab)
     release(desk(lab), the_case(lab).id, ANN)
@@ -192,24 +196,23 @@ def test_a_released_case_whose_set_is_open_may_be_cancelled(lab: Lab) -> None:
     assert (the_case(lab).cancelled, the_case(lab).images, alerts(lab)[-1]) == (True, "awaiting", "case cancelled")
 
 
-def test_an_owner_is_kept_while_a_late_slide_is_waited_for(sqlite_lab: Lab) -> None:
-    says(sqlite_lab, order("26H1", A))
-    archived(sqlite_lab, A)
-    assert the_case(sqlite_lab).reading == Reading.ASSIGNED
-    days_pass(sqlite_lab)
-    says(sqlite_lab, order("26H1", B, sent_at=LATER, control_id="M2"))
+def test_an_owner_is_kept_while_a_late_slide_is_waited_for(lab: Lab) -> None:
+    says(lab, order("26H1", A))
+    archived(lab, A)
+    assert the_case(lab).reading == Reading.ASSIGNED
+    days_pass(lab)
+    says(lab, order("26H1", B, sent_at=LATER, control_id="M2"))
 
     # It counts from when the case could no longer be read, not from its first slide long ago.
-    until = the_hold(sqlite_lab).waiting_until
+    until = the_hold(lab).waiting_until
     assert until is not None
-    assert until > the_case(sqlite_lab).registered_at
-    assert (the_case(sqlite_lab).reading, alerts(sqlite_lab)) == (Reading.ASSIGNED, ["late slide"])
-    books_balance(sqlite_lab)
+    assert until > the_case(lab).registered_at
+    assert (the_case(lab).reading, alerts(lab)) == (Reading.ASSIGNED, ["late slide"])
+    books_balance(lab)
 
 
 @pytest.mark.parametrize("by", ["policy", "a person"])
-def test_a_release_counts_after_what_a_clock_that_is_ahead_said_before_it(sqlite_lab: Lab, by: str) -> None:
-    lab = sqlite_lab
+def test_a_release_counts_after_what_a_clock_that_is_ahead_said_before_it(lab: Lab, by: str) -> None:
     if by == "policy":
         under(lab, release={"hold": "partial", "after_hours": 0.0})
     says(lab, order("26H1", A))

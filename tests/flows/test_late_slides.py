@@ -24,7 +24,7 @@ from models.tables.scan import Scan
 from tests.flows.completing import ANN, archived, days_pass, desk, heard, open_alert, under
 from tests.flows.looking import LATER, LATEST, A, B, C, alerts, books_balance, says, the_case
 from tests.lims_says import merged, reported
-from tests.small_lab import SmallSlide, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, order, run_until_calm, scan_arrives
 
 
 def reader_of(lab: Lab) -> str:
@@ -42,6 +42,7 @@ def read_without(lab: Lab, missing: str = B) -> str:
     return reader_of(lab)
 
 
+@ON_BOTH
 def test_a_slide_that_comes_after_a_partial_release_is_told_and_stays_until_somebody_ticks_it_off(lab: Lab) -> None:
     reader, version = read_without(lab), the_case(lab).completeness_version
     archived(lab, B)
@@ -84,45 +85,45 @@ def test_each_news_of_a_slide_takes_the_place_of_the_one_before(lab: Lab) -> Non
     books_balance(lab)
 
 
-def test_who_is_given_a_case_that_waits_for_a_late_slide_hears_of_it(sqlite_lab: Lab) -> None:
-    says(sqlite_lab, order("26H1", A))
-    archived(sqlite_lab, A)
-    other = {"rosa": "tom", "tom": "rosa"}[reader_of(sqlite_lab)]
-    says(sqlite_lab, order("26H1", B, sent_at=LATER, control_id="M2"))
-    with sqlite_lab.database.read() as session:
-        seen = read_named(session, the_case(sqlite_lab).id)
-    override(desk(sqlite_lab), seen, other, ANN)
+def test_who_is_given_a_case_that_waits_for_a_late_slide_hears_of_it(lab: Lab) -> None:
+    says(lab, order("26H1", A))
+    archived(lab, A)
+    other = {"rosa": "tom", "tom": "rosa"}[reader_of(lab)]
+    says(lab, order("26H1", B, sent_at=LATER, control_id="M2"))
+    with lab.database.read() as session:
+        seen = read_named(session, the_case(lab).id)
+    override(desk(lab), seen, other, ANN)
 
-    assert heard(sqlite_lab, "incomplete") == [(other, f"waits for slides that are still missing: {B}")]
-    books_balance(sqlite_lab)
+    assert heard(lab, "incomplete") == [(other, f"waits for slides that are still missing: {B}")]
+    books_balance(lab)
 
 
-def test_two_slides_that_come_late_are_ticked_off_one_by_one(sqlite_lab: Lab) -> None:
-    says(sqlite_lab, order("26H1", A))
-    archived(sqlite_lab, A)
-    says(sqlite_lab, order("26H1", B, C, sent_at=LATER, control_id="M2"))
-    archived(sqlite_lab, B, C)
-    with sqlite_lab.database.read() as session:
+def test_two_slides_that_come_late_are_ticked_off_one_by_one(lab: Lab) -> None:
+    says(lab, order("26H1", A))
+    archived(lab, A)
+    says(lab, order("26H1", B, C, sent_at=LATER, control_id="M2"))
+    archived(lab, B, C)
+    with lab.database.read() as session:
         listed = acknowledgeable_alerts(session)
     assert sorted(str(one.slide) for one in listed) == [B, C]
 
-    acknowledge(desk(sqlite_lab), listed[0].number, ANN)
-    assert alerts(sqlite_lab) == ["late slide"]
+    acknowledge(desk(lab), listed[0].number, ANN)
+    assert alerts(lab) == ["late slide"]
 
 
 def test_a_reader_who_ticks_a_late_slide_off_has_seen_what_they_were_told_of_it_and_nobody_else_has(
-    sqlite_lab: Lab,
+    lab: Lab,
 ) -> None:
-    says(sqlite_lab, order("26H1", A))
-    archived(sqlite_lab, A)
-    reader = reader_of(sqlite_lab)
-    says(sqlite_lab, order("26H1", B, C, sent_at=LATER, control_id="M2"))
-    with sqlite_lab.database.read() as session:
+    says(lab, order("26H1", A))
+    archived(lab, A)
+    reader = reader_of(lab)
+    says(lab, order("26H1", B, C, sent_at=LATER, control_id="M2"))
+    with lab.database.read() as session:
         of_b, of_c = sorted(acknowledgeable_alerts(session), key=lambda one: str(one.slide))
-    acknowledge(desk(sqlite_lab), of_b.number, Person(f"Dr {reader.title()} Example", "I wait for it"))
-    acknowledge(desk(sqlite_lab), of_c.number, ANN)
+    acknowledge(desk(lab), of_b.number, Person(f"Dr {reader.title()} Example", "I wait for it"))
+    acknowledge(desk(lab), of_c.number, ANN)
 
-    with sqlite_lab.database.read() as session:
+    with lab.database.read() as session:
         rows = session.execute(select(Notice.sentence, Notice.seen_at).where(Notice.kind == "late slide"))
         seen = {sentence.split()[1]: seen_at is not None for sentence, seen_at in rows}
     assert seen == {B: True, C: False}
@@ -181,19 +182,20 @@ def test_a_slide_that_is_withdrawn_is_told_and_so_is_its_return(lab: Lab) -> Non
     books_balance(lab)
 
 
-def test_a_slide_that_is_to_be_scanned_again_is_told(sqlite_lab: Lab) -> None:
-    says(sqlite_lab, order("26H1", A))
-    archived(sqlite_lab, A)
-    with sqlite_lab.database.read() as session:
+def test_a_slide_that_is_to_be_scanned_again_is_told(lab: Lab) -> None:
+    says(lab, order("26H1", A))
+    archived(lab, A)
+    with lab.database.read() as session:
         scan_id = session.scalars(select(Scan.id)).one()
-    review(desk(sqlite_lab), scan_id, "rescan", ANN)
-    assert len(heard(sqlite_lab, "withdrawn")) == 1
-    scan_arrives(sqlite_lab, SmallSlide(codes=(A,), made=2))
-    run_until_calm(sqlite_lab)
-    assert "can be read now" in open_alert(sqlite_lab, "late slide").sentence
-    books_balance(sqlite_lab)
+    review(desk(lab), scan_id, "rescan", ANN)
+    assert len(heard(lab, "withdrawn")) == 1
+    scan_arrives(lab, SmallSlide(codes=(A,), made=2))
+    run_until_calm(lab)
+    assert "can be read now" in open_alert(lab, "late slide").sentence
+    books_balance(lab)
 
 
+@ON_BOTH
 def test_images_that_are_only_made_to_name_another_patient_are_no_news(lab: Lab) -> None:
     says(lab, order("26H1", A))
     archived(lab, A)
@@ -216,14 +218,14 @@ def test_nothing_is_late_for_a_case_that_nobody_could_read(lab: Lab) -> None:
     books_balance(lab)
 
 
-def test_a_person_s_release_is_followed_as_the_policy_s_is(sqlite_lab: Lab) -> None:
-    says(sqlite_lab, order("26H1", A, B))
-    archived(sqlite_lab, A)
-    release(desk(sqlite_lab), the_case(sqlite_lab).id, ANN)
-    run_until_calm(sqlite_lab)
-    archived(sqlite_lab, B)
+def test_a_person_s_release_is_followed_as_the_policy_s_is(lab: Lab) -> None:
+    says(lab, order("26H1", A, B))
+    archived(lab, A)
+    release(desk(lab), the_case(lab).id, ANN)
+    run_until_calm(lab)
+    archived(lab, B)
 
-    assert [who for who, _ in heard(sqlite_lab, "late slide")] == [reader_of(sqlite_lab)]
-    with sqlite_lab.database.read() as session:
+    assert [who for who, _ in heard(lab, "late slide")] == [reader_of(lab)]
+    with lab.database.read() as session:
         assert session.scalars(select(Read.round)).all() == [1]
-    books_balance(sqlite_lab)
+    books_balance(lab)

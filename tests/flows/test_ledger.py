@@ -15,6 +15,7 @@ from models.database import database_now
 from models.facets import Lane
 from models.tables.step import Slot, Step
 from tests.flows.looking import LONG_AGO
+from tests.small_lab import ON_BOTH
 
 HOUR = timedelta(hours=1)
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -35,6 +36,7 @@ def claim(lab: Lab, want: Wanted | None = None, worker: str = "worker") -> list[
         return list(ledger.claim(session, worker, want or wanted()))
 
 
+@ON_BOTH
 def test_a_lost_claim_gives_up_the_whole_transaction_that_it_was_to_end(lab: Lab) -> None:
     add(lab, "one")
     (first,) = claim(lab)
@@ -53,6 +55,7 @@ def test_a_lost_claim_gives_up_the_whole_transaction_that_it_was_to_end(lab: Lab
         assert session.scalars(select(Step.subject_id)).all() == ["one"]
 
 
+@ON_BOTH
 def test_a_worker_that_claims_its_own_lost_step_again_can_end_only_the_newer_attempt(lab: Lab) -> None:
     add(lab, "one")
     (first,) = claim(lab)
@@ -67,6 +70,7 @@ def test_a_worker_that_claims_its_own_lost_step_again_can_end_only_the_newer_att
     assert first.run_number != second.run_number
 
 
+@ON_BOTH
 def test_three_claims_without_an_end_set_a_step_aside_and_from_the_second_on_it_runs_alone(lab: Lab) -> None:
     add(lab, "one")
     alone = []
@@ -84,6 +88,7 @@ def test_three_claims_without_an_end_set_a_step_aside_and_from_the_second_on_it_
     assert "stopped its worker" in str(row.problem)
 
 
+@ON_BOTH
 def test_an_end_of_any_kind_forgets_the_claims_that_were_lost(lab: Lab) -> None:
     add(lab, "one")
     for _ in range(4):
@@ -97,6 +102,7 @@ def test_an_end_of_any_kind_forgets_the_claims_that_were_lost(lab: Lab) -> None:
             session.execute(update(Step).values(state="ready", waiting_for=None, waiting_until=None))
 
 
+@ON_BOTH
 def test_urgent_steps_are_claimed_first_then_those_due_first_then_the_oldest(lab: Lab) -> None:
     with lab.database.write("add") as session:
         for subject, lane, rank in (
@@ -112,6 +118,7 @@ def test_urgent_steps_are_claimed_first_then_those_due_first_then_the_oldest(lab
     assert taken == ["frozen section", "urgent early, second", "urgent early, third", "urgent late", "routine early"]
 
 
+@ON_BOTH
 def test_a_worker_claims_only_kinds_that_it_knows_and_places_that_it_mounts(lab: Lab) -> None:
     add(lab, "here", place="local")
     add(lab, "elsewhere", place="remote")
@@ -123,6 +130,7 @@ def test_a_worker_claims_only_kinds_that_it_knows_and_places_that_it_mounts(lab:
     assert {one.subject_id for one in claim(lab, wanted(places=("", "local")))} == {"here", "anywhere"}
 
 
+@ON_BOTH
 def test_a_silent_neighbour_is_left_alone_by_all_until_its_pause_is_over(lab: Lab) -> None:
     with lab.database.write("slots") as session:
         session.execute(insert(Slot).values(name="peer", number=1))
@@ -147,6 +155,7 @@ def test_a_silent_neighbour_is_left_alone_by_all_until_its_pause_is_over(lab: La
     assert [one.subject_id for one in claim(lab, wanted(slotted=True))] == ["one"]
 
 
+@ON_BOTH
 def test_looking_for_work_claims_and_locks_nothing(lab: Lab) -> None:
     with lab.database.write("slots") as session:
         session.execute(insert(Slot).values(name="peer", number=1))
@@ -156,6 +165,7 @@ def test_looking_for_work_claims_and_locks_nothing(lab: Lab) -> None:
         assert [one.subject_id for one in claim(lab, wanted(slotted=True))] == ["one"]
 
 
+@ON_BOTH
 def test_what_is_looked_for_is_what_a_claim_would_get(lab: Lab) -> None:
     with lab.database.write("slots") as session:
         session.execute(insert(Slot).values(name="peer", number=1))
@@ -173,6 +183,7 @@ def test_what_is_looked_for_is_what_a_claim_would_get(lab: Lab) -> None:
             ledger.finish(session, held)
 
 
+@ON_BOTH
 def test_the_same_step_is_added_once(lab: Lab) -> None:
     add(lab, "one", lane=Lane.URGENT)
     add(lab, "one", lane=Lane.ROUTINE)
@@ -180,6 +191,7 @@ def test_the_same_step_is_added_once(lab: Lab) -> None:
     assert [one.lane for one in claim(lab)] == [Lane.URGENT]
 
 
+@ON_BOTH
 def test_a_step_may_begin_as_a_wait(lab: Lab) -> None:
     with lab.database.write("add") as session:
         until = database_now(session) + HOUR
@@ -196,6 +208,7 @@ def test_a_step_may_begin_as_a_wait(lab: Lab) -> None:
     assert len(claim(lab)) == 1
 
 
+@ON_BOTH
 def test_a_due_time_moves_open_steps_forward_and_never_back(lab: Lab) -> None:
     add(lab, "one")
     with lab.database.write("due") as session:
@@ -210,6 +223,7 @@ def test_a_due_time_moves_open_steps_forward_and_never_back(lab: Lab) -> None:
     assert (row.lane, row.rank_at) == (Lane.ROUTINE, NOON - HOUR)
 
 
+@ON_BOTH
 def test_a_step_that_has_ended_keeps_its_lane(lab: Lab) -> None:
     add(lab, "one")
     (held,) = claim(lab)
@@ -230,6 +244,7 @@ def test_a_step_ranks_by_its_age_and_a_due_time_only_helps(moments: list[datetim
     assert ledger.rank_at(younger, older) == older
 
 
+@ON_BOTH
 def test_a_claim_says_when_its_wait_ended_by_its_time_until_the_step_has_ended(lab: Lab) -> None:
     add(lab, "one")
     with lab.database.write("expired") as session:
@@ -242,6 +257,7 @@ def test_a_claim_says_when_its_wait_ended_by_its_time_until_the_step_has_ended(l
     assert not claim(lab)[0].expired
 
 
+@ON_BOTH
 def test_every_attempt_works_in_a_folder_of_its_own(lab: Lab) -> None:
     add(lab, *(str(uuid.uuid4()) for _ in range(5)))
     seen = set()

@@ -31,7 +31,7 @@ from models.facets import StepState
 from models.tables.books import Alert
 from models.tables.step import Slot, Step, Worker
 from tests.flows.queue_model import Held, QueuedStep, QueueModel
-from tests.small_lab import small_lab
+from tests.small_lab import ON_BOTH, small_lab
 
 LIMITS = {"narrow": 1, "wide": 2}
 KINDS = ("look", "send")
@@ -302,6 +302,7 @@ def _modelled(one: QueuedStep) -> tuple[Any, ...]:
     return (*place, one.attempt, one.lost, one.tries, one.expired, one.alerted, one.worker, one.waiting, one.result)
 
 
+@ON_BOTH
 def test_the_queue_does_what_a_plain_list_would(tmp_path: Path, database_url: str) -> None:
     lab = small_lab(tmp_path, database_url)
     machine = type("QueueMachine", (QueueMachine,), {"lab": lab})

@@ -28,7 +28,7 @@ from models.tables.scan import Scan
 from models.tables.step import Slot, Step, Worker
 from tests.flows import racers
 from tests.flows.looking import A, the_case
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 RACERS = 4
 
@@ -71,6 +71,7 @@ def address(lab: Lab) -> str:
     return lab.settings.database
 
 
+@ON_BOTH
 def test_processes_that_claim_the_same_steps_get_each_step_once(lab: Lab, processes: ProcessPoolExecutor) -> None:
     add(lab, 120)
     urls, workers = [address(lab)] * RACERS, [str(uuid.uuid4()) for _ in range(RACERS)]
@@ -81,6 +82,7 @@ def test_processes_that_claim_the_same_steps_get_each_step_once(lab: Lab, proces
     assert states(lab) == {"running": 120}
 
 
+@ON_BOTH
 def test_no_more_steps_run_at_once_than_there_are_slots(lab: Lab, processes: ProcessPoolExecutor) -> None:
     add(lab, 40, slot="peer")
     with lab.database.write("slots") as session:
@@ -94,6 +96,7 @@ def test_no_more_steps_run_at_once_than_there_are_slots(lab: Lab, processes: Pro
         assert session.scalars(select(Slot.step_id).where(Slot.name == "peer")).all() == [None, None]
 
 
+@ON_BOTH
 def test_no_wake_is_lost_between_a_look_and_a_wait(lab: Lab, pairs: ProcessPoolExecutor) -> None:
     add(lab, 40)
     claims = claim(lab, 40)
@@ -105,6 +108,7 @@ def test_no_wake_is_lost_between_a_look_and_a_wait(lab: Lab, pairs: ProcessPoolE
     assert states(lab).keys() <= {"done", "ready"}
 
 
+@ON_BOTH
 def test_of_two_that_finish_one_attempt_one_does(lab: Lab, pairs: ProcessPoolExecutor) -> None:
     add(lab, 60)
     claims = claim(lab, 60)
@@ -115,6 +119,7 @@ def test_of_two_that_finish_one_attempt_one_does(lab: Lab, pairs: ProcessPoolExe
     assert states(lab) == {"done": 60}
 
 
+@ON_BOTH
 def test_a_worker_that_was_paused_until_it_counted_as_dead_can_not_finish(lab: Lab, pairs: ProcessPoolExecutor) -> None:
     lab = replace(lab, settings=lab.settings.model_copy(update={"work": Work(heartbeat_grace=timedelta(seconds=1))}))
     add(lab, 1)

@@ -8,6 +8,7 @@ import pytest
 from flows.standing.messages import unanswered, unanswered_by_peer
 from tests.dashboards.web.laboratory import MINUTE, NOW, Laboratory
 from tests.migrated import migrated
+from tests.small_lab import ON_BOTH
 
 
 @pytest.fixture
@@ -17,6 +18,7 @@ def laboratory(database_url: str) -> Iterator[Laboratory]:
     database.close()
 
 
+@ON_BOTH
 def test_a_message_that_nobody_answers_says_to_whom_since_when_and_how_often_it_was_tried(
     laboratory: Laboratory,
 ) -> None:

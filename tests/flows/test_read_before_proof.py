@@ -16,7 +16,7 @@ from models.tables.books import History, OutboxMessage
 from models.tables.scan import Scan
 from tests.flows.completing import ANN, ProvesLater, archived, desk, heard, open_alert, under
 from tests.flows.looking import LATER, A, B, alerts, books_balance, says, steps, the_case, time_passes, told
-from tests.small_lab import order, run_until_calm, small_lab
+from tests.small_lab import ON_BOTH, order, run_until_calm, small_lab
 
 PROVEN = "was read before the archive had proven its images: all that can be read of it are proven now"
 
@@ -82,6 +82,7 @@ def test_an_urgent_case_is_read_before_its_images_are_proven_and_says_so(lab: La
     books_balance(lab)
 
 
+@ON_BOTH
 def test_what_is_proven_later_is_recorded_and_the_lims_hears_that_all_is_in(lab: Lab) -> None:
     says(lab, order("26H1", A, priority="S"))
     archived(lab, A)
@@ -179,6 +180,7 @@ def test_a_proof_that_fails_is_told_to_the_reader_and_ticked_off_by_name(lab: La
     books_balance(lab)
 
 
+@ON_BOTH
 def test_what_could_not_be_proven_once_is_read_again_only_when_it_is(lab: Lab) -> None:
     says(lab, order("26H1", A, priority="S"))
     archived(lab, A)

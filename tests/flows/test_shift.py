@@ -22,7 +22,7 @@ from models.facets import Lane
 from models.tables.place import Site
 from models.tables.step import Slot, Step
 from tests.flows.looking import alerts
-from tests.small_lab import begin_worker
+from tests.small_lab import ON_BOTH, begin_worker
 
 WORK = Stage("work", ("do",), timedelta(minutes=5))
 
@@ -132,8 +132,8 @@ def test_what_an_end_itself_can_not_do_now_is_tried_again_later_and_holds_nobody
     assert states(lab) == ["waiting", "done", "done"]
 
 
-def test_while_the_database_is_away_the_result_is_kept_and_written_when_it_is_back(sqlite_lab: Lab) -> None:
-    add(sqlite_lab, 1)
+def test_while_the_database_is_away_the_result_is_kept_and_written_when_it_is_back(lab: Lab) -> None:
+    add(lab, 1)
     worked, away = [], []
 
     def do(_lab: Lab, claimed: Claim) -> End:
@@ -141,16 +141,16 @@ def test_while_the_database_is_away_the_result_is_kept_and_written_when_it_is_ba
         away.extend([True] * 3)
         return done(claimed)
 
-    @event.listens_for(sqlite_lab.database.engine, "before_cursor_execute")
+    @event.listens_for(lab.database.engine, "before_cursor_execute")
     def refuse(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         if away and statement.startswith("UPDATE step"):
             away.pop()
             raise OperationalError(statement, {}, ConnectionError("gone"))
 
-    with shift(sqlite_lab, do) as calm:
+    with shift(lab, do) as calm:
         assert calm.run() == 1
 
-    assert (states(sqlite_lab), worked, away) == (["done"], [1], [])
+    assert (states(lab), worked, away) == (["done"], [1], [])
 
 
 @pytest.mark.postgres
@@ -206,6 +206,7 @@ def test_a_step_that_was_lost_before_runs_alone(lab: Lab) -> None:
     assert states(lab) == ["done"] * 6
 
 
+@ON_BOTH
 def test_a_step_that_waits_to_run_alone_is_given_back_unharmed_when_the_shift_ends(lab: Lab) -> None:
     ids = add(lab, 3)
     with lab.database.write("lost once") as session:
@@ -226,6 +227,7 @@ def test_a_step_that_waits_to_run_alone_is_given_back_unharmed_when_the_shift_en
         assert session.scalars(select(Step.lost).where(Step.subject_id == ids[0])).one() == 1
 
 
+@ON_BOTH
 def test_a_stop_finishes_what_runs_and_claims_nothing_new(lab: Lab) -> None:
     add(lab, 40)
 
@@ -272,6 +274,7 @@ def test_the_first_lane_gets_in_beside_full_slots(lab: Lab) -> None:
     assert states(lab) == ["done"] * 4
 
 
+@ON_BOTH
 def test_a_message_of_a_case_waits_behind_a_refused_one_and_other_cases_do_not(lab: Lab) -> None:
     stage = Stage("work", ("do",), timedelta(minutes=5), slotted=True, ordered=True)
     with lab.database.write("add") as session:

@@ -28,6 +28,7 @@ from flows.standing.rule import State
 from models.tables.step import Worker
 from tests.dashboards.web.laboratory import MINUTE, NOW, Laboratory, opaque
 from tests.migrated import migrated
+from tests.small_lab import ON_BOTH
 
 LATER = NOW + timedelta(hours=1)
 
@@ -92,6 +93,7 @@ def test_every_scan_slide_and_file_on_its_way_has_a_row_and_only_waits_have_one_
     assert (only_waits[1].scan, only_waits[1].slide, only_waits[1].reason) == (lost, None, "no label")
 
 
+@ON_BOTH
 def test_a_slide_whose_scan_was_set_aside_waits_for_a_rescan_beside_the_scan_s_own_row(laboratory: Laboratory) -> None:
     case = laboratory.case("26S1")
     slide = laboratory.slide("26S1-A1-1", case)
@@ -139,6 +141,7 @@ def test_counts_and_rows_agree_on_everything(laboratory: Laboratory) -> None:
     assert listed == counts
 
 
+@ON_BOTH
 def test_what_stands_at_one_state_can_be_listed_for_one_site(laboratory: Laboratory) -> None:
     for site in ("site-a", "site-b"):
         case = laboratory.case(f"26S-{site}", site, images="ready", reading="assigned")
@@ -155,6 +158,7 @@ def test_what_stands_at_one_state_can_be_listed_for_one_site(laboratory: Laborat
         assert rows_at(session, State.ARCHIVED) == []
 
 
+@ON_BOTH
 def test_waits_are_grouped_by_what_is_waited_for_and_what_happens_then(laboratory: Laboratory) -> None:
     for number in range(3):
         scan = laboratory.scan(f"scan {number}")
@@ -168,6 +172,7 @@ def test_waits_are_grouped_by_what_is_waited_for_and_what_happens_then(laborator
     ]
 
 
+@ON_BOTH
 def test_alerts_with_one_cause_are_one_line_with_a_few_examples(laboratory: Laboratory) -> None:
     case = laboratory.case("26S1", site="site-b")
     for number in range(7):
@@ -186,6 +191,7 @@ def test_alerts_with_one_cause_are_one_line_with_a_few_examples(laboratory: Labo
     assert (message.about[0].kind, message.about[0].id) == ("case", case)
 
 
+@ON_BOTH
 def test_the_engine_is_told_in_its_own_words_and_a_silent_worker_is_missed(laboratory: Laboratory) -> None:
     grace, now = timedelta(seconds=15), datetime.now(UTC)
     with laboratory.database.read() as session:
@@ -203,6 +209,7 @@ def test_the_engine_is_told_in_its_own_words_and_a_silent_worker_is_missed(labor
     assert "2 workers; 1 more stopped without a word" in state.sentence
 
 
+@ON_BOTH
 def test_a_silent_neighbour_is_named_with_what_waits_for_it(laboratory: Laboratory) -> None:
     laboratory.silent("lims:lims-a", NOW, "nobody answers on its port")
     for number in range(2):
@@ -214,6 +221,7 @@ def test_a_silent_neighbour_is_named_with_what_waits_for_it(laboratory: Laborato
     )  # fmt: skip
 
 
+@ON_BOTH
 def test_a_case_says_how_many_of_its_slides_can_be_read_and_who_has_it_why(laboratory: Laboratory) -> None:
     case = laboratory.case("26S1", images="incomplete", reading="assigned", lane=1)
     for number in range(7):
@@ -245,6 +253,7 @@ def test_an_open_set_is_never_shown_as_complete(quick: Laboratory) -> None:
     assert line.completeness == "1 of 1 slide can be read; more may be ordered"
 
 
+@ON_BOTH
 def test_a_timeline_tells_what_happened_in_order_by_whom_and_what_it_took(laboratory: Laboratory) -> None:
     case = laboratory.case("26S1")
     slide = laboratory.slide("26S1-A1-1", case)
@@ -276,6 +285,7 @@ def test_a_timeline_tells_what_happened_in_order_by_whom_and_what_it_took(labora
     assert (len(story.files), len(story.objects)) == (1, 1)
 
 
+@ON_BOTH
 def test_the_change_mark_differs_after_whatever_people_see_and_stays_after_a_heartbeat(laboratory: Laboratory) -> None:
     def mark() -> str:
         with laboratory.database.read() as session:
@@ -300,6 +310,7 @@ def test_the_change_mark_differs_after_whatever_people_see_and_stays_after_a_hea
     assert mark() == marks[-1]
 
 
+@ON_BOTH
 def test_figures_for_metrics_have_names_sites_and_stages_that_telemetry_knows(laboratory: Laboratory) -> None:
     scan = laboratory.scan("one")
     laboratory.step("slide_qc", "slide_qc", ("scan", scan), "running")

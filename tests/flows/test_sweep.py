@@ -14,7 +14,7 @@ from models.facets import Outcome
 from models.tables.books import Alert
 from models.tables.step import Step, Worker
 from tests.flows.looking import LONG_AGO, A, alerts, books_balance, scan_of, steps, the_scan, time_passes
-from tests.small_lab import SmallSlide, begin_worker, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, begin_worker, message_arrives, order, run_until_calm, scan_arrives
 
 HOUR = timedelta(hours=1)
 
@@ -35,19 +35,20 @@ def states(lab: Lab) -> list[str]:
         return [str(state) for state in session.scalars(select(Step.state).order_by(Step.id))]
 
 
-def test_nothing_due_writes_nothing(sqlite_lab: Lab) -> None:
-    add(sqlite_lab, "one")
+def test_nothing_due_writes_nothing(lab: Lab) -> None:
+    add(lab, "one")
     written: list[str] = []
     event.listen(
-        sqlite_lab.database.engine,
+        lab.database.engine,
         "before_cursor_execute",
         lambda _connection, _cursor, statement, *_: written.append(statement),
     )
 
-    assert sweep(sqlite_lab) == 0
+    assert sweep(lab) == 0
     assert not [statement for statement in written if not statement.lstrip().startswith(("SELECT", "BEGIN"))]
 
 
+@ON_BOTH
 def test_what_a_dead_worker_held_comes_back_and_its_late_finish_fails(lab: Lab) -> None:
     add(lab, "one", "two")
     worker_id = begin_worker(lab)
@@ -80,6 +81,7 @@ def test_a_step_whose_worker_ends_it_while_the_sweeper_looks_is_left_alone(lab_o
     assert states(lab) == ["done"]
 
 
+@ON_BOTH
 def test_a_wait_that_ends_by_its_time_says_so_and_is_raised_when_people_should_know(lab: Lab) -> None:
     add(lab, "one", "two", "three")
     worker_id = begin_worker(lab)
@@ -112,6 +114,7 @@ def test_a_step_that_stopped_its_workers_sets_its_scan_aside_and_tells_people(la
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_rerun_that_comes_before_the_sweeper_is_not_undone(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A))
     scan_id = scan_arrives(lab, SmallSlide(codes=(A,), quality="review"))
@@ -128,6 +131,7 @@ def test_a_rerun_that_comes_before_the_sweeper_is_not_undone(lab: Lab) -> None:
     assert alerts(lab) == []
 
 
+@ON_BOTH
 def test_a_step_set_aside_by_its_end_and_rerun_at_once_is_not_undone_by_the_sweeper(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A))
     scan_arrives(lab, SmallSlide(codes=(A,), trouble="rejected"))
@@ -157,32 +161,32 @@ def test_an_alert_is_cleared_when_what_it_told_of_is_over(lab: Lab) -> None:
     books_balance(lab)
 
 
-def test_an_alert_about_failing_is_cleared_when_the_step_gets_through(sqlite_lab: Lab) -> None:
-    add(sqlite_lab, "one")
-    (held,) = claim(sqlite_lab, begin_worker(sqlite_lab))
-    with sqlite_lab.database.write("trouble") as session:
+def test_an_alert_about_failing_is_cleared_when_the_step_gets_through(lab: Lab) -> None:
+    add(lab, "one")
+    (held,) = claim(lab, begin_worker(lab))
+    with lab.database.write("trouble") as session:
         now = database_now(session)
         raise_alert(session, Subject("message", "one"), "send keeps failing", "the LIMS is away", now)
         ledger.give_back(session, held, retry_after=timedelta(0), problem="away")
-    sweep(sqlite_lab)
-    assert alerts(sqlite_lab) == ["send keeps failing"]
-    with sqlite_lab.database.write("through") as session:
+    sweep(lab)
+    assert alerts(lab) == ["send keeps failing"]
+    with lab.database.write("through") as session:
         ledger.finish(session, ledger.claim(session, held.worker_id, Wanted("stage", ("send",), 1, HOUR))[0])
-    sweep(sqlite_lab)
+    sweep(lab)
 
-    assert alerts(sqlite_lab) == []
+    assert alerts(lab) == []
 
 
-def test_work_folders_go_when_nothing_needs_them_and_not_before(sqlite_lab: Lab) -> None:
-    message_arrives(sqlite_lab, order("26H1", A))
-    moving = scan_arrives(sqlite_lab, SmallSlide(codes=(A,), quality="review"))
-    archived = scan_arrives(sqlite_lab, SmallSlide(codes=("26H000001-A1-9",)))
-    message_arrives(sqlite_lab, order("26H1", "26H000001-A1-9", control_id="M2"))
-    run_until_calm(sqlite_lab)
+def test_work_folders_go_when_nothing_needs_them_and_not_before(lab: Lab) -> None:
+    message_arrives(lab, order("26H1", A))
+    moving = scan_arrives(lab, SmallSlide(codes=(A,), quality="review"))
+    archived = scan_arrives(lab, SmallSlide(codes=("26H000001-A1-9",)))
+    message_arrives(lab, order("26H1", "26H000001-A1-9", control_id="M2"))
+    run_until_calm(lab)
     for scan_id in (moving, archived):
-        sqlite_lab.spool.work_folder(scan_id, 1).joinpath("made").write_bytes(b"x")
+        lab.spool.work_folder(scan_id, 1).joinpath("made").write_bytes(b"x")
     orphan = "00000000-0000-0000-0000-000000000000"
-    sqlite_lab.spool.work_folder(orphan, 1)
+    lab.spool.work_folder(orphan, 1)
 
-    tidy(sqlite_lab)
-    assert {held.id for held in sqlite_lab.spool.files() if held.what == "work"} == {moving}
+    tidy(lab)
+    assert {held.id for held in lab.spool.files() if held.what == "work"} == {moving}

@@ -22,6 +22,7 @@ from models.database import database_now
 from models.tables.step import Slot, Step
 from tests.flows.intake.eventing import sentences, until
 from tests.flows.looking import LONG_AGO
+from tests.small_lab import ON_BOTH
 
 GRACE = timedelta(seconds=15)
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +59,7 @@ def test_a_place_where_nobody_ever_was_is_raised_after_a_while_and_once(lab: Lab
         assert [one.kind for one in open_alerts(session)] == [UNSERVED]
 
 
+@ON_BOTH
 def test_it_is_over_when_a_worker_of_the_place_is_alive_or_nothing_waits_there(lab: Lab) -> None:
     for end in ("served", "nothing waits"):
         waits_at(lab, "far-away", f"22222222-2222-8222-8222-{len(end):012}")
@@ -73,6 +75,7 @@ def test_it_is_over_when_a_worker_of_the_place_is_alive_or_nothing_waits_there(l
         assert sentences(lab, UNSERVED) == []
 
 
+@ON_BOTH
 def test_a_place_with_a_worker_and_work_that_needs_no_bytes_are_not_spoken_of(lab: Lab) -> None:
     waits_at(lab, "local")
     waits_at(lab, "", "33333333-3333-8333-8333-333333333333")
@@ -84,12 +87,12 @@ def test_a_place_with_a_worker_and_work_that_needs_no_bytes_are_not_spoken_of(la
         assert session.scalars(select(Slot.name).where(Slot.name.startswith("@"))).all() == ["@local"]
 
 
-def test_a_worker_says_with_its_heartbeats_that_its_place_is_served(sqlite_lab: Lab) -> None:
+def test_a_worker_says_with_its_heartbeats_that_its_place_is_served(lab: Lab) -> None:
     stop = threading.Event()
-    worker = threading.Thread(target=run_worker, args=(sqlite_lab, BareEngine(), stop))
+    worker = threading.Thread(target=run_worker, args=(lab, BareEngine(), stop))
     worker.start()
     try:
-        until(lambda: _served(sqlite_lab), "the worker did not say where it works")
+        until(lambda: _served(lab), "the worker did not say where it works")
     finally:
         stop.set()
         worker.join(20)
@@ -103,6 +106,7 @@ def _served(lab: Lab) -> bool:
     return found is not None and found > now
 
 
+@ON_BOTH
 @pytest.mark.parametrize("failpoint", ["sweep_places.before_commit", "sweep_places.after_commit"])
 def test_whoever_is_killed_while_telling_leaves_it_to_the_next_and_it_is_told_once(
     lab: Lab, database_url: str, tmp_path: Path, failpoint: str

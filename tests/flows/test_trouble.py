@@ -59,51 +59,51 @@ def end_in(lab: Lab, claim: Claim, error: Exception) -> Step:
         return session.scalars(select(Step).where(Step.id == claim.id)).one()
 
 
-def test_a_transient_error_is_tried_again_after_a_pause_that_grows_and_is_capped(sqlite_lab: Lab) -> None:
-    claim, longest = claimed(sqlite_lab), []
+def test_a_transient_error_is_tried_again_after_a_pause_that_grows_and_is_capped(lab: Lab) -> None:
+    claim, longest = claimed(lab), []
     for tries in range(20):
-        step = end_in(sqlite_lab, claim, TransientError("the LIMS is away"))
+        step = end_in(lab, claim, TransientError("the LIMS is away"))
         assert (step.state, step.waiting_for, step.tries) == ("waiting", "another try", tries + 1)
         assert step.waiting_until is not None
         assert step.waiting_since is not None
         longest.append((step.waiting_until - step.waiting_since).total_seconds())
-        with sqlite_lab.database.write("again") as session:
+        with lab.database.write("again") as session:
             session.execute(update(Step).values(waiting_until=LONG_AGO, state="ready", waiting_for=None))
             (claim,) = ledger.claim(session, claim.worker_id, Wanted("stage", ("send",), 1, HOUR))
 
     assert all(0.5 * min(2**n, 60) <= pause <= min(2**n, 60) for n, pause in enumerate(longest))
-    assert alerts(sqlite_lab) == ["send keeps failing"]
+    assert alerts(lab) == ["send keeps failing"]
 
 
-def test_a_rejected_error_sets_aside_and_tells_people_once(sqlite_lab: Lab) -> None:
-    step = end_in(sqlite_lab, claimed(sqlite_lab), RejectedError("the file is empty: have it scanned again"))
+def test_a_rejected_error_sets_aside_and_tells_people_once(lab: Lab) -> None:
+    step = end_in(lab, claimed(lab), RejectedError("the file is empty: have it scanned again"))
 
     assert (step.state, step.problem) == ("set aside", "the file is empty: have it scanned again")
-    assert alerts(sqlite_lab) == ["set aside"]
-    run_until_calm(sqlite_lab)
-    assert alerts(sqlite_lab) == ["set aside"]
+    assert alerts(lab) == ["set aside"]
+    run_until_calm(lab)
+    assert alerts(lab) == ["set aside"]
 
 
-def test_what_the_state_forbids_sets_aside_too(sqlite_lab: Lab) -> None:
-    assert end_in(sqlite_lab, claimed(sqlite_lab), RefusedError("put the listener back")).state == "set aside"
+def test_what_the_state_forbids_sets_aside_too(lab: Lab) -> None:
+    assert end_in(lab, claimed(lab), RefusedError("put the listener back")).state == "set aside"
 
 
-def test_what_only_a_person_can_decide_waits_for_one_and_is_on_the_list(sqlite_lab: Lab) -> None:
-    step = end_in(sqlite_lab, claimed(sqlite_lab), NeedsPersonError("restore the spool from its backup"))
+def test_what_only_a_person_can_decide_waits_for_one_and_is_on_the_list(lab: Lab) -> None:
+    step = end_in(lab, claimed(lab), NeedsPersonError("restore the spool from its backup"))
 
     assert (step.state, step.waiting_for) == ("waiting", "a person")
-    assert alerts(sqlite_lab) == ["needs a person"]
+    assert alerts(lab) == ["needs a person"]
 
 
 def test_a_bug_is_set_aside_without_its_words_which_may_be_a_patients(
-    sqlite_lab: Lab, caplog: pytest.LogCaptureFixture
+    lab: Lab, caplog: pytest.LogCaptureFixture
 ) -> None:
     said = f"Example^Ada^{A}"
     with caplog.at_level(logging.DEBUG):
         with pytest.raises(ValueError, match="Ada") as caught:
             int(said)
-        step = end_in(sqlite_lab, claimed(sqlite_lab), caught.value)
-    with sqlite_lab.database.read() as session:
+        step = end_in(lab, claimed(lab), caught.value)
+    with lab.database.read() as session:
         sentence = session.scalars(select(Alert.sentence)).one()
 
     assert (step.state, step.problem) == ("set aside", sentence)
@@ -114,11 +114,11 @@ def test_a_bug_is_set_aside_without_its_words_which_may_be_a_patients(
         assert A not in text
 
 
-def test_a_lost_claim_changes_nothing(sqlite_lab: Lab) -> None:
-    claim = claimed(sqlite_lab)
+def test_a_lost_claim_changes_nothing(lab: Lab) -> None:
+    claim = claimed(lab)
 
-    assert end_in(sqlite_lab, claim, LostClaimError("taken over")).state == "running"
-    assert alerts(sqlite_lab) == []
+    assert end_in(lab, claim, LostClaimError("taken over")).state == "running"
+    assert alerts(lab) == []
 
 
 def test_a_scan_that_can_not_be_read_is_set_aside_with_its_reason_and_what_it_waited_for_ends(lab: Lab) -> None:
@@ -144,15 +144,15 @@ def test_a_slide_whose_scan_was_set_aside_is_waited_for(lab: Lab) -> None:
     books_balance(lab)
 
 
-def test_a_message_that_can_not_be_applied_is_set_aside_with_its_reason(sqlite_lab: Lab) -> None:
-    message_arrives(sqlite_lab, order("26H1", A), peer="nobody")
-    run_until_calm(sqlite_lab)
-    with sqlite_lab.database.read() as session:
+def test_a_message_that_can_not_be_applied_is_set_aside_with_its_reason(lab: Lab) -> None:
+    message_arrives(lab, order("26H1", A), peer="nobody")
+    run_until_calm(lab)
+    with lab.database.read() as session:
         problem = session.scalars(select(InboxMessage.problem)).one()
 
-    assert inbox(sqlite_lab) == ["set aside"]
+    assert inbox(lab) == ["set aside"]
     assert "no listener of the settings is named nobody" in str(problem)
-    books_balance(sqlite_lab)
+    books_balance(lab)
 
 
 @pytest.mark.postgres

@@ -20,7 +20,7 @@ from tests.flows.intake.eventing import SCANNER, a_log, event, take_all, written
 from tests.flows.looking import LATER, LONG_AGO, A, B, C, books_balance, says, steps, the_case, time_passes
 from tests.flows.test_work_orders import AnswersOrders, answering, work
 from tests.lims_says import work_done
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives, small_lab
+from tests.small_lab import ON_BOTH, SmallSlide, message_arrives, order, run_until_calm, scan_arrives, small_lab
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
@@ -71,6 +71,7 @@ def test_a_slide_that_nobody_has_seen_says_so_and_waits_for_the_scanner(lab: Lab
     assert missing.then == "raised on the list of what needs attention"
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     ("quality", "standing", "waits_for"),
     [("rescan", "waiting for a rescan", "a rescan"), ("review", "moving", "a person")],
@@ -88,6 +89,7 @@ def test_a_scanned_slide_that_can_not_be_read_names_its_scanner_and_place(
     assert (found.last_seen.at is None, found.scan is None, found.reason is None) == (False, False, False)
 
 
+@ON_BOTH
 def test_a_slide_that_a_scanner_could_not_scan_names_rack_and_slot(lab: Lab) -> None:
     says(lab, order("26H1", A, B))
     log = a_log()
@@ -100,17 +102,17 @@ def test_a_slide_that_a_scanner_could_not_scan_names_rack_and_slot(lab: Lab) -> 
     assert slide(lab, B).last_seen.at is None
 
 
-def test_a_file_that_is_still_arriving_under_its_name_is_where_a_slide_was_seen(sqlite_lab: Lab) -> None:
-    says(sqlite_lab, order("26H1", A, B))
-    with sqlite_lab.database.write("arriving") as session:
+def test_a_file_that_is_still_arriving_under_its_name_is_where_a_slide_was_seen(lab: Lab) -> None:
+    says(lab, order("26H1", A, B))
+    with lab.database.write("arriving") as session:
         now = database_now(session)
         row = {"site_id": "site-a", "root": "scanner-site-a", "bytes": 1, "modified_ns": 1, "state": "arriving"}
         for number, name in enumerate((f"{A}.svs", f"{A} {B}.svs")):
             times = {"first_seen_at": now, "changed_at": now}
             session.add(ScanFile(id=f"file {number}", relative_path=name, **row, **times))
 
-    assert slide(sqlite_lab, A).last_seen.where == "scanner-site-a of site-a: a file called so is arriving"
-    assert slide(sqlite_lab, B).last_seen.at is None
+    assert slide(lab, A).last_seen.where == "scanner-site-a of site-a: a file called so is arriving"
+    assert slide(lab, B).last_seen.at is None
 
 
 def test_work_that_will_bring_a_slide_is_expected_by_name_and_keeps_an_open_set_open(slow_lab: Lab) -> None:
@@ -140,6 +142,7 @@ def test_work_that_will_bring_a_slide_is_expected_by_name_and_keeps_an_open_set_
     assert the_case(lab).expected_closed_at is not None
 
 
+@ON_BOTH
 def test_work_that_a_reader_asks_for_takes_no_case_from_them(lab: Lab) -> None:
     lab = answering(lab, AnswersOrders())
     says(lab, order("26H1", A))
@@ -151,14 +154,14 @@ def test_work_that_a_reader_asks_for_takes_no_case_from_them(lab: Lab) -> None:
     books_balance(lab)
 
 
-def test_what_is_cancelled_is_not_expected(sqlite_lab: Lab) -> None:
-    says(sqlite_lab, order("26H1", A, B, C), order("26H1", cancel=(C,), sent_at=LATER, control_id="M2"))
-    assert [one.slide for one in slides(sqlite_lab).slides] == [f"{A}@NET", f"{B}@NET"]
-    says(sqlite_lab, order("26H1", control="CA", sent_at="20250101140000+0000", control_id="M3"))
-    assert slides(sqlite_lab).slides == ()
+def test_what_is_cancelled_is_not_expected(lab: Lab) -> None:
+    says(lab, order("26H1", A, B, C), order("26H1", cancel=(C,), sent_at=LATER, control_id="M2"))
+    assert [one.slide for one in slides(lab).slides] == [f"{A}@NET", f"{B}@NET"]
+    says(lab, order("26H1", control="CA", sent_at="20250101140000+0000", control_id="M3"))
+    assert slides(lab).slides == ()
 
 
-def test_there_is_nothing_to_say_of_a_case_that_there_is_not(sqlite_lab: Lab) -> None:
-    with sqlite_lab.database.read() as session:
-        assert slides_of_case(session, sqlite_lab.settings, "nobody") is None
+def test_there_is_nothing_to_say_of_a_case_that_there_is_not(lab: Lab) -> None:
+    with lab.database.read() as session:
+        assert slides_of_case(session, lab.settings, "nobody") is None
         assert session.scalars(select(ScanFile)).all() == []

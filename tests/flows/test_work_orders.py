@@ -16,7 +16,7 @@ from models.tables.books import OutboxMessage
 from models.tables.work import WorkOrder
 from tests.flows.looking import LATER, A, B, alerts, books_balance, says, steps, time_passes, told
 from tests.lims_says import work_done
-from tests.small_lab import SmallSlide, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, order, run_until_calm, scan_arrives
 
 ANN = Person("Ann Example", "the section is folded")
 
@@ -83,6 +83,7 @@ def test_work_that_is_taken_waits_to_be_done(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("msa", ["AA", "AE"])
 def test_work_that_is_refused_is_told_with_its_reason_and_holds_no_later_message_up(lab: Lab, msa: str) -> None:
     lab = answering(lab, AnswersOrders(code="UA", msa=msa))
@@ -118,6 +119,7 @@ def test_work_that_is_done_waits_for_what_was_made_to_be_registered(lab: Lab) ->
     books_balance(lab)
 
 
+@ON_BOTH
 def test_work_that_is_done_may_be_registered_before_it_is_said_to_be_done(lab: Lab) -> None:
     number = asked(answering(lab, AnswersOrders()))
     says(lab, order("26H1", B, sent_at=LATER, control_id="M2"), work_done("26H1", number, B))
@@ -145,6 +147,7 @@ def test_work_that_was_never_asked_for_changes_nothing(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_the_same_work_is_not_asked_for_twice_and_other_work_is(lab: Lab) -> None:
     asked(lab)
     with pytest.raises(RefusedError, match="was asked for a recut of it already"):
@@ -157,6 +160,7 @@ def test_the_same_work_is_not_asked_for_twice_and_other_work_is(lab: Lab) -> Non
     books_balance(lab)
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     ("name", "kind", "stain", "why"),
     [
@@ -180,6 +184,7 @@ def test_what_can_t_be_asked_for_is_refused_and_nothing_is_sent(
     assert told(lab) == []
 
 
+@ON_BOTH
 def test_a_block_is_asked_for_by_its_own_name(lab: Lab) -> None:
     says(lab, order("26H1", A, parent="26H000001-A1"))
     order_work(desk(lab), "26H000001-A1", "recut", ANN)
@@ -189,6 +194,7 @@ def test_a_block_is_asked_for_by_its_own_name(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_person_may_take_work_back_and_nobody_waits_for_it(lab: Lab) -> None:
     number = asked(lab)
     cancel_work(desk(lab), number.lower(), ANN)
@@ -209,6 +215,7 @@ def test_a_cancelled_case_expects_no_work(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_rescan_is_work_where_the_lims_wants_it_and_over_when_the_next_scan_is_there(lab: Lab) -> None:
     said = lab.settings.model_dump()
     for peer in said["lims"]:
@@ -249,6 +256,7 @@ class UnderstandsLate(AnswersOrders):
         return Answer("AE", "", f"MSH|^~\\&|LIMS|NET|||20250101||ACK|A1|P|2.5.1\rMSA|AE|{control_id}\r".encode())
 
 
+@ON_BOTH
 def test_a_message_of_a_case_that_was_refused_before_anything_was_scanned_is_sent_again_when_somebody_says_so(
     lab: Lab,
 ) -> None:

@@ -11,14 +11,6 @@ from tests.small_lab import small_lab
 
 
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a fresh database: on SQLite, unless a story asks for both (``ON_BOTH``)."""
-    if getattr(request, "param", "sqlite") == "sqlite":
-        return f"sqlite:///{tmp_path / 'coverslip.db'}"
-    return str(request.getfixturevalue("unmade_postgres_database"))
-
-
-@pytest.fixture
 def lab(tmp_path: Path, database_url: str) -> Iterator[Lab]:
     """An empty laboratory; at the end of each story its books agree."""
     opened = small_lab(tmp_path, database_url, order_wait=timedelta(hours=1))

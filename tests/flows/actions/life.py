@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
 from sqlalchemy import select
 
 from connectors.slides.bounded import DEFAULT_LIMITS, Limits
@@ -33,10 +32,6 @@ from tests.small_lab import (
 
 ANN = Person("Ann Example", "looked at the glass")
 ONE, TWO = "26B0001-A1-1", "26B0001-A1-2"
-ON_BOTH = pytest.mark.parametrize(
-    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True
-)
-"""For stories of locks, races and queries: the rules are the same on each database."""
 NOBODY = "00000000-0000-8000-8000-000000000000"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 

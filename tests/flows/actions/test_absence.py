@@ -19,7 +19,7 @@ from flows.sweep import sweep
 from models.database import Database, database_now, utc_now
 from models.errors import RefusedError
 from models.tables.reading import Assignment, Leave, Pathologist
-from tests.flows.actions.life import ON_BOTH, told
+from tests.flows.actions.life import told
 from tests.flows.actions.reads_life import (
     MANAGER,
     OTHER,
@@ -34,7 +34,7 @@ from tests.flows.actions.reads_life import (
 from tests.flows.case_assignment.rebalance.desks import look
 from tests.flows.test_allocation import allocated_by
 from tests.lims_says import reported
-from tests.small_lab import message_arrives, run_until_calm
+from tests.small_lab import ON_BOTH, message_arrives, run_until_calm
 
 ROOT = Path(__file__).resolve().parents[3]
 SAYS_SO = """

@@ -13,11 +13,11 @@ from models.errors import RefusedError
 from models.tables.books import History
 from models.tables.deadline import Deadline, DeadlinePause
 from models.tables.reading import Assignment, Read
-from tests.flows.actions.life import ANN, NOBODY, ON_BOTH, ONE, case_of, ordered, scanned
+from tests.flows.actions.life import ANN, NOBODY, ONE, case_of, ordered, scanned
 from tests.flows.actions.reads_life import PERSONS, notices, the_read
 from tests.flows.looking import books_balance, says
 from tests.lims_says import reported
-from tests.small_lab import run_until_calm
+from tests.small_lab import ON_BOTH, run_until_calm
 
 BEN = Person("Ben Example", "the clinic answered")
 

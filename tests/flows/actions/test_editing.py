@@ -11,8 +11,8 @@ from flows.actions.editing import drafted, edit, payload_of, preview_draft
 from models.errors import RefusedError
 from models.tables.books import Alert, History, InboxMessage
 from models.tables.case import Slide
-from tests.flows.actions.life import ANN, NOBODY, ON_BOTH, ONE, TWO, ordered
-from tests.small_lab import message_arrives, order, run_until_calm
+from tests.flows.actions.life import ANN, NOBODY, ONE, TWO, ordered
+from tests.small_lab import ON_BOTH, message_arrives, order, run_until_calm
 
 BROKEN = order("26B0001", ONE, stain="HE").replace(b"SPM|1|" + ONE.encode(), b"SPM|1|")
 MENDED = with_value(BROKEN, "SPM-2", ONE)

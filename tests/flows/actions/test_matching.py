@@ -11,7 +11,6 @@ from models.tables.books import Fact, History
 from tests.flows.actions.life import (
     ANN,
     NOBODY,
-    ON_BOTH,
     ONE,
     TWO,
     case_of,
@@ -25,7 +24,7 @@ from tests.flows.actions.life import (
     told,
     waits,
 )
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 
 @ON_BOTH

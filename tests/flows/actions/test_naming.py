@@ -8,7 +8,8 @@ from connectors.wiring import Lab
 from flows.actions import case_named, scan_named, slide_named
 from models.errors import RefusedError
 from models.tables.case import Case, Slide
-from tests.flows.actions.life import NOBODY, NOW, ON_BOTH, ONE, case_of, ordered, scanned
+from tests.flows.actions.life import NOBODY, NOW, ONE, case_of, ordered, scanned
+from tests.small_lab import ON_BOTH
 
 
 def named(lab: Lab, how: Callable[[Session, str], str], name: str) -> str:

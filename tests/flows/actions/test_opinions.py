@@ -9,7 +9,7 @@ from connectors.wiring import Lab
 from flows.actions import Desk, answer, ask_opinion, call_off, decline, open_read, read_named
 from models.errors import RefusedError
 from models.tables.reading import Credit, Leave, Pathologist, Read
-from tests.flows.actions.life import NOBODY, ON_BOTH, ONE, TWO, case_of, ordered, scanned
+from tests.flows.actions.life import NOBODY, ONE, TWO, case_of, ordered, scanned
 from tests.flows.actions.reads_life import (
     MANAGER,
     PERSONS,
@@ -23,7 +23,7 @@ from tests.flows.actions.reads_life import (
 )
 from tests.flows.actions.test_absence import FRIDAY, TODAY
 from tests.flows.actions.test_together import together
-from tests.small_lab import run_until_calm
+from tests.small_lab import ON_BOTH, run_until_calm
 
 
 @ON_BOTH

@@ -10,8 +10,8 @@ from models.errors import RefusedError
 from models.tables.books import Alert, Fact, History, InboxMessage, OutboxMessage
 from models.tables.case import Case, Patient, Slide
 from models.tables.step import Step, Worker
-from tests.flows.actions.life import NOBODY, ON_BOTH, ONE, TWO, ordered
-from tests.small_lab import message_arrives, order, run_until_calm
+from tests.flows.actions.life import NOBODY, ONE, TWO, ordered
+from tests.small_lab import ON_BOTH, message_arrives, order, run_until_calm
 
 UNKNOWN = b"MSH|^~\\&|LIMS|A|COVERSLIP|NET|20261122091500+0000||ZZZ^Z01|U1|P|2.5.1\r"
 _COUNTED = (InboxMessage, Fact, History, Alert, OutboxMessage, Case, Patient, Slide, Step, Worker)

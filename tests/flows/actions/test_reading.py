@@ -14,7 +14,7 @@ from flows.cases import lock_case
 from models.database import database_now
 from models.errors import RefusedError
 from models.tables.reading import Assignment, Declined, Pathologist, Read, ReadingConflict
-from tests.flows.actions.life import ON_BOTH, ONE, case_of, ordered, told
+from tests.flows.actions.life import ONE, case_of, ordered, told
 from tests.flows.actions.reads_life import (
     MANAGER,
     OTHER,
@@ -29,7 +29,7 @@ from tests.flows.actions.reads_life import (
     the_read,
 )
 from tests.lims_says import reported
-from tests.small_lab import message_arrives, order, run_until_calm
+from tests.small_lab import ON_BOTH, message_arrives, order, run_until_calm
 
 
 @ON_BOTH

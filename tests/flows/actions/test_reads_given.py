@@ -12,7 +12,7 @@ from models.errors import RefusedError
 from models.policy import Policy, Subspecialty
 from models.tables.place import Site
 from models.tables.reading import Assignment, Competence, Network, Pathologist
-from tests.flows.actions.life import ON_BOTH, ONE, ordered, scanned, told
+from tests.flows.actions.life import ONE, ordered, scanned, told
 from tests.flows.actions.reads_life import (
     MANAGER,
     PERSONS,
@@ -27,7 +27,7 @@ from tests.flows.actions.reads_life import (
 )
 from tests.flows.reads.life import policy_is
 from tests.flows.test_allocation import allocated_by
-from tests.small_lab import run_until_calm
+from tests.small_lab import ON_BOTH, run_until_calm
 
 
 def may_not_read(lab: Lab, who: str) -> None:

@@ -14,10 +14,10 @@ from flows.books import Subject, clear_alert, raise_alert
 from flows.people.pools import hold_pools, hold_pools_of, lock_pools
 from models.database import database_now, utc_now
 from models.tables.reading import Pool
-from tests.flows.actions.life import ON_BOTH
 from tests.flows.actions.reads_life import MANAGER, OTHER, PERSONS, cases_assigned, owners, the_batch_moves, the_read
 from tests.flows.actions.test_together import together
 from tests.flows.looking import wait_until_somebody_waits
+from tests.small_lab import ON_BOTH
 
 ROUNDS = 6
 FRIDAY = utc_now().date() + timedelta(days=4)

@@ -5,8 +5,8 @@ from connectors.wiring import Lab
 from flows.actions import Desk, release
 from models.errors import RefusedError
 from models.tables.books import History
-from tests.flows.actions.life import ANN, NOBODY, ON_BOTH, ONE, TWO, case_of, ordered, scanned, told
-from tests.small_lab import run_until_calm
+from tests.flows.actions.life import ANN, NOBODY, ONE, TWO, case_of, ordered, scanned, told
+from tests.small_lab import ON_BOTH, run_until_calm
 
 
 @ON_BOTH

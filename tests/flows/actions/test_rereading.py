@@ -27,11 +27,11 @@ from models.events.kinds import ScannerStatus
 from models.events.parts import split
 from models.tables.books import Alert, History, InboxMessage
 from models.tables.intake import Circuit, ConsumerPosition, MessagePart
-from tests.flows.actions.life import ANN, ON_BOTH
+from tests.flows.actions.life import ANN
 from tests.flows.intake.eventing import LIMS, NOW, SCANNER, a_log, event, hl7, rows, take_all, written
 from tests.flows.intake.full_log import EVENTS, WHOLE
 from tests.flows.looking import A
-from tests.small_lab import order, run_until_calm
+from tests.small_lab import ON_BOTH, order, run_until_calm
 
 ROOT = Path(__file__).resolve().parents[3]
 NOT_ACTED_ON = b"MSH|^~\\&|LIMS|A|COVERSLIP|NET|20261122091500+0000||ZZZ^Z01|U1|P|2.5.1\r"

@@ -15,7 +15,6 @@ from models.tables.step import Step
 from tests.flows.actions.life import (
     ANN,
     NOBODY,
-    ON_BOTH,
     ONE,
     TWO,
     FailsAtFirst,
@@ -28,7 +27,7 @@ from tests.flows.actions.life import (
     standing,
     told,
 )
-from tests.small_lab import SmallLims, SmallSlide, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallLims, SmallSlide, run_until_calm, scan_arrives
 
 
 @ON_BOTH

@@ -8,7 +8,6 @@ from models.errors import RefusedError
 from tests.flows.actions.life import (
     ANN,
     NOBODY,
-    ON_BOTH,
     ONE,
     TWO,
     case_of,
@@ -23,7 +22,7 @@ from tests.flows.actions.life import (
     told,
     waits,
 )
-from tests.small_lab import SmallSlide, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, run_until_calm, scan_arrives
 
 
 def test_a_doubtful_scan_goes_on_once_a_person_passed_it(lab: Lab, desk: Desk) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from connectors.wiring import Lab
 from flows.actions import Desk, match, release, review, withdraw
 from models.errors import RefusedError
-from tests.flows.actions.life import ANN, ON_BOTH, ONE, TWO, case_of, offered, ordered, scanned, slide_of, standing
-from tests.small_lab import run_until_calm
+from tests.flows.actions.life import ANN, ONE, TWO, case_of, offered, ordered, scanned, slide_of, standing
+from tests.small_lab import ON_BOTH, run_until_calm
 
 
 def together(*actions: Callable[[], object]) -> list[str]:

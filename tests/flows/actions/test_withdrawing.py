@@ -15,7 +15,6 @@ from models.tables.step import Slot, Step
 from tests.flows.actions.life import (
     ANN,
     NOBODY,
-    ON_BOTH,
     ONE,
     TWO,
     FailsAtFirst,
@@ -31,7 +30,7 @@ from tests.flows.actions.life import (
     told,
     waits,
 )
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 
 @ON_BOTH

@@ -32,7 +32,7 @@ from tests.flows.archive_upload.correcting import (
     the_end_is_right,
 )
 from tests.flows.looking import LATER, A, B, books_balance, scan_of, steps, the_case, the_scan, told
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 ROSA = Person("Rosa Example", "because")
 
@@ -41,11 +41,11 @@ def desk(lab: Lab) -> Desk:
     return Desk(lab.database, lab.settings, lab.ids)
 
 
-def test_the_books_say_for_which_message_a_scan_is_corrected_and_which_edition_that_is(sqlite_lab: Lab) -> None:
-    scan_id = archived(sqlite_lab)
-    becomes(sqlite_lab, OTHER, again=3)
-    run_until_calm(sqlite_lab)
-    with sqlite_lab.database.read() as session:
+def test_the_books_say_for_which_message_a_scan_is_corrected_and_which_edition_that_is(lab: Lab) -> None:
+    scan_id = archived(lab)
+    becomes(lab, OTHER, again=3)
+    run_until_calm(lab)
+    with lab.database.read() as session:
         rows = session.execute(
             select(History.what, History.before, History.after, History.cause)
             .where(History.subject_id == scan_id, History.what.in_(("correction", "edition")))
@@ -96,6 +96,7 @@ def test_a_merge_that_is_taken_back_before_anything_left_sends_nothing(lab: Lab)
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_scan_that_takes_no_part_any_more_is_not_corrected(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A, B))
     withdrawn = scan_arrives(lab, SHARP)
@@ -145,6 +146,7 @@ def test_a_picture_to_be_taken_again_is_hidden_while_it_names_another(lab: Lab) 
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_correction_may_be_run_again_and_gives_the_same_objects(lab: Lab) -> None:
     scan_id = archived(lab)
     becomes(lab, OTHER)

@@ -23,7 +23,7 @@ from tests.flows.archive_upload.correcting import (
     the_end_is_right,
 )
 from tests.flows.looking import alerts, books_balance, steps, the_scan, time_passes, told
-from tests.small_lab import run_until_calm
+from tests.small_lab import ON_BOTH, run_until_calm
 
 
 def result_of(lab: Lab, kind: str) -> set[str]:
@@ -42,6 +42,7 @@ def the_spool_forgets(lab: Lab, *, the_file: bool) -> None:
         lab.spool.remove(file_id)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("kept", ["in the work folder", "in the archive", "in the archive alone"])
 def test_a_merge_after_the_archive_copies_the_pixels_and_converts_nothing(lab: Lab, kept: str) -> None:
     archived(lab)
@@ -84,6 +85,7 @@ def test_a_spoiled_object_in_the_spool_is_passed_over_for_the_archive_s(lab: Lab
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_person_is_asked_when_neither_objects_nor_file_are_left_and_what_they_bring_back_is_used(lab: Lab) -> None:
     archived(lab)
     kept = lab.settings.home / "kept"
@@ -124,6 +126,7 @@ def test_an_archive_that_is_away_is_asked_again(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_what_a_correction_needs_is_not_tidied_away_and_what_it_made_is(lab: Lab) -> None:
     archived(lab)
     becomes(lab, OTHER)

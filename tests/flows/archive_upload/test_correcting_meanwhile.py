@@ -29,7 +29,7 @@ from tests.flows.archive_upload.correcting import (
     worked,
 )
 from tests.flows.looking import books_balance, steps, the_scan, told
-from tests.small_lab import message_arrives, order, run_until_calm
+from tests.small_lab import ON_BOTH, message_arrives, order, run_until_calm
 
 _TO_THE_END = ("convert", "store", "prove")
 
@@ -136,9 +136,8 @@ def test_a_correction_that_ends_while_the_former_objects_are_stored_hides_what_c
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_chance_mixes_merges_and_steps_and_the_archive_names_whom_the_case_names(sqlite_lab: Lab, seed: int) -> None:
+def test_chance_mixes_merges_and_steps_and_the_archive_names_whom_the_case_names(lab: Lab, seed: int) -> None:
     chance = random.Random(seed)
-    lab = sqlite_lab
     running: list[tuple[Claim, End | None]] = []
     matched(lab)
     patient = FIRST
@@ -173,6 +172,7 @@ def _end_if_still_ours(lab: Lab, claim: Claim, end: End | None) -> None:
         return
 
 
+@ON_BOTH
 def test_merges_that_land_while_workers_run_are_corrected_on_both_databases(lab: Lab) -> None:
     archived(lab)
     for patient in (OTHER, THIRD, FIRST, OTHER):

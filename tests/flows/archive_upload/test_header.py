@@ -7,7 +7,7 @@ from connectors.wiring import Lab
 from flows.archive_upload.header import header_of, stated_of
 from models.tables.case import Block, Derivation, Identifier, Slide, Specimen
 from tests.flows.looking import A, the_case, the_scan
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 
 @pytest.fixture
@@ -55,18 +55,21 @@ def sections(lab: Lab) -> list[tuple[str, str | None, str | None]]:
     return [(one.identifier, one.block_identifier, one.part_identifier) for one in header(lab).specimens]
 
 
+@ON_BOTH
 def test_a_slide_names_its_block_and_the_part_that_the_block_was_cut_from(lab: Lab, slide: str) -> None:
     with lab.database.write("test") as session:
         cut(session, lab, slide, add_block(session, lab, "B1", add_part(session, lab, "P1")))
     assert sections(lab) == [(A, "B1", "P1")]
 
 
+@ON_BOTH
 def test_a_smear_has_a_part_and_no_block(lab: Lab, slide: str) -> None:
     with lab.database.write("test") as session:
         cut(session, lab, slide, add_part(session, lab, "P1"))
     assert sections(lab) == [(A, None, "P1")]
 
 
+@ON_BOTH
 def test_sections_are_numbered_by_block_and_part_after_those_without_a_block(lab: Lab, slide: str) -> None:
     with lab.database.write("test") as session:
         first, second = (add_part(session, lab, name) for name in ("P1", "P2"))
@@ -80,12 +83,14 @@ def test_sections_are_numbered_by_block_and_part_after_those_without_a_block(lab
     ]
 
 
+@ON_BOTH
 def test_a_block_of_unknown_origin_makes_no_section(lab: Lab, slide: str) -> None:
     with lab.database.write("test") as session:
         cut(session, lab, slide, add_block(session, lab, "B1"), lab.ids.of("block", "NET", "never named"))
     assert sections(lab) == []
 
 
+@ON_BOTH
 def test_the_laboratorys_own_number_stands_before_the_national_one(lab: Lab, slide: str) -> None:
     patient_id = the_case(lab).patient_id
     with lab.database.write("test") as session:

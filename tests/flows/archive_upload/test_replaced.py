@@ -9,7 +9,7 @@ from models.facets import Outcome
 from models.tables.scan import Instance
 from tests.flows.archive_upload.correcting import OTHER, archived, becomes
 from tests.flows.looking import A, books_balance, scan_of
-from tests.small_lab import SmallSlide, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, run_until_calm, scan_arrives
 
 ROSA = Person("Rosa Example", "because")
 
@@ -18,6 +18,7 @@ def desk(lab: Lab) -> Desk:
     return Desk(lab.database, lab.settings, lab.ids)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("replaced_first", [True, False])
 def test_what_was_archived_and_replaced_is_hidden_when_it_names_another(lab: Lab, replaced_first: bool) -> None:  # noqa: FBT001 - a parameter
     replaced = archived(lab)
@@ -39,6 +40,7 @@ def test_what_was_archived_and_replaced_is_hidden_when_it_names_another(lab: Lab
     books_balance(lab)
 
 
+@ON_BOTH
 def test_what_was_archived_and_replaced_stays_while_it_names_whom_its_case_does(lab: Lab) -> None:
     replaced = archived(lab)
     review(desk(lab), replaced, "rescan", ROSA)

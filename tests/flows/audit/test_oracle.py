@@ -17,7 +17,16 @@ from models.errors import TransientError
 from models.tables.case import Patient
 from models.tables.step import Step
 from tests.flows.audit.story import books_of, breaches
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives, shifts_of, small_lab
+from tests.small_lab import (
+    ON_BOTH,
+    SmallSlide,
+    message_arrives,
+    order,
+    run_until_calm,
+    scan_arrives,
+    shifts_of,
+    small_lab,
+)
 
 AT_ONCE = timedelta(0)
 
@@ -45,6 +54,7 @@ def test_an_audit_changes_nothing(lab: Lab) -> None:
     assert everything(lab) == before
 
 
+@ON_BOTH
 def test_the_books_agree_after_every_single_turn_of_every_stage(tmp_path: Path, database_url: str) -> None:
     lab = small_lab(tmp_path, database_url)
     assert breaches(lab) == []
@@ -63,6 +73,7 @@ def test_the_books_agree_after_every_single_turn_of_every_stage(tmp_path: Path, 
     lab.database.close()
 
 
+@ON_BOTH
 def test_the_books_agree_while_a_laboratory_works(tmp_path: Path, database_url: str) -> None:
     lab = small_lab(tmp_path, database_url)
     names = [f"26B0001-A1-{number}" for number in range(1, 11)]
@@ -82,53 +93,53 @@ def test_the_books_agree_while_a_laboratory_works(tmp_path: Path, database_url: 
     lab.database.close()
 
 
-def test_what_is_only_found_at_the_first_look_was_under_way(sqlite_lab: Lab) -> None:
+def test_what_is_only_found_at_the_first_look_was_under_way(lab: Lab) -> None:
     looks = iter([["file 1 is on its way", "file 2 is lost"], ["file 2 is lost"]])
 
     def found(_books: Books) -> Iterator[str]:
         yield from next(looks)
 
     check = Check("files", "no file is lost", found)
-    (finding,) = audit(books_of(sqlite_lab), (check,), second_look_after=AT_ONCE)
+    (finding,) = audit(books_of(lab), (check,), second_look_after=AT_ONCE)
     assert finding.sentences == ("file 2 is lost",)
 
 
-def test_a_table_of_many_portions_is_looked_at_row_by_row(sqlite_lab: Lab) -> None:
+def test_a_table_of_many_portions_is_looked_at_row_by_row(lab: Lab) -> None:
     bare = [{"id": f"{number:036d}", "nhs_number_status": ""} for number in range(2 * PORTION + 1)]
-    with sqlite_lab.database.write("test") as session:
+    with lab.database.write("test") as session:
         session.execute(insert(Patient), bare)
     looked: list[int] = []
-    books = books_of(sqlite_lab)
+    books = books_of(lab)
     counting = Books(books.settings, books.database, books.ids, books.spool, books.archive, looked=looked.append)
     patients = next(check for check in CHECKS if check.name == "patient facts")
     assert list(patients.breaches(counting)) == []
     assert sum(looked) == 2 * PORTION + 2
-    with sqlite_lab.database.write("test") as session:
+    with lab.database.write("test") as session:
         last = {"family_name": "Nobody said so"}
         session.execute(update(Patient).where(Patient.id == bare[-1]["id"]).values(**last))
     assert list(patients.breaches(counting)) == [f"patient {bare[-1]['id']} is not what its facts say: family_name"]
 
 
-def test_the_progress_of_an_audit_ends_at_what_it_said_it_would_look_at(sqlite_lab: Lab) -> None:
+def test_the_progress_of_an_audit_ends_at_what_it_said_it_would_look_at(lab: Lab) -> None:
     looked: list[int] = []
-    books = books_of(sqlite_lab)
+    books = books_of(lab)
     counting = Books(books.settings, books.database, books.ids, books.spool, books.archive, looked=looked.append)
     list(audit(counting))
     assert sum(looked) == rows_to_look_at(books)
 
 
-def test_a_sample_reads_back_every_object_of_a_small_archive(sqlite_lab: Lab) -> None:
-    path = min((sqlite_lab.settings.home / "archive").glob("2*/*/*.dcm"))
+def test_a_sample_reads_back_every_object_of_a_small_archive(lab: Lab) -> None:
+    path = min((lab.settings.home / "archive").glob("2*/*/*.dcm"))
     path.chmod(0o600)
     path.write_bytes(path.read_bytes() + b"!")
     archive = next(check for check in CHECKS if check.name == "archive")
-    assert len(list(archive.breaches(books_of(sqlite_lab, full=False)))) == 1
+    assert len(list(archive.breaches(books_of(lab, full=False)))) == 1
 
 
-def test_an_archive_that_is_away_is_no_disagreement_but_no_audit_either(sqlite_lab: Lab) -> None:
-    (sqlite_lab.settings.home / "archive").rename(sqlite_lab.settings.home / "unmounted")
+def test_an_archive_that_is_away_is_no_disagreement_but_no_audit_either(lab: Lab) -> None:
+    (lab.settings.home / "archive").rename(lab.settings.home / "unmounted")
     with pytest.raises(TransientError, match="mount it"):
-        list(audit(books_of(sqlite_lab)))
+        list(audit(books_of(lab)))
 
 
 def test_waits_of_a_laboratory_that_stands_still_are_not_overdue(lab: Lab) -> None:

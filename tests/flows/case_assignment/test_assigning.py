@@ -27,7 +27,7 @@ from models.tables.reading import (
 from models.tables.step import Step
 from tests.flows.looking import alerts, books_balance, says, steps, time_passes
 from tests.lims_says import merged
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 OTHER = {"rosa": "tom", "tom": "rosa"}
 
@@ -67,6 +67,7 @@ def ruled_by(lab: Lab, policy: Policy) -> None:
         session.add(PolicyVersion(body=policy.model_dump(mode="json"), by="Ann", because="a test", **begun))
 
 
+@ON_BOTH
 def test_whoever_gets_a_read_is_told_and_the_record_names_policy_and_winner(lab: Lab) -> None:
     ruled_by(lab, Policy())
     arrives(lab, 1)
@@ -80,6 +81,7 @@ def test_whoever_gets_a_read_is_told_and_the_record_names_policy_and_winner(lab:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_patient_s_second_case_of_a_day_goes_to_the_same_reader(lab: Lab) -> None:
     arrives(lab, 1, "P1")
     arrives(lab, 2, "P1")
@@ -88,6 +90,7 @@ def test_a_patient_s_second_case_of_a_day_goes_to_the_same_reader(lab: Lab) -> N
     assert (first, first, OTHER[first]) == (second, first, other)
 
 
+@ON_BOTH
 def test_whom_a_merge_shows_to_be_one_patient_keeps_one_reader(lab: Lab) -> None:
     arrives(lab, 1, "P1")
     says(lab, merged("P1", "P9"))
@@ -96,6 +99,7 @@ def test_whom_a_merge_shows_to_be_one_patient_keeps_one_reader(lab: Lab) -> None
     assert first == second
 
 
+@ON_BOTH
 @pytest.mark.parametrize("merges", [[("B200", "A100234")], [("P7", "A100234"), ("B200", "P7"), ("P7", "B200")]])
 def test_who_may_read_no_case_of_a_patient_reads_none_of_whom_that_one_was_merged_into(
     lab: Lab, merges: list[tuple[str, str]]
@@ -111,6 +115,7 @@ def test_who_may_read_no_case_of_a_patient_reads_none_of_whom_that_one_was_merge
     assert owners(lab) == [("primary", "tom")]
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     ("slides", "who"),
     [
@@ -135,6 +140,7 @@ def test_a_case_goes_to_whoever_reads_what_it_is_read_on(
     assert alerts(lab) == (["nobody eligible"] if who is None else [])
 
 
+@ON_BOTH
 def test_messages_that_come_twice_and_in_any_order_give_each_read_one_owner(lab: Lab) -> None:
     chance = random.Random(5)
     said = [order(f"26H{case}", slide_of(case), control_id=f"M{case}") for case in (1, 2, 3)]
@@ -153,6 +159,7 @@ def test_messages_that_come_twice_and_in_any_order_give_each_read_one_owner(lab:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_points_that_change_later_move_no_case_and_count_from_the_next_decision_on(lab: Lab) -> None:
     arrives(lab, 1, "P1")
     ((_, first),) = owners(lab)
@@ -166,6 +173,7 @@ def test_points_that_change_later_move_no_case_and_count_from_the_next_decision_
     assert [person for _, person in owners(lab)] == [first, OTHER[first], OTHER[first]]
 
 
+@ON_BOTH
 def test_points_that_are_no_weight_are_set_aside_with_their_read_and_nobody_else_s(lab: Lab) -> None:
     arrives(lab, 1, "P1")
     changed(lab, Read, points=-3.0)
@@ -180,6 +188,7 @@ def test_points_that_are_no_weight_are_set_aside_with_their_read_and_nobody_else
     assert len(owners(lab)) == 1
 
 
+@ON_BOTH
 def test_with_everyone_on_leave_a_read_waits_is_raised_and_goes_to_whoever_is_back_first(lab: Lab) -> None:
     today = database_today(lab)
     with lab.database.write("test") as session:
@@ -197,6 +206,7 @@ def test_with_everyone_on_leave_a_read_waits_is_raised_and_goes_to_whoever_is_ba
     books_balance(lab)
 
 
+@ON_BOTH
 def test_nobody_passes_their_maximum_whatever_comes(lab: Lab) -> None:
     changed(lab, Pathologist, max_points=2.0)
     for case in range(1, 7):
@@ -207,6 +217,7 @@ def test_nobody_passes_their_maximum_whatever_comes(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_case_that_is_read_twice_has_two_readers_who_may(lab: Lab) -> None:
     with lab.database.write("test") as session:
         session.execute(update(Competence).where(Competence.pathologist_id == "rosa").values(level=2))
@@ -222,6 +233,7 @@ def database_today(lab: Lab) -> date:
         return database_now(session).date()
 
 
+@ON_BOTH
 @pytest.mark.parametrize("told_first", ["policy", "case"])
 def test_a_policy_of_later_decides_later_and_undoes_nothing(lab: Lab, told_first: str) -> None:
     if told_first == "policy":

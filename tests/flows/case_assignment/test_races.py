@@ -23,6 +23,7 @@ from models.tables.reading import Assignment, Read
 from tests.flows import racers
 from tests.flows.case_assignment.network import Size, settings_of, stock
 from tests.migrated import migrated
+from tests.small_lab import ON_BOTH
 
 PROCESSES = 8
 
@@ -56,6 +57,7 @@ def _assign(settings: Settings, session: Session, read: Read) -> str:
     return "given"
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     "size",
     [

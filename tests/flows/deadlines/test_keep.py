@@ -23,7 +23,7 @@ from models.tables.step import Step
 from tests.flows.deadlines.kept import due, ended, hl7, holidays, kept, policy_begins, raised
 from tests.flows.looking import LATER, LATEST, A, B, books_balance, says, the_case
 from tests.lims_says import reported
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives, small_lab
+from tests.small_lab import ON_BOTH, SmallSlide, message_arrives, order, run_until_calm, scan_arrives, small_lab
 
 ANN = Person("Ann Example", "waits for the clinic")
 
@@ -39,6 +39,7 @@ def test_an_order_has_ten_days_by_the_usual_policy(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_the_earliest_rules_and_the_lims_may_want_it_sooner(lab: Lab) -> None:
     soon = utc_now() + timedelta(days=2)
     says(lab, order("26H1", A, due=hl7(soon)))
@@ -57,6 +58,7 @@ def test_the_earliest_rules_and_the_lims_may_want_it_sooner(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_an_intra_operative_case_has_twenty_minutes_since_it_can_be_read(lab: Lab) -> None:
     says(lab, order("26H1", A, B, priority="FS"))
     policy_begins(lab, frozen=Target(minutes=20, since="ready", lanes=("intra-operative",)))
@@ -112,6 +114,7 @@ def test_a_cancelled_case_is_due_no_more_and_is_again_when_it_is_ordered_again(l
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_report_that_came_too_late_is_kept_as_that(lab: Lab) -> None:
     policy_begins(lab, soon=Target(minutes=0.001))
     now = utc_now() + timedelta(seconds=30)
@@ -147,45 +150,46 @@ def test_whatever_order_messages_come_in_the_same_deadlines_live(tmp_path: Path,
     lab.database.close()
 
 
-def test_working_days_are_those_of_the_site_without_its_holidays(sqlite_lab: Lab) -> None:
-    policy_begins(sqlite_lab, cancer=Target(days=7, basis="working"))
-    says(sqlite_lab, order("26H1", A))
-    case = the_case(sqlite_lab)
+def test_working_days_are_those_of_the_site_without_its_holidays(lab: Lab) -> None:
+    policy_begins(lab, cancer=Target(days=7, basis="working"))
+    says(lab, order("26H1", A))
+    case = the_case(lab)
     calendar = Calendar(ZoneInfo("UTC"))
     assert case.due_at == after_working_days(case.registered_at, 7, calendar)
 
     off = [case.registered_at + timedelta(days=number) for number in range(1, 4)]
-    holidays(sqlite_lab, *off)
-    kept(sqlite_lab)
+    holidays(lab, *off)
+    kept(lab)
     with_holidays = Calendar(ZoneInfo("UTC"), frozenset(day.date() for day in off))
-    assert the_case(sqlite_lab).due_at == after_working_days(case.registered_at, 7, with_holidays)
+    assert the_case(lab).due_at == after_working_days(case.registered_at, 7, with_holidays)
 
 
-def test_working_hours_are_those_of_the_clock_where_the_site_is(sqlite_lab: Lab) -> None:
+def test_working_hours_are_those_of_the_clock_where_the_site_is(lab: Lab) -> None:
     there = ZoneInfo("Pacific/Auckland")
-    sites = tuple(site.model_copy(update={"zone": there.key}) for site in sqlite_lab.settings.sites)
-    far = replace(sqlite_lab, settings=sqlite_lab.settings.model_copy(update={"sites": sites}))
+    sites = tuple(site.model_copy(update={"zone": there.key}) for site in lab.settings.sites)
+    far = replace(lab, settings=lab.settings.model_copy(update={"sites": sites}))
     policy_begins(far, cancer=Target(days=7, basis="working"))
     says(far, order("26H1", A))
     case = the_case(far)
     assert case.due_at == after_working_days(case.registered_at, 7, Calendar(there))
 
 
-def test_a_target_is_of_a_lane_or_a_subspecialty_and_another_policy_counts_open_cases_anew(sqlite_lab: Lab) -> None:
+def test_a_target_is_of_a_lane_or_a_subspecialty_and_another_policy_counts_open_cases_anew(lab: Lab) -> None:
     urgent = Target(days=2, lanes=("urgent",))
     breast = Target(days=5, subspecialties=("breast",))
-    policy_begins(sqlite_lab, urgent=urgent, breast=breast)
-    says(sqlite_lab, order("26H1", A))
-    assert (due(sqlite_lab), the_case(sqlite_lab).due_at) == ({}, None)
+    policy_begins(lab, urgent=urgent, breast=breast)
+    says(lab, order("26H1", A))
+    assert (due(lab), the_case(lab).due_at) == ({}, None)
 
-    says(sqlite_lab, order("26H1", control="XO", priority="S", sent_at=LATER, control_id="M2"))
-    assert set(due(sqlite_lab)) == {"urgent"}
-    policy_begins(sqlite_lab, 2, urgent=Target(days=1), general=Target(days=9, subspecialties=("general",)))
-    kept(sqlite_lab)
-    assert set(due(sqlite_lab)) == {"urgent", "general"}
-    assert due(sqlite_lab)["urgent"].source == "1 calendar day since registered"
+    says(lab, order("26H1", control="XO", priority="S", sent_at=LATER, control_id="M2"))
+    assert set(due(lab)) == {"urgent"}
+    policy_begins(lab, 2, urgent=Target(days=1), general=Target(days=9, subspecialties=("general",)))
+    kept(lab)
+    assert set(due(lab)) == {"urgent", "general"}
+    assert due(lab)["urgent"].source == "1 calendar day since registered"
 
 
+@ON_BOTH
 def test_a_pause_stops_the_clock_and_steps_follow_their_case(lab: Lab) -> None:
     desk = Desk(lab.database, lab.settings, lab.ids)
     says(lab, order("26H1", A))
@@ -208,8 +212,7 @@ def test_a_pause_stops_the_clock_and_steps_follow_their_case(lab: Lab) -> None:
     books_balance(lab)
 
 
-def test_while_the_clock_stands_still_what_can_not_be_paused_rules(sqlite_lab: Lab) -> None:
-    lab = sqlite_lab
+def test_while_the_clock_stands_still_what_can_not_be_paused_rules(lab: Lab) -> None:
     policy_begins(lab, turnaround=Target(days=1), safety=Target(days=30, pausable=False))
     says(lab, order("26H1", A))
     assert the_case(lab).due_kind == "turnaround"
@@ -225,8 +228,7 @@ def test_while_the_clock_stands_still_what_can_not_be_paused_rules(sqlite_lab: L
     assert the_case(lab).due_kind == "turnaround"
 
 
-def test_a_step_in_the_queue_takes_the_rank_of_a_deadline_that_came_later(sqlite_lab: Lab) -> None:
-    lab = sqlite_lab
+def test_a_step_in_the_queue_takes_the_rank_of_a_deadline_that_came_later(lab: Lab) -> None:
     says(lab, order("26H1", A))
     scan_id = scan_arrives(lab, SmallSlide(codes=(A,), quality="review"))
     run_until_calm(lab)

@@ -23,7 +23,7 @@ from models.tables.step import Step
 from tests.flows.deadlines.kept import due, looked, moved, policy_begins, raised
 from tests.flows.looking import A, B, alerts, books_balance, says, steps, the_case
 from tests.lims_says import reported
-from tests.small_lab import order, run_until_calm
+from tests.small_lab import ON_BOTH, order, run_until_calm
 
 ROOT = Path(__file__).resolve().parents[3]
 BEGUN = (
@@ -41,6 +41,7 @@ def is_killed(code: str, lab: Lab, url: str, failpoint: str) -> bool:
     return subprocess.run(command, cwd=ROOT, env=environment, timeout=60, check=False).returncode == -signal.SIGKILL
 
 
+@ON_BOTH
 def test_a_policy_that_begins_is_noticed_once_and_counts_open_cases_only(lab: Lab) -> None:
     says(lab, order("26H1", A), reported("26H1", "F"), order("26H2", B, control_id="M2"))
     assert [notice_policy(lab), notice_policy(lab)] == [True, False]
@@ -59,6 +60,7 @@ def test_a_policy_that_begins_is_noticed_once_and_counts_open_cases_only(lab: La
     books_balance(lab)
 
 
+@ON_BOTH
 def test_cases_that_are_older_than_deadlines_get_theirs(lab: Lab) -> None:
     says(lab, order("26H1", A))
     with lab.database.write("as it was") as session:
@@ -71,20 +73,19 @@ def test_cases_that_are_older_than_deadlines_get_theirs(lab: Lab) -> None:
     books_balance(lab)
 
 
-def test_other_holidays_count_again_what_was_counted(sqlite_lab: Lab) -> None:
-    notice_policy(sqlite_lab)
-    run_until_calm(sqlite_lab)
-    with sqlite_lab.database.write("holidays") as session:
+def test_other_holidays_count_again_what_was_counted(lab: Lab) -> None:
+    notice_policy(lab)
+    run_until_calm(lab)
+    with lab.database.write("holidays") as session:
         count_anew(session)
-    run_until_calm(sqlite_lab)
+    run_until_calm(lab)
 
-    with sqlite_lab.database.read() as session:
+    with lab.database.read() as session:
         found = session.execute(select(Step.generation, Step.state).where(Step.kind == COUNT_DEADLINES)).all()
     assert [tuple(row) for row in found] == [(1, "done"), (2, "done")]
 
 
-def test_holidays_that_people_bring_in_count_for_open_cases(sqlite_lab: Lab, tmp_path: Path) -> None:
-    lab = sqlite_lab
+def test_holidays_that_people_bring_in_count_for_open_cases(lab: Lab, tmp_path: Path) -> None:
     policy_begins(lab, cancer=Target(days=30, basis="working"))
     says(lab, order("26H1", A))
     before = the_case(lab).due_at
@@ -105,6 +106,7 @@ def test_holidays_that_people_bring_in_count_for_open_cases(sqlite_lab: Lab, tmp
     books_balance(lab)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_kill_while_cases_are_counted_leaves_the_rest_to_the_next(lab: Lab, database_url: str, when: str) -> None:
     says(lab, order("26H1", A), order("26H2", B, control_id="M2"))
@@ -121,6 +123,7 @@ def test_a_kill_while_cases_are_counted_leaves_the_rest_to_the_next(lab: Lab, da
     books_balance(lab)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_kill_while_people_are_told_leaves_it_to_the_next_and_it_is_told_once(
     lab: Lab, database_url: str, when: str
@@ -134,6 +137,7 @@ def test_a_kill_while_people_are_told_leaves_it_to_the_next_and_it_is_told_once(
     assert set(raised(lab)) == {"deadline at risk"}
 
 
+@ON_BOTH
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_kill_while_a_forgotten_clock_is_told_leaves_it_to_the_next(lab: Lab, database_url: str, when: str) -> None:
     says(lab, order("26H1", A))
@@ -147,6 +151,7 @@ def test_a_kill_while_a_forgotten_clock_is_told_leaves_it_to_the_next(lab: Lab, 
     assert alerts(lab) == ["clock stands still"]
 
 
+@ON_BOTH
 def test_a_later_round_that_is_older_than_when_it_began_is_known_learns_that_from_its_facts(lab: Lab) -> None:
     says(lab, order("26H1", A), reported("26H1", "F"), order("26H1", B, sent_at="20250301120000+0000", control_id="M2"))
     began = the_case(lab).round_opened_at

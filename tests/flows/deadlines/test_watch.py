@@ -23,7 +23,7 @@ from models.tables.reading import Assignment, Leave, Read, ReadingSession, Rebal
 from tests.flows.deadlines.kept import due, hl7, holidays, looked, moved, notices, policy_begins, raised
 from tests.flows.looking import A, B, alerts, books_balance, says, the_case
 from tests.lims_says import reported
-from tests.small_lab import SmallSlide, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, order, run_until_calm, scan_arrives
 
 ANN = Person("Ann Example", "waits for the clinic")
 
@@ -50,6 +50,7 @@ def test_a_case_that_has_time_is_not_raised(lab: Lab) -> None:
     assert set(raised(lab)) == {"deadline at risk"}
 
 
+@ON_BOTH
 def test_a_breach_is_raised_before_it_comes_and_says_which_deadline_and_why(lab: Lab) -> None:
     soon = utc_now() + timedelta(hours=5)
     says(lab, order("26H1", A, B, due=hl7(soon)))
@@ -67,6 +68,7 @@ def test_a_breach_is_raised_before_it_comes_and_says_which_deadline_and_why(lab:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_what_was_foreseen_ends_when_it_is_reported_or_gets_more_time(lab: Lab) -> None:
     soon = utc_now() + timedelta(hours=5)
     says(lab, order("26H1", A, due=hl7(soon)))
@@ -107,21 +109,20 @@ def test_a_reader_who_can_not_make_it_is_told_once_and_so_are_people(lab: Lab) -
     assert due(lab)["turnaround"].predicted_at is None
 
 
-def test_a_reader_who_has_public_holidays_first_is_foreseen_to_be_late(sqlite_lab: Lab) -> None:
-    says(sqlite_lab, order("26H1", A))
-    scan_arrives(sqlite_lab, SmallSlide(codes=(A,)))
-    run_until_calm(sqlite_lab)
-    moved(sqlite_lab, "turnaround", timedelta(hours=20))
-    assert looked(sqlite_lab) == 0
-    with sqlite_lab.database.write("sundays") as session:
+def test_a_reader_who_has_public_holidays_first_is_foreseen_to_be_late(lab: Lab) -> None:
+    says(lab, order("26H1", A))
+    scan_arrives(lab, SmallSlide(codes=(A,)))
+    run_until_calm(lab)
+    moved(lab, "turnaround", timedelta(hours=20))
+    assert looked(lab) == 0
+    with lab.database.write("sundays") as session:
         session.execute(delete(ReadingSession).where(ReadingSession.weekday == 6))
-    holidays(sqlite_lab, *(utc_now() + timedelta(days=day) for day in range(3)))
-    assert looked(sqlite_lab) == 1
-    assert "who reads next on " in raised(sqlite_lab)["deadline at risk"]
+    holidays(lab, *(utc_now() + timedelta(days=day) for day in range(3)))
+    assert looked(lab) == 1
+    assert "who reads next on " in raised(lab)["deadline at risk"]
 
 
-def test_a_reader_without_sessions_takes_what_reading_usually_takes(sqlite_lab: Lab) -> None:
-    lab = sqlite_lab
+def test_a_reader_without_sessions_takes_what_reading_usually_takes(lab: Lab) -> None:
     says(lab, order("26H1", A))
     scan_arrives(lab, SmallSlide(codes=(A,)))
     run_until_calm(lab)
@@ -135,6 +136,7 @@ def test_a_reader_without_sessions_takes_what_reading_usually_takes(sqlite_lab: 
     ) or raised(lab)["deadline at risk"].endswith("most of the time goes to the reading by Dr Tom Example")
 
 
+@ON_BOTH
 def test_a_deadline_that_passes_is_missed_from_then_on(lab: Lab) -> None:
     says(lab, order("26H1", A))
     scan_arrives(lab, SmallSlide(codes=(A,)))
@@ -155,8 +157,7 @@ def test_a_deadline_that_passes_is_missed_from_then_on(lab: Lab) -> None:
     assert raised(lab) == {}
 
 
-def test_the_alert_tells_the_latest_forecast_and_keeps_when_it_was_raised(sqlite_lab: Lab) -> None:
-    lab = sqlite_lab
+def test_the_alert_tells_the_latest_forecast_and_keeps_when_it_was_raised(lab: Lab) -> None:
     says(lab, order("26H1", A))
     scan_arrives(lab, SmallSlide(codes=(A,)))
     run_until_calm(lab)
@@ -174,6 +175,7 @@ def test_the_alert_tells_the_latest_forecast_and_keeps_when_it_was_raised(sqlite
         assert len(session.scalars(select(Alert).where(Alert.kind == "deadline at risk")).all()) == 1
 
 
+@ON_BOTH
 def test_nothing_is_missed_while_its_clock_stands_still(lab: Lab) -> None:
     desk = Desk(lab.database, lab.settings, lab.ids)
     policy_begins(lab, turnaround=Target(minutes=0.01))
@@ -191,6 +193,7 @@ def test_nothing_is_missed_while_its_clock_stands_still(lab: Lab) -> None:
     assert set(raised(lab)) == {"deadline missed"}
 
 
+@ON_BOTH
 def test_a_clock_that_nobody_lets_run_again_is_raised_until_it_does(lab: Lab) -> None:
     says(lab, order("26H1", A))
     desk = Desk(lab.database, lab.settings, lab.ids)
@@ -212,6 +215,7 @@ def test_a_clock_that_nobody_lets_run_again_is_raised_until_it_does(lab: Lab) ->
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_meeting_that_nobody_said_was_prepared_is_raised_though_the_case_is_reported(lab: Lab) -> None:
     says(lab, order("26H1", A))
     scan_arrives(lab, SmallSlide(codes=(A,)))
@@ -234,8 +238,7 @@ def test_a_meeting_that_nobody_said_was_prepared_is_raised_though_the_case_is_re
     books_balance(lab)
 
 
-def test_a_meeting_is_a_deadline_like_others(sqlite_lab: Lab) -> None:
-    lab = sqlite_lab
+def test_a_meeting_is_a_deadline_like_others(lab: Lab) -> None:
     desk = Desk(lab.database, lab.settings, lab.ids)
     says(lab, order("26H1", A))
     set_mdt(desk, the_case(lab).id, utc_now() + timedelta(hours=3), ANN)
@@ -249,8 +252,7 @@ def test_a_meeting_is_a_deadline_like_others(sqlite_lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4])
-def test_looks_go_round_so_that_no_case_is_left_out(sqlite_lab: Lab, most: int) -> None:
-    lab = sqlite_lab
+def test_looks_go_round_so_that_no_case_is_left_out(lab: Lab, most: int) -> None:
     for number in range(4):
         says(lab, order(f"26H{number}", f"26H00000{number}-A1-1", control_id=f"M{number}"))
     moved(lab, "turnaround", timedelta(hours=5))
@@ -262,6 +264,7 @@ def test_looks_go_round_so_that_no_case_is_left_out(sqlite_lab: Lab, most: int) 
     assert [watch.look() for _ in range(4)] == [min(most, max(0, 4 - most * number)) for number in range(4)]
 
 
+@ON_BOTH
 def test_what_is_usual_is_what_this_laboratory_did(lab: Lab) -> None:
     for number in range(3):
         slide = f"26H00000{number}-A1-1"
@@ -278,6 +281,7 @@ def test_what_is_usual_is_what_this_laboratory_did(lab: Lab) -> None:
     assert counted == {"archive": 3, "scan": 3, "rescan": 0, "work": 0, "assignment": 3, "reading": 3}
 
 
+@ON_BOTH
 def test_a_look_asks_as_much_of_the_database_however_many_cases_are_open(lab: Lab) -> None:
     asked: list[int] = []
     for more in (40, 400):
@@ -320,6 +324,7 @@ def _open_cases(lab: Lab, number: int) -> None:
         session.execute(insert(Deadline), lives)
 
 
+@ON_BOTH
 def test_two_who_look_at_once_tell_a_reader_once(lab: Lab) -> None:
     says(lab, order("26H1", A))
     scan_arrives(lab, SmallSlide(codes=(A,)))

@@ -30,6 +30,7 @@ from tests.flows.looking import (
     told,
 )
 from tests.small_lab import (
+    ON_BOTH,
     PLACE,
     SmallDecoder,
     SmallSlide,
@@ -75,6 +76,7 @@ def test_a_scan_event_that_comes_again_registers_no_second_scan(lab: Lab) -> Non
     books_balance(lab)
 
 
+@ON_BOTH
 def test_the_same_message_twice_is_kept_once_and_a_repeat_with_another_number_changes_nothing(lab: Lab) -> None:
     first = message_arrives(lab, order("26H1", A))
     again = message_arrives(lab, order("26H1", A))
@@ -88,6 +90,7 @@ def test_the_same_message_twice_is_kept_once_and_a_repeat_with_another_number_ch
         assert session.scalars(select(func.count()).select_from(Fact).where(Fact.kind == "OrderFact")).one() == 1
 
 
+@ON_BOTH
 def test_a_slide_of_another_case_sets_the_message_aside(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A, parent="26H000001-A1"))
     run_until_calm(lab)
@@ -113,6 +116,7 @@ def test_a_slide_of_another_case_sets_the_message_aside(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_message_that_is_set_aside_is_applied_when_it_is_run_again_after_the_cause_is_gone(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A))
     run_until_calm(lab)
@@ -132,6 +136,7 @@ def test_a_message_that_is_set_aside_is_applied_when_it_is_run_again_after_the_c
     assert alerts(lab) == ["set aside"]
 
 
+@ON_BOTH
 def test_urgent_order_overtakes(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A))
     scan_arrives(lab, SmallSlide(codes=(A,)))
@@ -238,6 +243,7 @@ def test_a_cancel_that_comes_while_objects_leave_lets_them_all_arrive(lab: Lab) 
     books_balance(lab)
 
 
+@ON_BOTH
 def test_archived_objects_that_name_another_patient_are_hidden_and_made_again(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A))
     scan_arrives(lab, SmallSlide(codes=(A,)))
@@ -286,6 +292,7 @@ def test_a_scan_and_the_cancel_of_its_slide_end_the_same_whichever_comes_first(l
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_second_scan_of_a_cancelled_slide_goes_to_a_person(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A))
     message_arrives(lab, order("26H1", cancel=(A,), sent_at=LATER, control_id="M2"))
@@ -304,10 +311,10 @@ def test_a_second_scan_of_a_cancelled_slide_goes_to_a_person(lab: Lab) -> None:
     assert len(active) == 1
 
 
-def test_a_message_whose_clock_is_far_ahead_counts_from_when_it_came(sqlite_lab: Lab) -> None:
-    message_arrives(sqlite_lab, order("26H1", A, sent_at="20990101000000+0000", priority="S"))
-    run_until_calm(sqlite_lab)
-    with sqlite_lab.database.read() as session:
+def test_a_message_whose_clock_is_far_ahead_counts_from_when_it_came(lab: Lab) -> None:
+    message_arrives(lab, order("26H1", A, sent_at="20990101000000+0000", priority="S"))
+    run_until_calm(lab)
+    with lab.database.read() as session:
         fact = session.scalars(select(Fact).where(Fact.kind == "OrderFact")).one()
         message = session.scalars(select(InboxMessage)).one()
 
@@ -315,56 +322,56 @@ def test_a_message_whose_clock_is_far_ahead_counts_from_when_it_came(sqlite_lab:
     assert "clock" in str(message.problem)
 
 
-def test_a_message_without_a_time_counts_from_when_it_came(sqlite_lab: Lab) -> None:
-    message_arrives(sqlite_lab, order("26H1", A, sent_at=""))
-    run_until_calm(sqlite_lab)
-    with sqlite_lab.database.read() as session:
+def test_a_message_without_a_time_counts_from_when_it_came(lab: Lab) -> None:
+    message_arrives(lab, order("26H1", A, sent_at=""))
+    run_until_calm(lab)
+    with lab.database.read() as session:
         fact = session.scalars(select(Fact).where(Fact.kind == "OrderFact")).one()
 
     assert fact.effective_at == fact.received_at
 
 
-def test_two_messages_of_one_number_and_time_are_both_kept_and_flagged(sqlite_lab: Lab) -> None:
-    message_arrives(sqlite_lab, order("26H1", A))
-    message_arrives(sqlite_lab, order("26H1", B))
-    message_arrives(sqlite_lab, order("26H1", "26H000001-A1-9", sent_at=LATER))
-    run_until_calm(sqlite_lab)
-    with sqlite_lab.database.read() as session:
+def test_two_messages_of_one_number_and_time_are_both_kept_and_flagged(lab: Lab) -> None:
+    message_arrives(lab, order("26H1", A))
+    message_arrives(lab, order("26H1", B))
+    message_arrives(lab, order("26H1", "26H000001-A1-9", sent_at=LATER))
+    run_until_calm(lab)
+    with lab.database.read() as session:
         problems = session.scalars(select(InboxMessage.problem).order_by(InboxMessage.received_at)).all()
 
     assert [bool(problem and "both are kept" in problem) for problem in problems] == [False, True, False]
-    assert len(slides(sqlite_lab)) == 3
+    assert len(slides(lab)) == 3
 
 
-def test_a_message_that_states_nothing_is_set_aside_with_its_reason(sqlite_lab: Lab) -> None:
-    message_arrives(sqlite_lab, b"MSH|^~\\&|LIMS|NET|COVERSLIP|NET|20250101||ORU^R01|M1|P|2.5.1\r")
-    message_arrives(sqlite_lab, b"no|message|at|all|x|x|x|x|x|x|x")
-    run_until_calm(sqlite_lab)
-    with sqlite_lab.database.read() as session:
+def test_a_message_that_states_nothing_is_set_aside_with_its_reason(lab: Lab) -> None:
+    message_arrives(lab, b"MSH|^~\\&|LIMS|NET|COVERSLIP|NET|20250101||ORU^R01|M1|P|2.5.1\r")
+    message_arrives(lab, b"no|message|at|all|x|x|x|x|x|x|x")
+    run_until_calm(lab)
+    with lab.database.read() as session:
         rows = session.scalars(select(InboxMessage)).all()
 
     assert [row.state for row in rows] == ["set aside", "set aside"]
     assert all(row.problem for row in rows)
-    assert alerts(sqlite_lab) == ["set aside", "set aside"]
-    books_balance(sqlite_lab)
+    assert alerts(lab) == ["set aside", "set aside"]
+    books_balance(lab)
 
 
-def test_the_latest_message_about_a_patient_counts_and_all_numbers_are_kept(sqlite_lab: Lab) -> None:
+def test_the_latest_message_about_a_patient_counts_and_all_numbers_are_kept(lab: Lab) -> None:
     late = order("26H1", A, sent_at=LATER, control_id="M2").replace(b"Example^Ada", b"Married^Ada")
-    message_arrives(sqlite_lab, late)
-    message_arrives(sqlite_lab, order("26H1", A))
+    message_arrives(lab, late)
+    message_arrives(lab, order("26H1", A))
     other = order("26H1", A, sent_at=LATEST, control_id="M3", patient="B7")
-    message_arrives(sqlite_lab, other)
-    run_until_calm(sqlite_lab)
+    message_arrives(lab, other)
+    run_until_calm(lab)
 
-    with sqlite_lab.database.read() as session:
+    with lab.database.read() as session:
         names = {row.id: row.family_name for row in session.scalars(select(Patient))}
         numbers = set(session.scalars(select(Identifier.value).where(Identifier.kind == "MR")))
-    first, second = (sqlite_lab.ids.of("patient", "NET", number) for number in ("A100234", "B7"))
+    first, second = (lab.ids.of("patient", "NET", number) for number in ("A100234", "B7"))
     assert names == {first: "Married", second: "Example"}
-    assert the_case(sqlite_lab).patient_id == second
+    assert the_case(lab).patient_id == second
     assert numbers == {"A100234", "B7"}
-    books_balance(sqlite_lab)
+    books_balance(lab)
 
 
 def _lanes(lab: Lab, kind: str) -> list[int]:

@@ -73,8 +73,8 @@ def states(lab: Lab) -> dict[str, tuple[str, str | None]]:
     return {row.peer: (row.state, row.problem) for row in rows}
 
 
-def test_one_peer_is_answered_in_enhanced_mode_and_the_other_is_not(sqlite_lab: Lab) -> None:
-    lab = said(sqlite_lab, acknowledgement="enhanced", answer_with="ACK")
+def test_one_peer_is_answered_in_enhanced_mode_and_the_other_is_not(lab: Lab) -> None:
+    lab = said(lab, acknowledgement="enhanced", answer_with="ACK")
     first, second = tell(lab, ORDER, ORDER)
     assert (codes(first), codes(second)) == (["CA", "AA", "CA", "AA"], ["AA", "AA"])
     assert read_header(first[1]).raw(9) == b"ACK^O33^ACK"
@@ -83,14 +83,14 @@ def test_one_peer_is_answered_in_enhanced_mode_and_the_other_is_not(sqlite_lab: 
     assert (first[2:], second[1]) == (first[:2], second[0])
 
 
-def test_a_type_that_hl7_does_not_know_is_answered_as_its_listener_says(sqlite_lab: Lab) -> None:
-    lab = said(sqlite_lab, unknown_type_answer="AR")
+def test_a_type_that_hl7_does_not_know_is_answered_as_its_listener_says(lab: Lab) -> None:
+    lab = said(lab, unknown_type_answer="AR")
     first, second = tell(lab, text("ZZZ^Z01", PID).encode())
     assert (codes(first), codes(second)) == (["AR"], ["AA"])
 
 
-def test_a_message_for_training_is_answered_and_kept_aside_where_production_is_taken(sqlite_lab: Lab) -> None:
-    lab = said(sqlite_lab, processing_id="any")
+def test_a_message_for_training_is_answered_and_kept_aside_where_production_is_taken(lab: Lab) -> None:
+    lab = said(lab, processing_id="any")
     first, second = tell(lab, ORDER.replace(b"|P|2.5.1", b"|T|2.5.1"))
     assert (codes(first), codes(second)) == (["AA"], ["AR"])
     run_until_calm(lab)
@@ -102,8 +102,8 @@ def test_a_message_for_training_is_answered_and_kept_aside_where_production_is_t
     assert "MSH-11 (processing id) is T (training); here P is taken" in problem
 
 
-def test_the_character_set_of_one_peer_is_not_the_others(sqlite_lab: Lab) -> None:
-    lab = said(sqlite_lab, charset="8859/15")
+def test_the_character_set_of_one_peer_is_not_the_others(lab: Lab) -> None:
+    lab = said(lab, charset="8859/15")
     tell(lab, ORDER.replace(b"Example^Ada", b"Exampl\xa6^Ada"))
     with lab.database.read() as session:
         kept = session.execute(select(InboxMessage.peer, InboxMessage.payload)).all()
@@ -115,8 +115,8 @@ def test_the_character_set_of_one_peer_is_not_the_others(sqlite_lab: Lab) -> Non
     assert names == {"lims-a": "Exampl\N{LATIN CAPITAL LETTER S WITH CARON}", "lims-b": "Exampl\N{BROKEN BAR}"}
 
 
-def test_each_listener_has_its_own_limits(sqlite_lab: Lab) -> None:
-    lab = said(sqlite_lab, segments=3, frame_bytes=2048, idle_time=timedelta(seconds=7), connections=5)
+def test_each_listener_has_its_own_limits(lab: Lab) -> None:
+    lab = said(lab, segments=3, frame_bytes=2048, idle_time=timedelta(seconds=7), connections=5)
     limits = limits_of(lab.settings.listeners[0])
     assert (limits.frame_bytes, limits.idle_seconds, limits.connections) == (2048, 7.0, 5)
     first, second = tell(lab, ORDER.replace(b"Ada", b"A" * 2048))
@@ -127,10 +127,8 @@ def test_each_listener_has_its_own_limits(sqlite_lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(("chosen", "heard"), [("close", []), ("AE", ["CE"]), ("AR", ["CR"])])
-def test_what_a_peer_hears_when_the_store_is_away_is_its_own_choice(
-    sqlite_lab: Lab, chosen: str, heard: list[str]
-) -> None:
-    lab = said(sqlite_lab, when_the_store_is_away=chosen, acknowledgement="enhanced")
+def test_what_a_peer_hears_when_the_store_is_away_is_its_own_choice(lab: Lab, chosen: str, heard: list[str]) -> None:
+    lab = said(lab, when_the_store_is_away=chosen, acknowledgement="enhanced")
 
     @event.listens_for(lab.database.engine, "checkout")
     def refuse(*_: object) -> None:
@@ -142,15 +140,15 @@ def test_what_a_peer_hears_when_the_store_is_away_is_its_own_choice(
     assert states(lab) == {}
 
 
-def test_a_restarted_count_of_control_ids_is_no_repeat(sqlite_lab: Lab) -> None:
+def test_a_restarted_count_of_control_ids_is_no_repeat(lab: Lab) -> None:
     tomorrow = ORDER.replace(b"20261122091500", b"20261123091500")
     twin = ORDER.replace(b"Ada", b"Eve")
-    first, _ = tell(sqlite_lab, ORDER, tomorrow, twin, ORDER)
+    first, _ = tell(lab, ORDER, tomorrow, twin, ORDER)
     assert codes(first) == ["AA"] * 4
     assert first[3] == first[0]
     assert len({read_header(answer).raw(10) for answer in first}) == 3
-    run_until_calm(sqlite_lab)
-    with sqlite_lab.database.read() as session:
+    run_until_calm(lab)
+    with lab.database.read() as session:
         rows = session.scalars(select(InboxMessage).where(InboxMessage.peer == "lims-a")).all()
     flagged = {row.payload for row in rows if row.problem and "same MSH-10 and MSH-7" in row.problem}
     assert len(rows) == 3

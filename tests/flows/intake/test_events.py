@@ -33,7 +33,7 @@ from tests.flows.intake.eventing import (
     written,
 )
 from tests.flows.looking import A, alerts, books_balance, the_case
-from tests.small_lab import message_arrives, order, run_until_calm
+from tests.small_lab import ON_BOTH, message_arrives, order, run_until_calm
 
 IDLE = ScannerStatus(state="idle", stated_at=NOW)
 ORDER = order("26H1", A)
@@ -57,6 +57,7 @@ def test_each_record_becomes_one_row_that_says_where_it_lies(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_what_is_read_again_from_the_start_changes_nothing(lab: Lab) -> None:
     log = a_log()
     written(log, SCANNER, *(status(number) for number in range(20)), *(status(number) for number in range(20)))
@@ -83,6 +84,7 @@ def test_a_message_by_a_gateway_and_the_same_by_mllp_are_one_and_get_one_answer(
     assert b"MSA|AA|M2" in kept.answer
 
 
+@ON_BOTH
 def test_an_event_id_that_comes_again_with_other_bytes_is_kept_and_never_applied(lab: Lab) -> None:
     log = a_log()
     written(log, LIMS, event("m1", hl7(ORDER)), event("m1", hl7(order("26H9", A))), key=b"lims-a")
@@ -101,21 +103,21 @@ def test_an_event_id_that_comes_again_with_other_bytes_is_kept_and_never_applied
     books_balance(lab)
 
 
-def test_an_event_id_that_comes_twice_in_one_poll_counts_once(sqlite_lab: Lab) -> None:
+def test_an_event_id_that_comes_twice_in_one_poll_counts_once(lab: Lab) -> None:
     log = a_log()
     written(log, SCANNER, event("s1", IDLE), status(1), event("s1", IDLE))
-    take_all(sqlite_lab, log)
-    run_until_calm(sqlite_lab)
+    take_all(lab, log)
+    run_until_calm(lab)
 
-    assert [(row.event_id, row.state) for row in rows(sqlite_lab)] == [("s1", "applied"), (None, "set aside")]
+    assert [(row.event_id, row.state) for row in rows(lab)] == [("s1", "applied"), (None, "set aside")]
 
 
-def test_the_same_id_of_two_senders_is_two_events(sqlite_lab: Lab) -> None:
+def test_the_same_id_of_two_senders_is_two_events(lab: Lab) -> None:
     log = a_log()
     written(log, SCANNER, event("s1", IDLE), event("s1", IDLE, site="site-b"))
-    take_all(sqlite_lab, log)
+    take_all(lab, log)
 
-    assert [row.event_id for row in rows(sqlite_lab)] == ["s1", "s1"]
+    assert [row.event_id for row in rows(lab)] == ["s1", "s1"]
 
 
 POISON = {
@@ -159,25 +161,26 @@ def test_what_was_set_aside_is_announced_to_the_log_with_where_it_lies(lab: Lab)
     assert letter.announcement["problem"] == bad.problem
 
 
-def test_a_record_that_our_own_code_stumbles_over_is_kept_as_it_came(sqlite_lab: Lab) -> None:
+def test_a_record_that_our_own_code_stumbles_over_is_kept_as_it_came(lab: Lab) -> None:
     log = a_log(1)
     written(log, SCANNER, status(1), status(2))
     stumbles = [True, True]
 
-    @hooks.listens_for(sqlite_lab.database.engine, "before_cursor_execute")
+    @hooks.listens_for(lab.database.engine, "before_cursor_execute")
     def stumble(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         if stumbles and statement.startswith("INSERT INTO inbox"):
             stumbles.clear()
             raise ZeroDivisionError
 
-    take_all(sqlite_lab, log)
-    assert [(row.event_id, row.peer) for row in rows(sqlite_lab)] == [(None, "scanner-site-a")] * 2
-    run_until_calm(sqlite_lab)
+    take_all(lab, log)
+    assert [(row.event_id, row.peer) for row in rows(lab)] == [(None, "scanner-site-a")] * 2
+    run_until_calm(lab)
 
     # The step reads them anew, and finds that they were events after all.
-    assert [(row.event_id, row.state) for row in rows(sqlite_lab)] == [("s1", "applied"), ("s2", "applied")]
+    assert [(row.event_id, row.state) for row in rows(lab)] == [("s1", "applied"), ("s2", "applied")]
 
 
+@ON_BOTH
 def test_a_large_message_in_parts_is_kept_when_it_is_whole_and_only_once(lab: Lab) -> None:
     log = a_log()
     whole = hl7(order("26H1", A, stain="H" * 5_000))
@@ -211,6 +214,7 @@ def test_a_part_that_does_not_fit_the_others_is_kept_for_a_person(lab: Lab) -> N
     assert whole.payload in [row.payload for row in rows(lab)]
 
 
+@ON_BOTH
 def test_a_position_never_moves_back_for_a_reader_that_comes_late(lab: Lab) -> None:
     where = Partition(SCANNER, "id", 0)
     for position in (5, 3, 9, 9, 2):
@@ -221,6 +225,7 @@ def test_a_position_never_moves_back_for_a_reader_that_comes_late(lab: Lab) -> N
         assert positions.positions(session, "another", [where]) == {}
 
 
+@ON_BOTH
 def test_several_doors_share_a_log_and_take_over_from_each_other(lab: Lab) -> None:
     log = a_log(6)
     values = [status(number) for number in range(600)]
@@ -233,17 +238,17 @@ def test_several_doors_share_a_log_and_take_over_from_each_other(lab: Lab) -> No
     assert sorted(row.payload for row in rows(lab)) == sorted(values)
 
 
-def test_what_the_log_is_told_is_how_far_the_inbox_is(sqlite_lab: Lab) -> None:
+def test_what_the_log_is_told_is_how_far_the_inbox_is(lab: Lab) -> None:
     log = a_log(1)
     written(log, SCANNER, *(status(number) for number in range(7)))
-    take_all(sqlite_lab, log)
+    take_all(lab, log)
 
     assert log.committed("coverslip", SCANNER) == {0: 7}
 
 
-def test_a_door_closes_at_once_and_leaves_its_place_to_others(sqlite_lab: Lab) -> None:
+def test_a_door_closes_at_once_and_leaves_its_place_to_others(lab: Lab) -> None:
     log = a_log(1)
-    with door(sqlite_lab, log) as reading:
+    with door(lab, log) as reading:
         assert reading.ready.wait(10)
         began = time.monotonic()
         reading.end()
@@ -263,7 +268,7 @@ def test_a_message_number_with_a_nul_in_it_is_kept(lab: Lab) -> None:
     assert [row.payload for row in rows(lab)] == [odd, odd]
 
 
-def test_no_more_than_one_poll_of_records_is_asked_for(sqlite_lab: Lab) -> None:
+def test_no_more_than_one_poll_of_records_is_asked_for(lab: Lab) -> None:
     log = a_log(1)
     written(log, SCANNER, *(status(number) for number in range(1_200)))
     asked: list[tuple[int, int]] = []
@@ -280,7 +285,7 @@ def test_no_more_than_one_poll_of_records_is_asked_for(sqlite_lab: Lab) -> None:
         def __getattr__(self, name: str) -> object:
             return getattr(self._source, name)
 
-    with door(sqlite_lab, log, Counting):  # type: ignore[arg-type] # as above
-        until(lambda: is_read(sqlite_lab, log), "it was not read")
+    with door(lab, log, Counting):  # type: ignore[arg-type] # as above
+        until(lambda: is_read(lab, log), "it was not read")
     assert max(most for most, _ in asked) == 500
     assert [count for _, count in asked if count] == [500, 500, 200]

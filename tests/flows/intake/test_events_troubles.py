@@ -27,8 +27,10 @@ from tests.flows.intake.eventing import (
     written,
 )
 from tests.flows.looking import alerts
+from tests.small_lab import ON_BOTH
 
 
+@ON_BOTH
 def test_while_the_log_is_away_it_is_waited_for_and_people_see_since_when(lab: Lab) -> None:
     log = a_log()
     with door(lab, log) as reading:
@@ -74,16 +76,16 @@ def test_a_topic_that_is_made_anew_while_it_is_read_is_noticed_too(lab: Lab) -> 
     assert alerts(lab) == ["topic made anew"]
 
 
-def test_another_cluster_with_the_same_topics_is_read_from_its_start(sqlite_lab: Lab) -> None:
+def test_another_cluster_with_the_same_topics_is_read_from_its_start(lab: Lab) -> None:
     log = a_log(1)
     written(log, SCANNER, status(1), status(2))
-    take_all(sqlite_lab, log)
+    take_all(lab, log)
     log._shared.cluster_id = "another"
     written(log, SCANNER, status(3))
-    take_all(sqlite_lab, log)
+    take_all(lab, log)
 
-    assert len(rows(sqlite_lab)) == 3
-    assert alerts(sqlite_lab) == ["topic made anew"]
+    assert len(rows(lab)) == 3
+    assert alerts(lab) == ["topic made anew"]
 
 
 def test_records_that_were_deleted_unread_are_told_of_and_the_rest_is_read(lab: Lab) -> None:
@@ -98,6 +100,7 @@ def test_records_that_were_deleted_unread_are_told_of_and_the_rest_is_read(lab: 
     assert alerts(lab) == ["records lost"]
 
 
+@ON_BOTH
 def test_a_log_that_was_cut_short_is_read_again_from_where_it_can_be(lab: Lab) -> None:
     log = a_log(1)
     written(log, SCANNER, *(status(number) for number in range(6)))
@@ -110,15 +113,15 @@ def test_a_log_that_was_cut_short_is_read_again_from_where_it_can_be(lab: Lab) -
     assert len(rows(lab)) == 7
 
 
-def test_a_topic_that_is_missing_is_refused_with_a_sentence(sqlite_lab: Lab) -> None:
+def test_a_topic_that_is_missing_is_refused_with_a_sentence(lab: Lab) -> None:
     log = MemoryLog()
     log.create(SCANNER)
     missing = r"no topic coverslip\.lims\.hl7v2: 'coverslip kafka topics apply'"
-    with pytest.raises(RefusedError, match=missing), door(sqlite_lab, log) as reading:
+    with pytest.raises(RefusedError, match=missing), door(lab, log) as reading:
         until(lambda: bool(reading.failed), "it was not refused")
 
 
-def test_a_log_that_refuses_to_be_told_harms_nothing(sqlite_lab: Lab) -> None:
+def test_a_log_that_refuses_to_be_told_harms_nothing(lab: Lab) -> None:
     log = a_log(1)
     written(log, SCANNER, *(status(number) for number in range(3)))
 
@@ -132,9 +135,9 @@ def test_a_log_that_refuses_to_be_told_harms_nothing(sqlite_lab: Lab) -> None:
         def __getattr__(self, name: str) -> object:
             return getattr(self._source, name)
 
-    with door(sqlite_lab, log, Deaf):  # type: ignore[arg-type] # it is a source but for one word
-        until(lambda: is_read(sqlite_lab, log), "it was not read")
-    assert len(rows(sqlite_lab)) == 3
+    with door(lab, log, Deaf):  # type: ignore[arg-type] # it is a source but for one word
+        until(lambda: is_read(lab, log), "it was not read")
+    assert len(rows(lab)) == 3
 
 
 def test_while_the_database_is_away_nothing_is_lost_and_the_door_stays_open(lab: Lab) -> None:

@@ -12,7 +12,7 @@ from models.tables.case import Slide
 from models.uid import series_uid
 from tests.flows.looking import LATER, LATEST, A, B, alerts, books_balance, says, steps, the_case, the_scan
 from tests.lims_says import imaged
-from tests.small_lab import SmallSlide, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, order, run_until_calm, scan_arrives
 
 # Our own scans are received now; an image manager that speaks of them does so later.
 
@@ -45,6 +45,7 @@ def test_images_that_are_gone_again_are_waited_for_again(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_one_of_two_is_not_all(lab: Lab) -> None:
     says(lab, order("26H1", A, B), imaged("26H1", A))
 
@@ -52,6 +53,7 @@ def test_one_of_two_is_not_all(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("arrival", list(permutations(range(3))))
 def test_the_later_word_counts_in_whatever_order_it_comes_and_before_the_order_too(
     lab: Lab, arrival: tuple[int, ...]
@@ -86,6 +88,7 @@ def test_that_others_have_images_of_what_we_archived_changes_nothing(lab: Lab) -
     books_balance(lab)
 
 
+@ON_BOTH
 def test_that_none_are_left_of_what_we_archived_is_raised_and_the_case_is_not_ready(lab: Lab) -> None:
     says(lab, order("26H1", A))
     scan_arrives(lab, SmallSlide(codes=(A,)))

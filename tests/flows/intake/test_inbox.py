@@ -11,6 +11,7 @@ from models.database import database_now
 from models.errors import TransientError
 from models.tables.books import InboxMessage
 from models.tables.step import Step
+from tests.small_lab import ON_BOTH
 
 
 def arrival(number: int, answer: bytes = b"AA", peer: str = "lims-a") -> Arrival:
@@ -69,6 +70,7 @@ def test_the_same_bytes_get_the_first_answer_again_and_the_same_bytes_of_another
     assert rows(lab) == 2
 
 
+@ON_BOTH
 def test_arrivals_that_come_together_share_a_commit_and_each_gets_its_own_answer(lab: Lab, writer: InboxWriter) -> None:
     async def send() -> list[Kept]:
         return await asyncio.gather(*(kept_by(writer, arrival(n, answer=str(n).encode())) for n in range(60)))
@@ -91,6 +93,7 @@ def test_the_same_message_twice_at_once_is_kept_once(lab: Lab, writer: InboxWrit
     assert rows(lab) == 1
 
 
+@ON_BOTH
 def test_two_processes_that_take_the_same_message_keep_it_once(lab: Lab) -> None:
     writers = [InboxWriter(lab.database, lab.ids) for _ in range(2)]
     together = threading.Barrier(2)
@@ -115,11 +118,11 @@ def test_two_processes_that_take_the_same_message_keep_it_once(lab: Lab) -> None
     assert rows(lab) == 10
 
 
-def test_a_sender_hears_nothing_when_nothing_could_be_stored_and_may_send_again(sqlite_lab: Lab) -> None:
-    writer = InboxWriter(sqlite_lab.database, sqlite_lab.ids)
+def test_a_sender_hears_nothing_when_nothing_could_be_stored_and_may_send_again(lab: Lab) -> None:
+    writer = InboxWriter(lab.database, lab.ids)
     full = [True]
 
-    @event.listens_for(sqlite_lab.database.engine, "checkout")
+    @event.listens_for(lab.database.engine, "checkout")
     def refuse(*_: object) -> None:
         if full:
             full.pop()
@@ -131,12 +134,12 @@ def test_a_sender_hears_nothing_when_nothing_could_be_stored_and_may_send_again(
         return await kept_by(writer, arrival(1))
 
     assert asyncio.run(send()).is_new
-    assert rows(sqlite_lab) == 1
+    assert rows(lab) == 1
     writer.close()
 
 
-def test_closing_writes_what_is_pending_and_refuses_what_comes_later(sqlite_lab: Lab) -> None:
-    writer = InboxWriter(sqlite_lab.database, sqlite_lab.ids)
+def test_closing_writes_what_is_pending_and_refuses_what_comes_later(lab: Lab) -> None:
+    writer = InboxWriter(lab.database, lab.ids)
 
     async def send() -> None:
         pending = [asyncio.ensure_future(kept_by(writer, arrival(n))) for n in range(20)]
@@ -147,14 +150,14 @@ def test_closing_writes_what_is_pending_and_refuses_what_comes_later(sqlite_lab:
             await asyncio.wait_for(kept_by(writer, arrival(99)), timeout=5)
 
     asyncio.run(send())
-    assert rows(sqlite_lab) == 20
+    assert rows(lab) == 20
 
 
-def test_a_sender_that_went_away_meanwhile_harms_nobody(sqlite_lab: Lab) -> None:
-    writer = InboxWriter(sqlite_lab.database, sqlite_lab.ids)
+def test_a_sender_that_went_away_meanwhile_harms_nobody(lab: Lab) -> None:
+    writer = InboxWriter(lab.database, lab.ids)
     busy, go_on = threading.Event(), threading.Event()
 
-    @event.listens_for(sqlite_lab.database.engine, "checkout")
+    @event.listens_for(lab.database.engine, "checkout")
     def slow(*_: object) -> None:
         busy.set()
         go_on.wait(30)
@@ -167,7 +170,7 @@ def test_a_sender_that_went_away_meanwhile_harms_nobody(sqlite_lab: Lab) -> None
     asyncio.run(ask_and_leave())
     go_on.set()
     assert asyncio.run(kept_by(writer, arrival(2))).is_new
-    assert rows(sqlite_lab) == 2
+    assert rows(lab) == 2
     writer.close()
 
 

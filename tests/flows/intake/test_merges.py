@@ -34,7 +34,7 @@ from tests.flows.looking import (
 )
 from tests.flows.test_allocation import allocated_by
 from tests.lims_says import in_visit, merged, updated, visit_moved
-from tests.small_lab import SmallDecoder, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallDecoder, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 GOES, STAYS, THIRD = "A100234", "B7", "C9"
 
@@ -75,6 +75,7 @@ def test_chains_of_merges_are_followed_to_their_end_in_whatever_order_they_come(
     books_balance(lab)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("arrival", list(permutations(range(3))))
 def test_two_merged_into_each_other_are_whom_the_later_message_says(lab: Lab, arrival: tuple[int, ...]) -> None:
     told = (
@@ -161,6 +162,7 @@ def test_a_merge_that_lands_before_a_scan_is_judged_is_in_the_first_objects(lab:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_the_lims_is_told_both_numbers_of_somebody_merged_and_the_one_that_stays_first(lab: Lab) -> None:
     says(lab, merged(STAYS, GOES), order("26H1", A, patient=GOES))
     scan_arrives(lab, SmallSlide(codes=(A,)))
@@ -212,8 +214,7 @@ def test_a_moved_visit_corrects_what_is_archived(lab: Lab) -> None:
     books_balance(lab)
 
 
-def test_a_merge_that_would_change_more_cases_than_anybody_has_goes_to_a_person_whole(sqlite_lab: Lab) -> None:
-    lab = sqlite_lab
+def test_a_merge_that_would_change_more_cases_than_anybody_has_goes_to_a_person_whole(lab: Lab) -> None:
     says(lab, order("26H1", A, patient=GOES))
     with lab.database.write("many") as session:
         like = {column.key: getattr(the_case(lab), column.key) for column in Case.__table__.columns}
@@ -229,6 +230,7 @@ def test_a_merge_that_would_change_more_cases_than_anybody_has_goes_to_a_person_
     assert GOES not in str(problem)
 
 
+@ON_BOTH
 def test_a_merge_locks_its_cases_and_leaves_no_step_behind(lab: Lab) -> None:
     for number in range(1, 6):
         message_arrives(lab, order(f"26H{number}", f"26H00000{number}-A1-1", patient=GOES, control_id=f"M{number}"))

@@ -9,7 +9,7 @@ from models.tables.case import Patient, Slide
 from models.tables.reading import Read
 from tests.flows.looking import LATER, LATEST, A, B, alerts, books_balance, inbox, says, slides, the_case, the_scan
 from tests.lims_says import merged, reported
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 MIDNIGHT = "20250102000500+0000"
 
@@ -32,6 +32,7 @@ def test_a_duplicate_of_a_message_is_one_message_and_gets_the_first_answer(lab: 
     assert facts(lab, "ReportFact") == 1
 
 
+@ON_BOTH
 def test_a_control_id_used_for_other_content_at_the_same_moment_is_flagged_and_both_count(lab: Lab) -> None:
     says(lab, order("26H1", A), order("26H1", B))
 
@@ -69,6 +70,7 @@ def test_a_cancel_before_its_order_cancels_it(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("event", ["A01", "A08"])
 def test_a_merge_before_the_admission_of_whom_it_merges_is_kept_for_them(lab: Lab, event: str) -> None:
     admitted = order("", A).split(b"\rORC")[0].replace(b"OML^O21^OML_O21", f"ADT^{event}^ADT_A01".encode()) + b"\r"
@@ -104,6 +106,7 @@ def test_a_gap_in_the_sequence_holds_nothing_up_and_what_fills_it_takes_its_plac
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_sequence_number_made_of_the_time_is_a_number_too(lab: Lab) -> None:
     says(lab, order("26H1", A, sequence="20250101123001", stain="HE"))
     says(lab, order("26H1", A, control="XO", sequence="20250101123000", stain="PAS", control_id="M2"))

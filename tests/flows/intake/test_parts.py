@@ -16,7 +16,7 @@ from models.tables.intake import MessagePart
 from tests.flows.actions.life import ANN
 from tests.flows.intake.eventing import LIMS, a_log, event, hl7, rows, sentences, take_all, written
 from tests.flows.looking import LONG_AGO, A, alerts
-from tests.small_lab import order, run_until_calm
+from tests.small_lab import ON_BOTH, order, run_until_calm
 
 WHOLE = hl7(order("26H1", A, stain="H" * 3_000))
 PARTS = tuple(split(WHOLE, 700))
@@ -59,6 +59,7 @@ def test_parts_that_make_no_whole_are_set_aside_and_the_same_message_may_come_ag
     assert (kept_parts(lab), alerts(lab)) == (0, ["set aside"])
 
 
+@ON_BOTH
 def test_parts_that_are_more_than_they_say_are_not_put_together(lab: Lab, log: MemoryLog) -> None:
     grown = PARTS[0].model_copy(update={"payload": b"x" * WHOLE.bytes})
     told(lab, log, grown, *PARTS[1:])
@@ -67,6 +68,7 @@ def test_parts_that_are_more_than_they_say_are_not_put_together(lab: Lab, log: M
     assert kept_parts(lab) == 0
 
 
+@ON_BOTH
 def test_parts_whose_siblings_never_come_are_raised_until_a_person_gives_them_up(lab: Lab, log: MemoryLog) -> None:
     told(lab, log, *PARTS[:-1])
     time_passes(lab)

@@ -7,12 +7,13 @@ import pytest
 from connectors.wiring import Lab
 from models.facets import Identity, Outcome
 from tests.flows.looking import LATER, A, B, books_balance, inbox, slides, steps, the_scan
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 CANCEL = order("26H1", B, cancel=(A,), sent_at=LATER)
 OLDER = order("26H1", A, control_id="M2").replace(f"|{A}|".encode(), f"|{A}&OTHER|".encode())
 
 
+@ON_BOTH
 def test_a_scan_of_a_slide_that_an_older_order_names_by_another_issuer_goes_to_a_person(lab: Lab) -> None:
     message_arrives(lab, CANCEL)
     run_until_calm(lab)

@@ -14,7 +14,7 @@ from models.tables.case import Case
 from models.tables.reading import Assignment, Pathologist, Read
 from tests.flows.looking import LATER, LATEST, A, B, C, alerts, books_balance, inbox, says, steps, the_case, told
 from tests.lims_says import registered, reported, updated
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 SPECIMENS = ("26H000001-A", "26H000001-B")
 LAST = "20250101150000+0000"
@@ -64,6 +64,7 @@ def test_a_preliminary_report_ends_nothing(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_final_report_of_one_of_two_specimens_ends_nothing_until_the_other_s_comes(lab: Lab) -> None:
     says(lab, registered("26H1", SPECIMENS))
     read_by_somebody(lab)
@@ -151,6 +152,7 @@ def test_a_corrected_report_has_the_case_read_again_by_the_same_reader_and_the_n
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_reader_who_is_not_there_any_more_does_not_get_the_next_round(lab: Lab) -> None:
     read_by_somebody(lab)
     says(lab, reported("26H1", "F"))
@@ -262,6 +264,7 @@ STORY = (
 )
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     "arrival", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (1, 4, 0, 3, 2), (0, 4, 2, 1, 3), (3, 0, 4, 1, 2)]
 )

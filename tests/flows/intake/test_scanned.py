@@ -27,7 +27,7 @@ from models.tables.step import Step
 from tests.flows.actions.life import ANN
 from tests.flows.intake.eventing import NOW, SCANNER, a_log, event, rows, sentences, take_all, written
 from tests.flows.looking import A, alerts, books_balance, scan_of, steps, the_scan
-from tests.small_lab import PLACE, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, PLACE, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 ROOT = "scanner-site-a"
 
@@ -75,6 +75,7 @@ def test_a_slide_that_a_gateway_holds_goes_its_whole_way(lab: Lab, log: MemoryLo
     books_balance(lab)
 
 
+@ON_BOTH
 def test_what_needs_bytes_waits_for_a_worker_of_the_place_that_holds_them(lab: Lab, log: MemoryLog) -> None:
     message_arrives(lab, order("26H1", A))
     told(lab, log, event("e1", scanned(taken(lab, SmallSlide(codes=(A,)), place="far-away"))))
@@ -88,6 +89,7 @@ def test_what_needs_bytes_waits_for_a_worker_of_the_place_that_holds_them(lab: L
     books_balance(lab)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("first", ["the event", "our watcher"])
 def test_the_same_bytes_by_an_event_and_by_our_own_watcher_are_one_scan(lab: Lab, log: MemoryLog, first: str) -> None:
     slide = SmallSlide(codes=(A,))
@@ -114,6 +116,7 @@ def test_an_event_that_comes_again_under_another_id_registers_nothing_twice(lab:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_file_that_nobody_has_taken_is_taken_by_its_folders_own_watcher(
     lab: Lab, log: MemoryLog, tmp_path: Path
 ) -> None:
@@ -141,6 +144,7 @@ def test_a_file_that_nobody_has_taken_is_taken_by_its_folders_own_watcher(
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_file_that_was_expected_here_and_that_a_gateway_has_taken_is_one_row(lab: Lab, log: MemoryLog) -> None:
     file = taken(lab, SmallSlide(codes=(A,)))
     with lab.database.write("seen") as session:
@@ -175,10 +179,10 @@ def test_an_event_of_a_folder_or_site_that_nobody_knows_is_set_aside_until_someb
 
 
 @pytest.mark.parametrize("site", ["site-b"])
-def test_a_folder_of_another_site_is_not_ones_own(sqlite_lab: Lab, log: MemoryLog, site: str) -> None:
-    told(sqlite_lab, log, event("e1", scanned(taken(sqlite_lab, SmallSlide())), site=site))
+def test_a_folder_of_another_site_is_not_ones_own(lab: Lab, log: MemoryLog, site: str) -> None:
+    told(lab, log, event("e1", scanned(taken(lab, SmallSlide())), site=site))
 
-    assert [row.state for row in rows(sqlite_lab)] == ["set aside"]
+    assert [row.state for row in rows(lab)] == ["set aside"]
 
 
 def test_a_slide_that_could_not_be_scanned_is_raised_with_scanner_and_slot_until_it_is(
@@ -239,6 +243,7 @@ def test_how_a_scanner_stands_is_what_it_said_last_in_whatever_order_it_comes(
     assert alerts(lab) == []
 
 
+@ON_BOTH
 def test_a_scanner_whose_clock_runs_ahead_does_not_have_the_last_word(lab: Lab, log: MemoryLog) -> None:
     told(lab, log, event("s1", ScannerStatus(state="error", stated_at=NOW + timedelta(days=20_000))))
     with lab.database.read() as session:

@@ -17,7 +17,7 @@ from models.tables.step import Step
 from tests.flows.actions.life import ANN
 from tests.flows.intake.eventing import LIMS, NOW, SCANNER, a_log, event, hl7, rows, sentences, take_all, written
 from tests.flows.looking import LONG_AGO, A, alerts, books_balance, the_case
-from tests.small_lab import message_arrives, order, run_until_calm
+from tests.small_lab import ON_BOTH, message_arrives, order, run_until_calm
 
 MOST = storm.MOST_IN_A_ROW
 
@@ -50,6 +50,7 @@ def half_a_minute_passes(lab: Lab) -> None:
         session.execute(update(Circuit).where(Circuit.opened_at.is_not(None)).values(try_at=LONG_AGO))
 
 
+@ON_BOTH
 def test_a_storm_raises_one_alert_and_what_comes_later_waits_without_a_step(lab: Lab) -> None:
     log = a_log()
     written(log, LIMS, *(event(f"b{n}", hl7(nonsense(n))) for n in range(MOST)), key=b"lims-a")
@@ -73,6 +74,7 @@ def test_a_storm_raises_one_alert_and_what_comes_later_waits_without_a_step(lab:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_what_was_on_its_way_when_the_storm_began_is_tried_and_told_of_once(lab: Lab) -> None:
     log = a_log()
     written(log, SCANNER, *(b"nonsense %d" % n for n in range(3 * MOST)))
@@ -99,6 +101,7 @@ def test_other_peers_flow_through_a_storm(lab: Lab) -> None:
     assert (states(lab, "lims-b"), states(lab, "scanner-site-a")) == ({"applied": 1}, {"applied": 1})
 
 
+@ON_BOTH
 def test_one_message_is_tried_every_half_minute_and_one_that_can_be_applied_lets_the_others_out(lab: Lab) -> None:
     log = a_log()
     bad = [event(f"b{n}", hl7(nonsense(n))) for n in range(MOST + 3)]
@@ -140,6 +143,7 @@ def test_a_message_that_works_in_between_keeps_a_storm_from_beginning(lab: Lab) 
     assert states(lab) == {"set aside": 2 * MOST, "applied": 4}
 
 
+@ON_BOTH
 def test_a_message_that_a_person_has_read_again_ends_the_storm_when_it_works(lab: Lab) -> None:
     for number in range(MOST):
         message_arrives(lab, nonsense(number))
@@ -156,8 +160,8 @@ def test_a_message_that_a_person_has_read_again_ends_the_storm_when_it_works(lab
     books_balance(lab)
 
 
-def test_a_large_quarantine_is_let_out_in_portions(sqlite_lab: Lab) -> None:
-    lab, log = sqlite_lab, a_log()
+def test_a_large_quarantine_is_let_out_in_portions(lab: Lab) -> None:
+    log = a_log()
     written(log, SCANNER, *(b"nonsense %d" % n for n in range(MOST)))
     take_all(lab, log)
     run_until_calm(lab)

@@ -11,7 +11,7 @@ from models.facets import Outcome
 from models.tables.books import Alert
 from models.tables.scan import Scan
 from tests.flows.looking import LATER, A, B, alerts, books_balance, scan_of, steps, the_case, time_passes
-from tests.small_lab import SmallSlide, begin_worker, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, begin_worker, message_arrives, order, run_until_calm, scan_arrives
 
 BLURRED = SmallSlide(codes=(A,), quality="rescan")
 AGAIN = SmallSlide(codes=(A,), made=2)
@@ -36,6 +36,7 @@ def test_an_ordered_slide_waits_for_its_scan_and_is_raised_when_it_does_not_come
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_scan_to_be_made_again_is_waited_for_as_such(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A))
     scan_arrives(lab, BLURRED)
@@ -88,12 +89,12 @@ def test_a_cancelled_slide_is_waited_for_no_more_and_its_alert_goes(lab: Lab) ->
     books_balance(lab)
 
 
-def test_a_glass_only_slide_waits_for_no_scan(sqlite_lab: Lab) -> None:
-    message_arrives(sqlite_lab, order("26H1", A, route="OTH"))
-    run_until_calm(sqlite_lab)
+def test_a_glass_only_slide_waits_for_no_scan(lab: Lab) -> None:
+    message_arrives(lab, order("26H1", A, route="OTH"))
+    run_until_calm(lab)
 
-    assert steps(sqlite_lab, "expect_scan") == []
-    assert the_case(sqlite_lab).images == "ready"
+    assert steps(lab, "expect_scan") == []
+    assert the_case(lab).images == "ready"
 
 
 def test_a_rescan_is_superseded_by_its_replacement(lab: Lab) -> None:
@@ -111,6 +112,7 @@ def test_a_rescan_is_superseded_by_its_replacement(lab: Lab) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_rescan_that_a_person_overrules_is_archived_and_supersedes_nothing(lab: Lab) -> None:
     message_arrives(lab, order("26H1", A))
     blurred = scan_arrives(lab, BLURRED)

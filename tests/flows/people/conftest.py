@@ -102,10 +102,5 @@ def office_at(tmp_path: Path) -> Iterator[Callable[..., Office]]:
 
 @pytest.fixture
 def office(database_url: str, office_at: Callable[..., Office]) -> Office:
-    """A laboratory without anybody, on SQLite and on PostgreSQL."""
+    """A laboratory without anybody."""
     return office_at(database_url)
-
-
-@pytest.fixture
-def sqlite_office(tmp_path: Path, office_at: Callable[..., Office]) -> Office:
-    return office_at(f"sqlite:///{tmp_path / 'coverslip.db'}")

@@ -31,6 +31,7 @@ from models.tables.reading import (
 )
 from tests.flows.case_assignment.people import a_read
 from tests.migrated import migrated
+from tests.small_lab import ON_BOTH
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 
@@ -97,6 +98,7 @@ def credited(session: Session, person: str, points: float, at: datetime) -> None
     session.flush()
 
 
+@ON_BOTH
 def test_a_candidate_carries_their_network_their_maximum_and_what_they_have_and_have_done(database: Database) -> None:
     due = NOW + timedelta(days=2)
     with database.write("test") as session:
@@ -116,6 +118,7 @@ def test_a_candidate_carries_their_network_their_maximum_and_what_they_have_and_
     assert [one.last_day.day for one in north.absences] == [3]
 
 
+@ON_BOTH
 def test_a_candidate_has_the_public_holidays_of_their_own_site(database: Database) -> None:
     with database.write("test") as session:
         session.execute(update(Site).where(Site.id == "north").values(calendar="uplands"))
@@ -126,6 +129,7 @@ def test_a_candidate_has_the_public_holidays_of_their_own_site(database: Databas
     assert (found["north"].holidays, found["south"].holidays) == ((date(2026, 12, 25),), ())
 
 
+@ON_BOTH
 def test_points_that_are_no_weight_lie_on_no_desk(database: Database) -> None:
     with database.write("test") as session:
         given(session, "north", -50.0, 4.0, 1e9)
@@ -137,6 +141,7 @@ def test_points_that_are_no_weight_lie_on_no_desk(database: Database) -> None:
     assert (north.open_points, north.carry) == (4.0, 0.0)
 
 
+@ON_BOTH
 def test_whom_nobody_asks_for_is_named_without_hours_and_load(database: Database) -> None:
     with database.write("test") as session:
         given(session, "north", 4.0)
@@ -145,6 +150,7 @@ def test_whom_nobody_asks_for_is_named_without_hours_and_load(database: Database
     assert found["north"].levels == {"breast": 1}
 
 
+@ON_BOTH
 def test_a_scope_locks_the_pools_whose_people_may_be_thought_of(database: Database) -> None:
     north = a_read(network_id="north", region="uplands", aided_by=frozenset({"south"}), scope="network")
     with database.read() as session:
@@ -154,6 +160,7 @@ def test_a_scope_locks_the_pools_whose_people_may_be_thought_of(database: Databa
         assert pools_of(session, a_read()) == ("network",)
 
 
+@ON_BOTH
 def test_who_decides_in_one_pool_waits_for_nobody_in_another_and_for_everybody_in_their_own(
     database: Database,
 ) -> None:
@@ -177,6 +184,7 @@ def test_who_decides_in_one_pool_waits_for_nobody_in_another_and_for_everybody_i
     assert waited == ["south", "middle"]
 
 
+@ON_BOTH
 def test_who_changes_network_is_in_its_pool_from_then_on_and_keeps_what_is_on_their_desk(database: Database) -> None:
     with database.write("test") as session:
         given(session, "north", 4.0)

@@ -11,6 +11,7 @@ from models.policy import Fairness, Policy
 from models.tables.case import Case
 from models.tables.reading import Assignment, Credit, Read
 from tests.flows.people.conftest import ANN, Office
+from tests.small_lab import ON_BOTH
 
 NOW = datetime.now(UTC)
 PEOPLE = ("ada", "ben", "cay", "dan")
@@ -153,6 +154,7 @@ def test_every_network_site_and_subspecialty_is_summed_up(busy: Office) -> None:
     }
 
 
+@ON_BOTH
 def test_somebody_who_reads_no_longer_is_in_no_group(busy: Office) -> None:
     busy.brings_in(pathologists="\n".join(FILES["pathologists"].splitlines()[:3]))
     assert "dan" not in {one.pathologist_id for one in seen(busy).evenness.people}

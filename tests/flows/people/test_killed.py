@@ -16,6 +16,7 @@ from flows.people.policies import policy_versions
 from models.policy import Policy
 from models.tables.books import History
 from tests.flows.people.conftest import ANN, Office
+from tests.small_lab import ON_BOTH
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 _OFFICE: Final = """
@@ -54,6 +55,7 @@ def _told(office: Office) -> int:
         return len(session.scalars(select(History.id)).all())
 
 
+@ON_BOTH
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_import_that_is_killed_has_brought_in_everything_or_nothing(office: Office, when: str) -> None:
     folder, before = office.files(**FILES), roster(office.desk)
@@ -66,6 +68,7 @@ def test_an_import_that_is_killed_has_brought_in_everything_or_nothing(office: O
     assert import_people(office.desk, folder, ANN).changes == ()
 
 
+@ON_BOTH
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_policy_that_is_set_by_somebody_who_is_killed_is_a_version_once(office: Office, when: str) -> None:
     assert _killed(office, _RULING, f"policy.set.{when}_commit") == -signal.SIGKILL

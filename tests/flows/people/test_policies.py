@@ -17,6 +17,7 @@ from models.policy import Batch, Fairness, Policy, Release, Subspecialty, Target
 from models.tables.books import History
 from models.tables.reading import Rebalance
 from tests.flows.people.conftest import ANN, Office
+from tests.small_lab import ON_BOTH
 
 LATE = Policy(weights=Weights(late=50.0))
 
@@ -37,6 +38,7 @@ def faults(text: str) -> dict[str, str]:
     return {one.place: one.sentence for one in found}
 
 
+@ON_BOTH
 def test_a_policy_that_is_set_is_in_force_and_says_by_whom_and_why(office: Office) -> None:
     assert in_force(office) is None
     ruling = set_policy(office.desk, LATE, ANN)
@@ -92,6 +94,7 @@ def test_a_preview_writes_nothing(office: Office) -> None:
     assert versions(office) == []
 
 
+@ON_BOTH
 def test_those_who_set_one_at_the_same_moment_take_turns(office: Office) -> None:
     problems: list[BaseException] = []
 
@@ -185,6 +188,7 @@ def test_what_is_shown_tells_what_the_rules_mean() -> None:
     assert "# [subspecialties.breast]" in shown
 
 
+@ON_BOTH
 def test_open_reads_are_looked_at_again_when_a_policy_begins_now(office: Office) -> None:
     set_policy(office.desk, LATE, ANN)
     with office.desk.database.read() as session:

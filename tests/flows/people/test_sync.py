@@ -25,6 +25,7 @@ from models.tables.case import Case
 from models.tables.reading import Assignment, Competence, Leave, Pathologist, Read, ReadingSession
 from models.tables.step import Slot, Step
 from tests.migrated import migrated
+from tests.small_lab import ON_BOTH
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 WEEKDAYS = Hours(days=("mon", "tue", "wed", "thu", "fri"), starts=time(9), ends=time(17))
@@ -89,6 +90,7 @@ def assign(session: Session, read_id: str, owner: str) -> None:
     session.execute(insert(Assignment).values(**row))
 
 
+@ON_BOTH
 def test_the_people_of_the_settings_become_candidates(database: Database) -> None:
     sync(database, laboratory())
     people = candidates(database)
@@ -108,6 +110,7 @@ def test_the_people_of_the_settings_become_candidates(database: Database) -> Non
     assert (two.zone, two.points_a_week, two.levels, two.sessions) == ("Pacific/Auckland", 50.0, {"skin": 1}, ())
 
 
+@ON_BOTH
 def test_doing_it_again_changes_nothing(database: Database) -> None:
     sync(database, laboratory())
     before = everything(database)
@@ -115,6 +118,7 @@ def test_doing_it_again_changes_nothing(database: Database) -> None:
     assert everything(database) == before
 
 
+@ON_BOTH
 def test_what_the_settings_change_is_changed(database: Database) -> None:
     sync(database, laboratory())
     evenings = Hours(days=("mon", "sun"), starts=time(9), ends=time(20))
@@ -132,6 +136,7 @@ def test_what_the_settings_change_is_changed(database: Database) -> None:
     assert one.sessions == (WeeklySession(0, time(9), time(20)), WeeklySession(6, time(9), time(20)))
 
 
+@ON_BOTH
 def test_a_site_that_moves_its_clocks_is_followed_and_one_that_is_gone_stays(database: Database) -> None:
     sync(database, laboratory())
     sync(database, laboratory(ONE, sites=(SITES[0].model_copy(update={"zone": "Europe/Dublin"}),)))
@@ -140,6 +145,7 @@ def test_a_site_that_moves_its_clocks_is_followed_and_one_that_is_gone_stays(dat
     assert (people["two"].zone, people["two"].active) == ("Pacific/Auckland", False)
 
 
+@ON_BOTH
 def test_a_reader_who_is_no_longer_named_is_inactive_with_their_history_and_may_come_back(database: Database) -> None:
     sync(database, laboratory())
     open_read(database, "read-1", 4.0, "two")
@@ -150,6 +156,7 @@ def test_a_reader_who_is_no_longer_named_is_inactive_with_their_history_and_may_
     assert candidates(database)["two"].active
 
 
+@ON_BOTH
 def test_whoever_leads_in_what_they_also_may_read_leads(database: Database) -> None:
     sync(database, laboratory(ONE.model_copy(update={"leads": ("skin",), "may_read": ("skin", "gi")})))
     assert candidates(database)["one"].levels == {"skin": 1, "gi": 2}
@@ -168,6 +175,7 @@ def since_long_ago(database: Database) -> None:
         session.execute(update(Competence).values(valid_from=date(2020, 1, 1)))
 
 
+@ON_BOTH
 def test_a_competence_that_is_taken_away_ends_today_and_is_kept(database: Database) -> None:
     sync(database, laboratory())
     since_long_ago(database)
@@ -176,6 +184,7 @@ def test_a_competence_that_is_taken_away_ends_today_and_is_kept(database: Databa
     assert candidates(database, datetime(2025, 6, 1, tzinfo=UTC))["one"].levels == {"breast": 1, "skin": 2}
 
 
+@ON_BOTH
 def test_a_new_level_begins_on_the_day_on_which_the_old_one_ends(database: Database) -> None:
     sync(database, laboratory())
     since_long_ago(database)
@@ -187,6 +196,7 @@ def test_a_new_level_begins_on_the_day_on_which_the_old_one_ends(database: Datab
     assert candidates(database)["one"].levels == {"breast": 1, "skin": 1}
 
 
+@ON_BOTH
 def test_a_mind_changed_thrice_in_a_day_leaves_what_was_said_last(database: Database) -> None:
     leads = ONE.model_copy(update={"leads": ("breast", "skin"), "may_read": ()})
     neither = ONE.model_copy(update={"may_read": ()})
@@ -197,6 +207,7 @@ def test_a_mind_changed_thrice_in_a_day_leaves_what_was_said_last(database: Data
     assert candidates(database)["one"].levels == {"breast": 1}
 
 
+@ON_BOTH
 def test_competences_count_on_days_of_the_readers_own_site_and_only_digital_ones(database: Database) -> None:
     sync(database, laboratory())
     with database.write("test") as session:
@@ -209,6 +220,7 @@ def test_competences_count_on_days_of_the_readers_own_site_and_only_digital_ones
     assert "neuro" not in candidates(database, NOW + timedelta(days=9))["two"].levels
 
 
+@ON_BOTH
 def test_leave_that_may_still_matter_is_known(database: Database) -> None:
     sync(database, laboratory())
     with database.write("test") as session:
@@ -226,6 +238,7 @@ def test_leave_that_may_still_matter_is_known(database: Database) -> None:
     )
 
 
+@ON_BOTH
 def test_a_load_is_what_is_open_on_a_desk_and_neither_ended_nor_reported(database: Database) -> None:
     sync(database, laboratory())
     for read_id, points in (("kept", 4.0), ("kept too", 1.5), ("moved", 8.0), ("reported", 16.0)):
@@ -239,6 +252,7 @@ def test_a_load_is_what_is_open_on_a_desk_and_neither_ended_nor_reported(databas
     assert {one: person.open_points for one, person in candidates(database).items()} == {"one": 5.5, "two": 8.0}
 
 
+@ON_BOTH
 def test_who_decides_next_sees_what_was_decided_before(database: Database) -> None:
     sync(database, laboratory())
     open_read(database, "read-1", 4.0)
@@ -259,6 +273,7 @@ def test_who_decides_next_sees_what_was_decided_before(database: Database) -> No
     assert seen == [4.0]
 
 
+@ON_BOTH
 def test_a_preview_waits_for_nobody(database: Database) -> None:
     sync(database, laboratory())
     with database.write("deciding") as deciding:
@@ -267,11 +282,13 @@ def test_a_preview_waits_for_nobody(database: Database) -> None:
             assert len(load_candidates(session, NOW, lock_pool=False)) == 2
 
 
+@ON_BOTH
 def test_nobody_is_assigned_before_the_settings_were_brought_in(database: Database) -> None:
     with database.write("test") as session, pytest.raises(TransientError, match="not in the database yet"):
         load_candidates(session, NOW)
 
 
+@ON_BOTH
 def test_processes_that_start_together_bring_the_same_people_in_once(database: Database) -> None:
     problems: list[BaseException] = []
 
@@ -301,11 +318,13 @@ def uploads(number: int) -> Settings:
     return laboratory(work=Work(archive_upload=number))
 
 
+@ON_BOTH
 def test_each_lims_takes_one_message_at_a_time_and_the_archive_as_many_as_set(database: Database) -> None:
     sync(database, uploads(3))
     assert slots(database) == [("archive", 1), ("archive", 2), ("archive", 3), ("lims:lims", 1)]
 
 
+@ON_BOTH
 def test_a_surplus_slot_goes_once_no_step_holds_it(database: Database) -> None:
     sync(database, uploads(3))
     with database.write("test") as session:
@@ -323,12 +342,14 @@ def test_a_surplus_slot_goes_once_no_step_holds_it(database: Database) -> None:
     assert slots(database) == [("archive", 1), ("lims:lims", 1)]
 
 
+@ON_BOTH
 def test_the_slot_of_a_lims_that_is_no_longer_named_stays_with_its_messages(database: Database) -> None:
     sync(database, laboratory(lims=(LimsPeer(name="lims"), LimsPeer(name="old"))))
     sync(database, laboratory())
     assert ("lims:old", 1) in slots(database)
 
 
+@ON_BOTH
 def test_in_a_first_laboratory_any_case_finds_a_reader_even_on_a_sunday_night(
     database: Database, tmp_path: Path
 ) -> None:

@@ -12,15 +12,8 @@ from tests.flows.reads.life import LabOf, reading_lab
 
 @pytest.fixture
 def lab_of(tmp_path: Path, database_url: str) -> Iterator[LabOf]:
-    """Give what opens a laboratory with people and a policy; the test runs once on SQLite and once on PostgreSQL."""
+    """Give what opens a laboratory with people and a policy."""
     with _opening(tmp_path, database_url) as open_lab:
-        yield open_lab
-
-
-@pytest.fixture
-def sqlite_lab_of(tmp_path: Path) -> Iterator[LabOf]:
-    """Give what opens a laboratory on SQLite, for what no database could make different."""
-    with _opening(tmp_path, f"sqlite:///{tmp_path / 'coverslip.db'}") as open_lab:
         yield open_lab
 
 

@@ -18,7 +18,7 @@ from models.tables.reading import Assignment, Read
 from tests.flows.looking import LATER, LATEST, books_balance, says, the_case
 from tests.flows.reads.life import LabOf, credits_of, divided, reads_of
 from tests.lims_says import reported
-from tests.small_lab import order, run_until_calm
+from tests.small_lab import ON_BOTH, order, run_until_calm
 
 CAUSE = Cause("ask opinion", "Ann Example", "is it?")
 
@@ -53,8 +53,8 @@ def prepared(lab: Lab) -> str:
         return reads.add_mdt_read(session, lab.settings, case, "Ann", "breast meeting", at=at, cause=CAUSE, now=now).id
 
 
-def test_an_opinion_goes_to_somebody_else_and_the_case_stays_assigned(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of()
+def test_an_opinion_goes_to_somebody_else_and_the_case_stays_assigned(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN"), slides=12))
     asked(lab)
 
@@ -68,8 +68,8 @@ def test_an_opinion_goes_to_somebody_else_and_the_case_stays_assigned(sqlite_lab
     books_balance(lab)
 
 
-def test_an_opinion_of_another_subspecialty_goes_to_who_reads_that(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of()
+def test_an_opinion_of_another_subspecialty_goes_to_who_reads_that(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN")))
     asked(lab, of_subspecialty="neuro")
 
@@ -77,8 +77,8 @@ def test_an_opinion_of_another_subspecialty_goes_to_who_reads_that(sqlite_lab_of
     books_balance(lab)
 
 
-def test_whoever_is_named_has_it_and_no_machine_moves_it(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of()
+def test_whoever_is_named_has_it_and_no_machine_moves_it(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN")))
     read_id = asked(lab, of_pathologist="bea")
 
@@ -88,8 +88,8 @@ def test_whoever_is_named_has_it_and_no_machine_moves_it(sqlite_lab_of: LabOf) -
     books_balance(lab)
 
 
-def test_what_can_not_be_asked_is_refused(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of(skin={"second_opinion": True})
+def test_what_can_not_be_asked_is_refused(lab_of: LabOf) -> None:
+    lab = lab_of(skin={"second_opinion": True})
     says(lab, divided(("A", "SKIN")))
     ((_, _, _, who, _),) = reads_of(lab)
     with pytest.raises(RefusedError, match="has the primary read"):
@@ -108,8 +108,8 @@ def test_what_can_not_be_asked_is_refused(sqlite_lab_of: LabOf) -> None:
 
 
 @pytest.mark.parametrize("who", ["lims", "pacs"])
-def test_where_others_allocate_they_are_asked(sqlite_lab_of: LabOf, who: str) -> None:
-    lab = sqlite_lab_of(site={"allocation": who})
+def test_where_others_allocate_they_are_asked(lab_of: LabOf, who: str) -> None:
+    lab = lab_of(site={"allocation": who})
     says(lab, divided(("A", "SKIN")))
     with pytest.raises(RefusedError, match="says who reads this case"):
         asked(lab)
@@ -117,8 +117,8 @@ def test_where_others_allocate_they_are_asked(sqlite_lab_of: LabOf, who: str) ->
         prepared(lab)
 
 
-def test_a_policy_may_have_no_opinions(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of(skin={"second_opinion": False})
+def test_a_policy_may_have_no_opinions(lab_of: LabOf) -> None:
+    lab = lab_of(skin={"second_opinion": False})
     says(lab, divided(("A", "SKIN")))
     with pytest.raises(RefusedError, match="no opinions in skin"):
         asked(lab)
@@ -158,6 +158,7 @@ def test_what_is_prepared_for_a_meeting_outlasts_the_report_and_goes_to_the_repo
     books_balance(lab)
 
 
+@ON_BOTH
 def test_what_was_asked_of_a_cancelled_case_is_asked_again_when_it_is_ordered_again(lab_of: LabOf) -> None:
     lab = lab_of()
     says(lab, divided(("A", "SKIN")))
@@ -179,8 +180,8 @@ def test_what_was_asked_of_a_cancelled_case_is_asked_again_when_it_is_ordered_ag
     books_balance(lab)
 
 
-def test_a_meeting_that_wants_a_case_before_it_can_be_read_has_nobody_read_it_yet(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of()
+def test_a_meeting_that_wants_a_case_before_it_can_be_read_has_nobody_read_it_yet(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, order("26H1", "26H1-A-1"))
     prepared(lab)
     says(lab, order("26H1", "26H1-A-2", sent_at=LATER, control_id="M2"))
@@ -190,8 +191,8 @@ def test_a_meeting_that_wants_a_case_before_it_can_be_read_has_nobody_read_it_ye
     books_balance(lab)
 
 
-def test_a_report_alone_ends_a_primary_read(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of()
+def test_a_report_alone_ends_a_primary_read(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN")))
     with lab.database.read() as session:
         read_id = session.scalars(select(Read.id)).one()

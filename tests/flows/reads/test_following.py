@@ -28,10 +28,11 @@ from tests.flows.reads.life import (
     reads_of,
 )
 from tests.lims_says import reported, updated
+from tests.small_lab import ON_BOTH
 
 
-def test_a_case_of_one_subspecialty_is_read_whole(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of(skin=SPLIT)
+def test_a_case_of_one_subspecialty_is_read_whole(lab_of: LabOf) -> None:
+    lab = lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "SKIN")))
 
     assert [read[:3] for read in reads_of(lab)] == [("primary", "whole", "AB")]
@@ -39,6 +40,7 @@ def test_a_case_of_one_subspecialty_is_read_whole(sqlite_lab_of: LabOf) -> None:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_specimens_of_another_subspecialty_go_to_a_reader_of_their_own(lab_of: LabOf) -> None:
     lab = lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "NEURO"), ("C", "NEURO")))
@@ -52,16 +54,16 @@ def test_specimens_of_another_subspecialty_go_to_a_reader_of_their_own(lab_of: L
     books_balance(lab)
 
 
-def test_without_that_rule_a_case_is_never_split(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of()
+def test_without_that_rule_a_case_is_never_split(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")))
 
     assert [read[:3] for read in reads_of(lab)] == [("primary", "whole", "")]
     books_balance(lab)
 
 
-def test_a_case_is_assigned_only_when_every_part_is(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of(reader("rosa", "skin"), skin=SPLIT)
+def test_a_case_is_assigned_only_when_every_part_is(lab_of: LabOf) -> None:
+    lab = lab_of(reader("rosa", "skin"), skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")))
 
     assert [read[3] for read in reads_of(lab)] == ["rosa", None]
@@ -70,6 +72,7 @@ def test_a_case_is_assigned_only_when_every_part_is(sqlite_lab_of: LabOf) -> Non
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_whole_case_that_somebody_has_becomes_a_part_when_another_subspecialty_comes(lab_of: LabOf) -> None:
     lab = lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN")))
@@ -80,6 +83,7 @@ def test_a_whole_case_that_somebody_has_becomes_a_part_when_another_subspecialty
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_part_of_which_everything_is_cancelled_is_taken_from_its_reader_who_is_told(lab_of: LabOf) -> None:
     lab = lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")))
@@ -133,8 +137,8 @@ def test_a_case_that_is_read_twice_has_a_second_read_of_half_the_points_by_anoth
     books_balance(lab)
 
 
-def test_a_lims_that_can_tell_readers_apart_hears_of_the_second_one_too(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of(skin={"double": True}, hears_all=True)
+def test_a_lims_that_can_tell_readers_apart_hears_of_the_second_one_too(lab_of: LabOf) -> None:
+    lab = lab_of(skin={"double": True}, hears_all=True)
     says(lab, divided(("A", "SKIN")))
 
     heard = [one.decode() for one in lab.senders["lims-a"].heard if b"ASSIGNED" in one]  # type: ignore[attr-defined] # a SmallLims
@@ -144,6 +148,7 @@ def test_a_lims_that_can_tell_readers_apart_hears_of_the_second_one_too(sqlite_l
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_trainee_reads_ahead_of_whoever_has_the_primary_read(lab_of: LabOf) -> None:
     lab = lab_of(*PEOPLE, reader("pat", "skin"), skin={"trainees": True})
     reads_ahead(lab, "pat", "skin")
@@ -156,8 +161,8 @@ def test_a_trainee_reads_ahead_of_whoever_has_the_primary_read(lab_of: LabOf) ->
     books_balance(lab)
 
 
-def test_a_trainee_who_comes_to_a_case_later_is_supervised_by_whoever_has_it(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of(reader("rosa", "skin"), reader("tia", "skin"))
+def test_a_trainee_who_comes_to_a_case_later_is_supervised_by_whoever_has_it(lab_of: LabOf) -> None:
+    lab = lab_of(reader("rosa", "skin"), reader("tia", "skin"))
     reads_ahead(lab, "tia", "skin")
     says(lab, divided(("A", "SKIN")))
     policy_is(lab, Policy(subspecialties={"skin": Subspecialty(trainees=True)}))
@@ -169,9 +174,9 @@ def test_a_trainee_who_comes_to_a_case_later_is_supervised_by_whoever_has_it(sql
 
 
 def test_what_nobody_could_read_is_raised_no_more_once_somebody_has_it_though_its_trainee_is_away(
-    sqlite_lab_of: LabOf,
+    lab_of: LabOf,
 ) -> None:
-    lab = sqlite_lab_of(reader("nia", "neuro"), reader("tia", "skin"), skin={"trainees": True})
+    lab = lab_of(reader("nia", "neuro"), reader("tia", "skin"), skin={"trainees": True})
     reads_ahead(lab, "tia", "skin")
     with lab.database.write("away") as session:
         today = database_now(session).date()
@@ -186,8 +191,8 @@ def test_what_nobody_could_read_is_raised_no_more_once_somebody_has_it_though_it
     assert alerts(lab) == []
 
 
-def test_a_laboratory_without_a_trainee_of_the_site_has_its_cases_assigned_all_the_same(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of(skin={"trainees": True})
+def test_a_laboratory_without_a_trainee_of_the_site_has_its_cases_assigned_all_the_same(lab_of: LabOf) -> None:
+    lab = lab_of(skin={"trainees": True})
     says(lab, divided(("A", "SKIN")))
 
     assert the_case(lab).reading == Reading.ASSIGNED
@@ -195,6 +200,7 @@ def test_a_laboratory_without_a_trainee_of_the_site_has_its_cases_assigned_all_t
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_frozen_section_is_read_at_once_and_its_paraffin_later(lab_of: LabOf) -> None:
     lab = lab_of()
     says(lab, divided(("A", "SKIN"), priority="FS"))
@@ -220,8 +226,8 @@ def test_a_frozen_section_is_read_at_once_and_its_paraffin_later(lab_of: LabOf) 
     books_balance(lab)
 
 
-def test_paraffin_that_comes_before_any_word_of_the_frozen_section_is_read_too(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of()
+def test_paraffin_that_comes_before_any_word_of_the_frozen_section_is_read_too(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN"), priority="FS"))
     says(lab, divided(("A", "SKIN"), sent_at=LATER, control_id="O2", control="XO", slides=3))
 
@@ -240,8 +246,8 @@ def test_where_others_allocate_a_case_is_neither_split_nor_read_twice_by_us(lab_
     books_balance(lab)
 
 
-def test_a_policy_that_is_changed_takes_nothing_from_who_has_it(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of(skin={"double": True, "split": True})
+def test_a_policy_that_is_changed_takes_nothing_from_who_has_it(lab_of: LabOf) -> None:
+    lab = lab_of(skin={"double": True, "split": True})
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")))
     before = [read for read in reads_of(lab) if read[3]]
     policy_is(lab, Policy(subspecialties={"skin": Subspecialty()}))
@@ -251,8 +257,8 @@ def test_a_policy_that_is_changed_takes_nothing_from_who_has_it(sqlite_lab_of: L
     books_balance(lab)
 
 
-def test_a_stated_reader_of_any_part_is_no_difference(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of(skin=SPLIT)
+def test_a_stated_reader_of_any_part_is_no_difference(lab_of: LabOf) -> None:
+    lab = lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")), updated("26H1", reader="nia", sent_at=LATER))
     assert alerts(lab) == []
     says(lab, updated("26H1", reader="bea", sent_at=LATEST, control_id="L102"))

@@ -13,6 +13,7 @@ from models.tables.reading import Assignment, Credit, Read
 from tests.flows.looking import LATER, LATEST, alerts, books_balance, says
 from tests.flows.reads.life import SPLIT, LabOf, credits_of, divided, policy_is, reading_lab, reads_of
 from tests.lims_says import reported
+from tests.small_lab import ON_BOTH
 
 LAST = "20250101150000+0000"
 
@@ -32,8 +33,8 @@ def of_points(points: str, message: bytes) -> bytes:
     return message + f"OBX|9|NM|WORKLOAD-POINTS^Points^L||{points}||||||F\r".encode()
 
 
-def test_a_policy_picks_the_model_and_the_read_keeps_which_it_was(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of(weight_model="specimen table/1", specimen_points={"m1": 9.5})
+def test_a_policy_picks_the_model_and_the_read_keeps_which_it_was(lab_of: LabOf) -> None:
+    lab = lab_of(weight_model="specimen table/1", specimen_points={"m1": 9.5})
     says(lab, divided(("A", "SKIN"), kind="M1^Something^L"))
     assert weights(lab) == [(9.5, "specimen table/1")]
     policy_is(lab, Policy(weight_model="weights/1", specimen_points={"m1": 4.0}))
@@ -44,8 +45,8 @@ def test_a_policy_picks_the_model_and_the_read_keeps_which_it_was(sqlite_lab_of:
     books_balance(lab)
 
 
-def test_points_that_change_after_the_read_was_given_move_nothing_and_are_credited(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of()
+def test_points_that_change_after_the_read_was_given_move_nothing_and_are_credited(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN")))
     before = reads_of(lab)
     says(lab, divided(("A", "SKIN"), sent_at=LATER, control_id="O2", control="XO", slides=12))
@@ -59,6 +60,7 @@ def test_points_that_change_after_the_read_was_given_move_nothing_and_are_credit
     books_balance(lab)
 
 
+@ON_BOTH
 def test_what_the_lims_says_of_points_after_the_report_corrects_the_credit_once(lab_of: LabOf) -> None:
     lab = lab_of(weight_model="lims events/1")
     says(lab, divided(("A", "SKIN")), reported("26H1", "F", sent_at=LATER))
@@ -90,8 +92,8 @@ def test_points_that_are_no_weight_are_left_out_with_a_sentence_and_the_former_s
     books_balance(lab)
 
 
-def test_a_model_that_nobody_knows_weighs_as_ever_and_people_are_told(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of(weight_model="weights/99")
+def test_a_model_that_nobody_knows_weighs_as_ever_and_people_are_told(lab_of: LabOf) -> None:
+    lab = lab_of(weight_model="weights/99")
     says(lab, divided(("A", "SKIN")))
 
     assert weights(lab) == [(1.0, "weights/1")]
@@ -100,6 +102,7 @@ def test_a_model_that_nobody_knows_weighs_as_ever_and_people_are_told(sqlite_lab
         assert "choose one of weights/1" in session.scalars(select(Alert.sentence)).one()
 
 
+@ON_BOTH
 def test_a_part_weighs_what_is_of_it_and_shares_what_the_lims_says_of_the_case(lab_of: LabOf) -> None:
     lab = lab_of(weight_model="lims events/1", skin=SPLIT)
     says(lab, of_points("8", divided(("A", "SKIN"), ("B", "NEURO"), ("C", "NEURO"), ("D", "NEURO"))))
@@ -118,8 +121,8 @@ def test_duplicates_of_every_message_credit_once(lab_of: LabOf) -> None:
     books_balance(lab)
 
 
-def test_a_read_that_nobody_ever_had_credits_nobody(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of()
+def test_a_read_that_nobody_ever_had_credits_nobody(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "RENAL")), reported("26H1", "F", sent_at=LATER))
 
     assert credits_of(lab) == []
@@ -127,8 +130,8 @@ def test_a_read_that_nobody_ever_had_credits_nobody(sqlite_lab_of: LabOf) -> Non
     books_balance(lab)
 
 
-def test_weights_stay_when_a_specimen_s_type_is_no_longer_what_it_was(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of(weight_model="specimen table/1")
+def test_weights_stay_when_a_specimen_s_type_is_no_longer_what_it_was(lab_of: LabOf) -> None:
+    lab = lab_of(weight_model="specimen table/1")
     says(lab, divided(("A", "SKIN"), kind="X^Mastectomy^L"))
     assert weights(lab) == [(12.0, "specimen table/1")]
     with lab.database.write("its type") as session:

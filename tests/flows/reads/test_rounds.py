@@ -5,6 +5,7 @@ from models.facets import Reading
 from tests.flows.looking import LATER, LATEST, books_balance, says, the_case
 from tests.flows.reads.life import LAST, SPLIT, LabOf, credits_of, divided, reads_of
 from tests.lims_says import reported, updated
+from tests.small_lab import ON_BOTH
 
 
 def test_a_final_report_of_a_part_closes_and_credits_that_part_alone(lab_of: LabOf) -> None:
@@ -23,6 +24,7 @@ def test_a_final_report_of_a_part_closes_and_credits_that_part_alone(lab_of: Lab
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_later_stain_opens_a_round_for_its_own_part_with_the_same_reader(lab_of: LabOf) -> None:
     lab = lab_of(skin=SPLIT)
     says(lab, divided(("A", "SKIN"), ("B", "NEURO")), reported("26H1", "F", sent_at=LATER))
@@ -36,8 +38,8 @@ def test_a_later_stain_opens_a_round_for_its_own_part_with_the_same_reader(lab_o
     books_balance(lab)
 
 
-def test_a_later_round_goes_to_whoever_had_the_case_though_another_has_less_to_do(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of()
+def test_a_later_round_goes_to_whoever_had_the_case_though_another_has_less_to_do(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN")))
     with lab.database.read() as session:
         seen = read_named(session, the_case(lab).id)
@@ -63,8 +65,8 @@ def test_a_stain_for_a_reported_part_is_read_though_the_other_part_is_not_report
     books_balance(lab)
 
 
-def test_a_preliminary_report_credits_nothing_and_a_final_one_said_twice_credits_once(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of()
+def test_a_preliminary_report_credits_nothing_and_a_final_one_said_twice_credits_once(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN")), reported("26H1", "P", sent_at=LATER))
     assert credits_of(lab) == []
     final = reported("26H1", "F", sent_at=LATEST, control_id="R02")
@@ -74,8 +76,8 @@ def test_a_preliminary_report_credits_nothing_and_a_final_one_said_twice_credits
     books_balance(lab)
 
 
-def test_dpows_final_credits_and_its_ended_does_not(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of()
+def test_dpows_final_credits_and_its_ended_does_not(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN")), updated("26H1", says="Ended", sent_at=LATER))
     assert (the_case(lab).reading, credits_of(lab)) == (Reading.NONE, [])
     says(lab, divided(("B", "SKIN"), sent_at=LATEST, control_id="O2"))
@@ -85,8 +87,8 @@ def test_dpows_final_credits_and_its_ended_does_not(sqlite_lab_of: LabOf) -> Non
     books_balance(lab)
 
 
-def test_an_addendum_opens_a_round_with_a_small_credit_of_its_own(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of()
+def test_an_addendum_opens_a_round_with_a_small_credit_of_its_own(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN"), slides=12), reported("26H1", "F", sent_at=LATER))
     ((_, _, _, who, points),) = credits_of(lab)
     says(lab, reported("26H1", "C", sent_at=LATEST, control_id="R02"))
@@ -98,6 +100,7 @@ def test_an_addendum_opens_a_round_with_a_small_credit_of_its_own(sqlite_lab_of:
     books_balance(lab)
 
 
+@ON_BOTH
 def test_a_report_that_an_older_order_turns_out_to_precede_credits_nobody_until_it_is_final_again(
     lab_of: LabOf,
 ) -> None:
@@ -129,8 +132,8 @@ def test_a_cancelled_case_is_taken_from_everybody_and_credits_nobody(lab_of: Lab
     books_balance(lab)
 
 
-def test_a_cancelled_case_that_is_ordered_again_comes_back_to_whoever_had_it(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of(skin={"double": True})
+def test_a_cancelled_case_that_is_ordered_again_comes_back_to_whoever_had_it(lab_of: LabOf) -> None:
+    lab = lab_of(skin={"double": True})
     says(lab, divided(("A", "SKIN")))
     before = reads_of(lab)
     says(lab, CANCEL % LATER.encode(), divided(("A", "SKIN"), sent_at=LATEST, control_id="O2"))
@@ -140,8 +143,8 @@ def test_a_cancelled_case_that_is_ordered_again_comes_back_to_whoever_had_it(sql
     books_balance(lab)
 
 
-def test_a_frozen_section_that_is_cancelled_and_ordered_again_is_read_first_again(sqlite_lab_of: LabOf) -> None:
-    lab = sqlite_lab_of()
+def test_a_frozen_section_that_is_cancelled_and_ordered_again_is_read_first_again(lab_of: LabOf) -> None:
+    lab = lab_of()
     says(lab, divided(("A", "SKIN"), priority="FS"))
     before = reads_of(lab)
     assert [read[0] for read in before] == ["intra-operative"]

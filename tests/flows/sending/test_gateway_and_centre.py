@@ -17,7 +17,7 @@ from tests.flows.intake.eventing import a_log, take_all
 from tests.flows.looking import A, B, books_balance, inbox, scan_of, steps, told
 from tests.flows.sending.eventful import with_sink
 from tests.flows.sending.test_forward import message_comes, pauses_end
-from tests.small_lab import SmallSlide, order, run_until_calm, scan_arrives, small_lab
+from tests.small_lab import ON_BOTH, SmallSlide, order, run_until_calm, scan_arrives, small_lab
 
 PLACE = "site-a-spool"
 
@@ -47,6 +47,7 @@ def places(lab: Lab) -> set[tuple[str, str]]:
         return {(kind, place) for kind, place in session.execute(select(Step.kind, Step.place))}
 
 
+@ON_BOTH
 def test_bytes_are_worked_on_where_they_lie_and_the_case_is_assigned_at_the_centre(network: Network) -> None:
     message_comes(network.gateway, order("26H1", A))
     scan_id = scan_arrives(network.gateway, SmallSlide(codes=(A,)))
@@ -65,6 +66,7 @@ def test_bytes_are_worked_on_where_they_lie_and_the_case_is_assigned_at_the_cent
     books_balance(network.gateway)
 
 
+@ON_BOTH
 def test_a_site_that_was_cut_off_ends_as_one_that_never_was(network: Network) -> None:
     network.log.presence = "away"
     message_comes(network.gateway, order("26H1", A, B))

@@ -16,7 +16,7 @@ from models.tables.scan import Instance
 from models.tables.step import Slot
 from tests.flows.looking import LONG_AGO, A, B, alerts, books_balance, scan_of, steps, the_case, time_passes
 from tests.flows.sending.eventful import PREFIX, events, records, types, with_log
-from tests.small_lab import SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 ROSA = Person("Rosa Example", "because")
 SHARP = SmallSlide(codes=(A,))
@@ -83,6 +83,7 @@ def test_nothing_of_a_patient_or_a_label_is_published(lab: Lab) -> None:
         assert not any(name in one for one in said)
 
 
+@ON_BOTH
 def test_the_key_is_the_opaque_id_and_the_event_has_the_id_of_its_message(lab: Lab) -> None:
     lab, log = with_log(lab)
     message_arrives(lab, order("26H1", A))
@@ -98,6 +99,7 @@ def test_the_key_is_the_opaque_id_and_the_event_has_the_id_of_its_message(lab: L
     assert {one.payload for one in published(lab)} == {one.value for one in records(log, "slide", "case")}
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     ("slide", "reasons"),
     [
@@ -255,6 +257,7 @@ def test_an_event_that_the_log_will_never_take_waits_for_a_person_and_the_rest_f
     books_balance(lab)
 
 
+@ON_BOTH
 def test_events_wait_when_kafka_is_taken_out_of_the_settings(lab: Lab) -> None:
     with_kafka, log = with_log(lab)
     scan_arrives(with_kafka, SmallSlide(quality="review"))
@@ -268,9 +271,9 @@ def test_events_wait_when_kafka_is_taken_out_of_the_settings(lab: Lab) -> None:
     assert len(types(log, "slide")) == len(published(lab))
 
 
-def test_each_try_to_publish_is_told_with_how_it_ended_and_what_kind_of_event_it_was(sqlite_lab: Lab) -> None:
-    settings = sqlite_lab.settings.model_copy(update={"telemetry": Telemetry(to="file")})
-    told, log = with_log(replace(sqlite_lab, settings=settings, telemetry=Told.of(settings, "worker")))
+def test_each_try_to_publish_is_told_with_how_it_ended_and_what_kind_of_event_it_was(lab: Lab) -> None:
+    settings = lab.settings.model_copy(update={"telemetry": Telemetry(to="file")})
+    told, log = with_log(replace(lab, settings=settings, telemetry=Told.of(settings, "worker")))
     log.presence = "away"
     message_arrives(told, order("26H1", A))
     scan_arrives(told, SHARP)

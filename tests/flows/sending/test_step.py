@@ -9,7 +9,7 @@ from connectors.wiring import Lab
 from models.tables.books import OutboxMessage
 from models.tables.step import Slot
 from tests.flows.looking import LONG_AGO, A, steps, time_passes
-from tests.small_lab import SmallLims, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
+from tests.small_lab import ON_BOTH, SmallLims, SmallSlide, message_arrives, order, run_until_calm, scan_arrives
 
 
 def silent_since(lab: Lab) -> datetime | None:
@@ -29,6 +29,7 @@ def answers(lab: Lab, *said: str) -> None:
     lims.answers += said
 
 
+@ON_BOTH
 def test_a_lims_that_answers_again_is_no_longer_called_silent(lab: Lab) -> None:
     answers(lab, "silent", "silent")
     message_arrives(lab, order("26H1", A))
@@ -49,6 +50,7 @@ def test_a_lims_that_answers_again_is_no_longer_called_silent(lab: Lab) -> None:
         assert session.scalars(select(Slot.paused_until).where(Slot.name == "lims:lims-a")).one() is None
 
 
+@ON_BOTH
 def test_every_try_counts_whatever_came_of_it(lab: Lab) -> None:
     answers(lab, "silent", "AR", "AA")
     message_arrives(lab, order("26H1", A))
@@ -90,9 +92,9 @@ def first_sent(lab: Lab) -> tuple[str, str | None, int]:
     ],
 )
 def test_what_a_refusal_means_is_what_the_settings_say_of_the_peer(
-    sqlite_lab: Lab, code: str, said: dict[str, str], *, asked_again: bool
+    lab: Lab, code: str, said: dict[str, str], *, asked_again: bool
 ) -> None:
-    lab = peers_say(sqlite_lab, **said)
+    lab = peers_say(lab, **said)
     answers(lab, *[code] * 20)
     message_arrives(lab, order("26H1", A))
     scan_arrives(lab, SmallSlide(codes=(A,)))
@@ -108,8 +110,8 @@ def test_what_a_refusal_means_is_what_the_settings_say_of_the_peer(
 
 
 @pytest.mark.parametrize(("mode", "asks"), [("enhanced", ("AL", "AL")), ("original", ("", ""))])
-def test_only_in_enhanced_mode_are_both_answers_asked_for(sqlite_lab: Lab, mode: str, asks: tuple[str, str]) -> None:
-    lab = peers_say(sqlite_lab, acknowledgement=mode)
+def test_only_in_enhanced_mode_are_both_answers_asked_for(lab: Lab, mode: str, asks: tuple[str, str]) -> None:
+    lab = peers_say(lab, acknowledgement=mode)
     message_arrives(lab, order("26H1", A))
     scan_arrives(lab, SmallSlide(codes=(A,)))
     run_until_calm(lab)

@@ -21,7 +21,7 @@ from models.tables.deadline import Deadline
 from models.tables.reading import Leave, Pathologist, Read, Rebalance
 from models.tables.step import Step
 from tests.flows.case_assignment.rebalance.desks import Desk, Given, falls_ill, lay, look, only, owners
-from tests.small_lab import run_until_calm
+from tests.small_lab import ON_BOTH, run_until_calm
 
 MANAGER = Person("Mia Manager", "she left us")
 
@@ -38,6 +38,7 @@ def raised(lab: Lab) -> list[str]:
         return sorted(session.scalars(told))
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     "given",
     [Given("ann", opened=True), Given("ann", accepted=True), Given("ann", manual=True), Given("ann", role="opinion")],
@@ -73,6 +74,7 @@ def test_what_nobody_else_may_have_of_somebody_who_left_is_raised_and_the_rest_m
     assert raised(lab) == [stays]
 
 
+@ON_BOTH
 @pytest.mark.parametrize("days", [3, 30])
 @pytest.mark.parametrize(
     "given", [Given("ann", opened=True), Given("ann", accepted=True), Given("ann", role="opinion")]
@@ -106,6 +108,7 @@ def test_all_reads_are_looked_at_when_the_settings_name_somebody_no_more_who_has
     assert (asked.outcome["state"], asked.outcome["occasion"]) == ("asked", "absence")
 
 
+@ON_BOTH
 def test_a_site_that_is_set_no_more_holds_up_no_other_one(lab: Lab) -> None:
     only(lab, Desk("ann"), Desk("bob"))
     here, there = lay(lab, Given("ann"), Given("ann", site="site-b"))

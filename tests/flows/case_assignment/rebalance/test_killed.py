@@ -29,7 +29,7 @@ from tests.flows.case_assignment.rebalance.desks import (
     owners,
     step_state,
 )
-from tests.small_lab import run_until_calm
+from tests.small_lab import ON_BOTH, run_until_calm
 
 ROOT: Final = Path(__file__).resolve().parents[4]
 _OPENED: Final = "import sys; from pathlib import Path; from tests.small_lab import *; "
@@ -58,6 +58,7 @@ def _is_dead(lab: Lab) -> None:
         session.execute(update(Worker).values(heartbeat_at=database_now(session) - timedelta(minutes=10)))
 
 
+@ON_BOTH
 @pytest.mark.parametrize("failpoint", [*COMMITS, "rebalance.move.after_commit:3"])
 def test_whoever_is_killed_at_a_look_leaves_it_to_the_next_and_each_read_moves_once(
     lab: Lab, database_url: str, tmp_path: Path, failpoint: str
@@ -84,6 +85,7 @@ def test_whoever_is_killed_at_a_look_leaves_it_to_the_next_and_each_read_moves_o
     assert (states, step_state(lab)) == (["over", "over"], "waiting")
 
 
+@ON_BOTH
 @pytest.mark.parametrize("failpoint", ["sweep_looks.before_commit", "sweep_looks.after_commit"])
 def test_whoever_is_killed_while_seeing_to_looks_leaves_one_step(
     lab: Lab, database_url: str, tmp_path: Path, failpoint: str

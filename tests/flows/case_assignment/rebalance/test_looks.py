@@ -25,6 +25,7 @@ from tests.flows.case_assignment.rebalance.desks import (
     step_state,
     told,
 )
+from tests.small_lab import ON_BOTH
 
 
 def test_a_crowded_desk_is_shared_and_both_readers_are_told(lab: Lab) -> None:
@@ -39,6 +40,7 @@ def test_a_crowded_desk_is_shared_and_both_readers_are_told(lab: Lab) -> None:
     assert done.outcome["after"]["total"] < done.outcome["before"]["total"]
 
 
+@ON_BOTH
 def test_in_a_small_laboratory_one_read_may_move_at_a_time(lab: Lab) -> None:
     only(lab, Desk("ann"), Desk("bob"))
     lay(lab, *(Given("ann", points=20) for _ in range(5)))
@@ -59,6 +61,7 @@ def test_a_look_right_after_another_moves_nothing(lab: Lab) -> None:
     assert step_state(lab) == "waiting"
 
 
+@ON_BOTH
 def test_an_absence_moves_that_persons_unopened_reads_and_at_most_two_in_a_hundred_more(lab: Lab) -> None:
     reads = busy(lab)
     look(lab)
@@ -143,6 +146,7 @@ def test_nobody_passes_their_maximum_by_a_look(lab: Lab) -> None:
     assert Counter(owners(lab).values())["bob"] == 2
 
 
+@ON_BOTH
 def test_the_two_reads_of_a_case_that_is_read_twice_stay_with_two_people(lab: Lab) -> None:
     only(lab, Desk("ann"), Desk("bob"), Desk("cleo"))
     [first] = lay(lab, Given("ann", case="00000000-0000-4000-8000-000000000001"))
@@ -154,6 +158,7 @@ def test_the_two_reads_of_a_case_that_is_read_twice_stay_with_two_people(lab: La
     assert (owners(lab)[first], owners(lab)[second]) == ("cleo", "bob")
 
 
+@ON_BOTH
 def test_a_look_that_is_asked_for_says_why_and_several_reasons_are_one_look(lab: Lab) -> None:
     only(lab, Desk("ann"), Desk("bob"))
     lay(lab, Given("ann"))
@@ -167,6 +172,7 @@ def test_a_look_that_is_asked_for_says_why_and_several_reasons_are_one_look(lab:
     assert (done.why, done.outcome["occasion"]) == ("ann is away; 200 reads came", "flood")
 
 
+@ON_BOTH
 def test_the_record_of_every_move_names_the_best_and_who_may_not_and_decides_the_same_again(lab: Lab) -> None:
     busy(lab)
     falls_ill(lab, Counter(owners(lab).values()).most_common(1)[0][0])
@@ -204,6 +210,7 @@ def test_a_laboratory_without_reads_or_without_anybody_who_reads_is_looked_at_in
     assert read not in owners(lab)
 
 
+@ON_BOTH
 def test_when_everybody_is_ill_each_read_stays_where_it_is(lab: Lab) -> None:
     only(lab, Desk("ann"), Desk("bob"))
     reads = lay(lab, *(Given("ann") for _ in range(3)), Given("bob"))
@@ -214,6 +221,7 @@ def test_when_everybody_is_ill_each_read_stays_where_it_is(lab: Lab) -> None:
     assert [owners(lab)[read] for read in reads] == ["ann", "ann", "ann", "bob"]
 
 
+@ON_BOTH
 @pytest.mark.parametrize("batch", [{"most_moved_share": 0.0}, {"smallest_gain": 1000.0}])
 def test_a_policy_may_let_only_what_has_to_go_move(lab: Lab, batch: dict[str, float]) -> None:
     by_policy(lab, **batch)
@@ -238,6 +246,7 @@ def test_reads_that_their_reader_may_not_have_any_more_go_to_somebody_else_who_i
     assert (owners(lab)[read], ended) == ("bob", "Dr Bob has it now, since by the rules you may not have it any more")
 
 
+@ON_BOTH
 def test_who_has_a_case_in_its_next_round_keeps_it_though_others_have_less_to_do(lab: Lab) -> None:
     only(lab, Desk("ann"), Desk("bob"))
     again = lay(lab, *(Given("ann", points=3) for _ in range(40)))

@@ -30,6 +30,7 @@ from tests.flows.case_assignment.rebalance.desks import (
     owners,
     told,
 )
+from tests.small_lab import ON_BOTH
 
 ANN = Person("Dr Ann", "I begin with it")
 MANAGER = Person("Mia Manager", "the surgeon asked for it")
@@ -74,6 +75,7 @@ def test_whoever_opened_a_read_after_the_plan_was_made_keeps_it(lab: Lab) -> Non
     assert told(lab, opened) == []
 
 
+@ON_BOTH
 def test_of_an_exchange_both_halves_are_made_or_none(lab: Lab) -> None:
     by_policy(lab, most_moved_share=1.0, smallest_gain=0.0)
     only(lab, Desk("ann"), Desk("bob", site="site-b"))
@@ -132,6 +134,7 @@ def test_a_move_waits_for_whoever_opens_the_read_at_that_moment_and_then_is_not_
     assert (made, owners(lab)[read]) == ([False], "ann")
 
 
+@ON_BOTH
 def test_a_read_that_has_to_go_goes_to_somebody_else_when_the_planned_one_fell_ill_too(lab: Lab) -> None:
     look, moves = _planned(lab)
     read, move = next(iter(moves.items()))
@@ -142,6 +145,7 @@ def test_a_read_that_has_to_go_goes_to_somebody_else_when_the_planned_one_fell_i
     assert owners(lab)[read] == ({"bob", "cleo"} - {move.to_id}).pop()
 
 
+@ON_BOTH
 def test_of_a_case_that_was_cancelled_or_given_by_the_lims_meanwhile_nothing_moves(lab: Lab) -> None:
     look, moves = _planned(lab)
     read, move = next(iter(moves.items()))
@@ -152,6 +156,7 @@ def test_of_a_case_that_was_cancelled_or_given_by_the_lims_meanwhile_nothing_mov
     assert owners(lab)[read] == "ann"
 
 
+@ON_BOTH
 def test_the_explanation_of_a_move_says_which_look_it_was_and_what_it_saves(lab: Lab) -> None:
     look, moves = _planned(lab)
     read, move = next(iter(moves.items()))

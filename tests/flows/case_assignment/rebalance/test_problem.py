@@ -123,8 +123,8 @@ def _drawn(drawn: random.Random) -> list[Given]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_plan_may_give_a_read_to_exactly_whom_the_rules_allow(sqlite_lab: Lab, seed: int) -> None:
-    lab, drawn = sqlite_lab, random.Random(seed)
+def test_the_plan_may_give_a_read_to_exactly_whom_the_rules_allow(lab: Lab, seed: int) -> None:
+    drawn = random.Random(seed)
     only(lab, *(Desk(name, 60.0, tuple(drawn.sample(SUBSPECIALTIES, 2))) for name in PEOPLE))
     reads = lay(lab, *_drawn(drawn))
     with lab.database.write("odds") as session:

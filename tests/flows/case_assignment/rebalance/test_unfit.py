@@ -17,6 +17,7 @@ from models.tables.books import Alert
 from models.tables.case import Slide
 from models.tables.reading import Competence, Read, ReadingConflict
 from tests.flows.case_assignment.rebalance.desks import Desk, Given, lay, look, only, owners
+from tests.small_lab import ON_BOTH
 
 MANAGER = Person("Mia Manager", "it was said today")
 
@@ -44,6 +45,7 @@ def a_slide_on_glass(session: Any, case: str) -> None:  # noqa: ANN401 - a sessi
     session.execute(insert(Slide).values(**slide, cancelled=False, stains=[]))
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     ("happens", "sentence"),
     [
@@ -74,6 +76,7 @@ def test_what_its_reader_may_not_have_any_more_and_has_open_is_raised_until_a_pe
     assert (told(lab), owners(lab)[read]) == ([], "ann")
 
 
+@ON_BOTH
 def test_what_its_reader_may_have_again_is_raised_no_more(lab: Lab) -> None:
     only(lab, Desk("ann"), Desk("bob"))
     (read,) = lay(lab, Given("ann", accepted=True))

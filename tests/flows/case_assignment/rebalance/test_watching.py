@@ -23,7 +23,7 @@ from tests.flows.case_assignment.rebalance.desks import (
     owners,
     step_state,
 )
-from tests.small_lab import run_until_calm
+from tests.small_lab import ON_BOTH, run_until_calm
 
 
 def _cut(lab: Lab, site: str) -> None:
@@ -50,6 +50,7 @@ def test_there_is_one_step_that_waits_for_the_next_look_however_often_it_is_seen
     assert _steps(lab) == [("waiting", "the next look at who reads what")]
 
 
+@ON_BOTH
 def test_a_step_that_failed_is_followed_by_another_when_the_next_look_is_due(lab: Lab) -> None:
     see_to_looks(lab)
     with lab.database.write("failed") as session:
@@ -65,6 +66,7 @@ def test_a_step_that_failed_is_followed_by_another_when_the_next_look_is_due(lab
     assert [state for state, _ in _steps(lab)] == ["set aside", "waiting"]
 
 
+@ON_BOTH
 def test_readers_of_a_site_that_is_cut_off_count_as_absent_until_it_is_back(lab: Lab) -> None:
     only(lab, Desk("ann"), Desk("bob", site="site-b"))
     mine, opened = lay(lab, Given("bob"), Given("bob", opened=True))
@@ -86,6 +88,7 @@ def test_readers_of_a_site_that_is_cut_off_count_as_absent_until_it_is_back(lab:
     assert last_look(lab).why == "site site-b is back"
 
 
+@ON_BOTH
 def test_far_more_reads_than_usual_call_for_a_look_at_once_and_only_one(lab: Lab) -> None:
     only(lab, Desk("ann"), Desk("bob"))
     look(lab)

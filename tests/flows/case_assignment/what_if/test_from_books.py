@@ -27,6 +27,7 @@ from models.tables.reading import (
     ReadingConflict,
     ReadingSession,
 )
+from tests.small_lab import ON_BOTH
 
 DAY = timedelta(days=1)
 
@@ -99,6 +100,7 @@ def test_people_networks_and_calendars_are_as_the_books_have_them(books: Session
     assert (ann.levels, ann.points_a_week, len(ann.sessions)) == ({"bone": 1}, 50.0, 7)
 
 
+@ON_BOTH
 def test_reads_are_as_they_came_and_as_they_were_reported(books: Session) -> None:
     now = _filled(books, FEWEST)
     ready = now - 3 * DAY

@@ -10,6 +10,7 @@ from models.database import database_now
 from models.errors import RefusedError
 from models.tables.case import Case, Identifier, Patient
 from tests.flows.people.conftest import ANN, Office
+from tests.small_lab import ON_BOTH
 
 PEOPLE = "okafor,Dr Ada Okafor,site-a,1,100,,yes,\nlind,Dr Jonas Lind,site-b,0.5,50,30,yes,LIND"
 CASE = "01234567-0000-8000-8000-000000000001"
@@ -67,13 +68,13 @@ def a_case(office: Office, *accessions: tuple[str, str], case_id: str = CASE) ->
     ],
 )
 def test_a_faulty_row_is_named_with_its_column_and_what_to_do(
-    sqlite_office: Office, part: str, row: str, column: str, sentence: str
+    office: Office, part: str, row: str, column: str, sentence: str
 ) -> None:
     files = {"networks": "north,The North,ne", "holidays": "england,2026-12-25,", "pathologists": PEOPLE}
     above = files.get(part, "")
     wanted = (f"{part}.csv", 2 + len(above.splitlines()), column)
     files[part] = f"{above}\n{row}"
-    [fault] = preview_people(sqlite_office.desk, sqlite_office.files(**files)).faults
+    [fault] = preview_people(office.desk, office.files(**files)).faults
     assert (fault.file, fault.row, fault.column) == wanted
     assert sentence in fault.sentence
 
@@ -98,16 +99,16 @@ def test_a_faulty_row_is_named_with_its_column_and_what_to_do(
     ],
 )
 def test_two_rows_that_do_not_go_together_name_each_other(
-    sqlite_office: Office, part: str, rows: str, column: str, sentence: str
+    office: Office, part: str, rows: str, column: str, sentence: str
 ) -> None:
     files = {"networks": "north,x,y\nsouth,x,y", "pathologists": PEOPLE, part: rows}
-    [fault] = preview_people(sqlite_office.desk, sqlite_office.files(**files)).faults
+    [fault] = preview_people(office.desk, office.files(**files)).faults
     assert (fault.file, fault.row, fault.column) == (f"{part}.csv", 3, column)
     assert sentence in fault.sentence
 
 
-def test_what_follows_each_other_and_what_differs_in_kind_is_no_fault(sqlite_office: Office) -> None:
-    assert not sqlite_office.faults(
+def test_what_follows_each_other_and_what_differs_in_kind_is_no_fault(office: Office) -> None:
+    assert not office.faults(
         pathologists=PEOPLE,
         competences="okafor,gi,trainee,,,2026-01-01,2026-05-31\nokafor,gi,lead,,,2026-06-01,",
         leave="okafor,2026-12-01,2026-12-05,leave\nokafor,2026-12-02,2026-12-03,sick\nokafor,2026-12-06,2026-12-06,leave",
@@ -141,20 +142,18 @@ def test_every_fault_of_every_file_is_named_in_one_go_and_nothing_is_stored(offi
     assert office.written_out()["pathologists.csv"].splitlines()[1:] == []
 
 
-def test_somebody_in_a_faulty_row_is_not_called_unknown_elsewhere(sqlite_office: Office) -> None:
-    faults = sqlite_office.faults(
-        pathologists="okafor,Dr Okafor,site-a,,NaN,,,", competences="okafor,skin,lead,,,2026-01-01,"
-    )
+def test_somebody_in_a_faulty_row_is_not_called_unknown_elsewhere(office: Office) -> None:
+    faults = office.faults(pathologists="okafor,Dr Okafor,site-a,,NaN,,,", competences="okafor,skin,lead,,,2026-01-01,")
     assert faults == [("pathologists.csv", 2, "points_a_week")]
 
 
-def test_what_a_spreadsheet_writes_is_understood(sqlite_office: Office) -> None:
-    folder = sqlite_office.files()
+def test_what_a_spreadsheet_writes_is_understood(office: Office) -> None:
+    folder = office.files()
     text = "\ufeffPoints a week;ID;Name;Site;Active\r\n80;okafor;Okafor, Ada;site-a;TRUE\r\n;;;;\r\n"
     (folder / "pathologists.csv").write_bytes(text.encode())
-    assert preview_people(sqlite_office.desk, folder).faults == ()
-    import_people(sqlite_office.desk, folder, ANN)
-    assert 'okafor,"Okafor, Ada",site-a,1,80,,yes,' in sqlite_office.written_out()["pathologists.csv"]
+    assert preview_people(office.desk, folder).faults == ()
+    import_people(office.desk, folder, ANN)
+    assert 'okafor,"Okafor, Ada",site-a,1,80,,yes,' in office.written_out()["pathologists.csv"]
 
 
 @pytest.mark.parametrize(
@@ -169,37 +168,36 @@ def test_what_a_spreadsheet_writes_is_understood(sqlite_office: Office) -> None:
         (b"id,name,region\nnorth,x," + b"y" * 20_000 + b"\n", 0, "longer"),
     ],
 )
-def test_a_file_that_can_t_be_read_is_named_as_a_whole(
-    sqlite_office: Office, content: bytes, row: int, sentence: str
-) -> None:
-    folder = sqlite_office.files(sites="site-a,north,")
+def test_a_file_that_can_t_be_read_is_named_as_a_whole(office: Office, content: bytes, row: int, sentence: str) -> None:
+    folder = office.files(sites="site-a,north,")
     (folder / "networks.csv").write_bytes(content)
-    [fault] = preview_people(sqlite_office.desk, folder).faults
+    [fault] = preview_people(office.desk, folder).faults
     assert (fault.file, fault.row) == ("networks.csv", row)
     assert sentence in fault.sentence
 
 
-def test_a_file_with_a_wrong_name_is_not_passed_over(sqlite_office: Office) -> None:
-    folder = sqlite_office.files(pathologists=PEOPLE)
+def test_a_file_with_a_wrong_name_is_not_passed_over(office: Office) -> None:
+    folder = office.files(pathologists=PEOPLE)
     (folder / "competencies.csv").write_text("x")
     (folder / "notes.txt").write_text("x")
-    [fault] = preview_people(sqlite_office.desk, folder).faults
+    [fault] = preview_people(office.desk, folder).faults
     assert (fault.file, fault.row) == ("competencies.csv", 0)
 
 
-def test_a_folder_without_any_of_the_files_is_refused(sqlite_office: Office, tmp_path: Path) -> None:
+def test_a_folder_without_any_of_the_files_is_refused(office: Office, tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="none of the files"):
-        preview_people(sqlite_office.desk, sqlite_office.files())
+        preview_people(office.desk, office.files())
     with pytest.raises(RefusedError, match="no such folder"):
-        preview_people(sqlite_office.desk, tmp_path / "nowhere")
+        preview_people(office.desk, tmp_path / "nowhere")
 
 
-def test_a_network_that_a_site_still_belongs_to_can_t_be_left_out(sqlite_office: Office) -> None:
-    sqlite_office.brings_in(networks="north,x,ne\nsouth,x,ne", sites="site-a,north,", network_aid="north,south")
-    assert sqlite_office.faults(networks="south,x,ne") == [("networks.csv", 0, "")] * 2
-    assert sqlite_office.faults(networks="", sites="site-a,,", network_aid="") == []
+def test_a_network_that_a_site_still_belongs_to_can_t_be_left_out(office: Office) -> None:
+    office.brings_in(networks="north,x,ne\nsouth,x,ne", sites="site-a,north,", network_aid="north,south")
+    assert office.faults(networks="south,x,ne") == [("networks.csv", 0, "")] * 2
+    assert office.faults(networks="", sites="site-a,,", network_aid="") == []
 
 
+@ON_BOTH
 def test_a_case_is_named_by_its_accession_its_issuer_or_its_id_and_no_sentence_repeats_it(office: Office) -> None:
     a_case(office, ("26X1", "NET"), ("26@X2", "NET"))
     a_case(office, ("26X1", "OTHER"), case_id=CASE[:-1] + "9")

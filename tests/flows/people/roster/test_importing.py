@@ -37,6 +37,7 @@ from models.tables.case import Case
 from models.tables.reading import Assignment, Leave, Pool, Read, Rebalance
 from models.tables.step import Step
 from tests.flows.people.conftest import ANN, SITES, Office, settings_of
+from tests.small_lab import ON_BOTH
 
 NORTH = {
     "networks": "north,The North,ne\nsouth,The South,sw",
@@ -114,6 +115,7 @@ def test_somebody_who_is_not_named_becomes_inactive_and_may_come_back(office: Of
     assert history(office, "lind")[-2:] == [("active", "yes", "no"), ("active", "no", "yes")]
 
 
+@ON_BOTH
 def test_a_part_without_a_file_stays_as_it_is(office: Office) -> None:
     office.brings_in(**NORTH, pathologists=PEOPLE, sessions="okafor,mon,09:00,17:00")
     before = roster(office.desk)
@@ -122,6 +124,7 @@ def test_a_part_without_a_file_stays_as_it_is(office: Office) -> None:
     assert [one.part for one in difference(before, after)] == ["leave"]
 
 
+@ON_BOTH
 def test_a_competence_that_is_not_named_ends_today_and_one_that_has_not_begun_goes(office: Office) -> None:
     said = f"okafor,skin,lead,,,{AGO},\nokafor,gi,lead,,,{SOON},\nokafor,breast,may read,,,{AGO},"
     office.brings_in(pathologists=PEOPLE, competences=said)
@@ -140,6 +143,7 @@ def test_a_competence_that_is_said_to_have_begun_earlier_takes_the_place_of_the_
     assert [(one.level, one.valid_to) for one in roster(office.desk).competences] == [(1, None)]
 
 
+@ON_BOTH
 def test_leave_that_has_begun_is_ended_by_its_last_day_and_never_by_leaving_it_out(office: Office) -> None:
     office.brings_in(pathologists=PEOPLE)
     with office.desk.database.write("test") as session:
@@ -155,6 +159,7 @@ def test_leave_that_has_begun_is_ended_by_its_last_day_and_never_by_leaving_it_o
     )
 
 
+@ON_BOTH
 def test_a_holiday_that_has_passed_stays_and_one_to_come_goes(office: Office) -> None:
     office.brings_in(holidays=f"england,{AGO},past\nengland,{SOON},to come")
     office.brings_in(holidays=f"england,{LATER},another")
@@ -246,6 +251,7 @@ def test_what_was_agreed_to_is_what_is_done(office: Office) -> None:
     assert roster(office.desk).pathologists == ()
 
 
+@ON_BOTH
 def test_two_who_import_at_once_take_turns(office: Office, tmp_path: Path) -> None:
     problems: list[BaseException] = []
     folders = []
@@ -276,6 +282,7 @@ def test_an_id_longer_than_the_books_have_room_for_is_brought_in_too(office: Off
     assert [one.id for one in roster(office.desk).pathologists] == ["a" * 63]
 
 
+@ON_BOTH
 def test_two_hundred_people_with_competences_take_no_minutes(office: Office) -> None:
     people = "\n".join(f"p{n},Dr Number {n},{SITES[n % 3]},1,100,,yes,L{n}" for n in range(200))
     subspecialties = ("breast", "skin", "gi", "renal", "neuro")
@@ -288,8 +295,8 @@ def test_two_hundred_people_with_competences_take_no_minutes(office: Office) -> 
     assert clock.monotonic() - started < 20
 
 
-def test_the_policy_in_force_is_the_shipped_one_while_none_was_set(sqlite_office: Office) -> None:
-    with sqlite_office.desk.database.read() as session:
+def test_the_policy_in_force_is_the_shipped_one_while_none_was_set(office: Office) -> None:
+    with office.desk.database.read() as session:
         assert policy_in_force(session, datetime.now(UTC)).version is None
 
 
@@ -298,6 +305,7 @@ def looks(office: Office) -> list[str]:
         return list(session.scalars(select(Rebalance.why).order_by(Rebalance.id)))
 
 
+@ON_BOTH
 def test_open_reads_are_looked_at_again_when_people_changed_and_only_then(office: Office) -> None:
     office.brings_in(pathologists=PEOPLE)
     assert looks(office) == ["people or their hours were brought in"]

@@ -124,8 +124,8 @@ def test_what_is_written_out_and_brought_in_again_changes_nothing(
         }
 
 
-def test_files_that_are_there_are_not_written_over_unasked(sqlite_office: Office, tmp_path: Path) -> None:
-    export_people(sqlite_office.desk, tmp_path / "out")
+def test_files_that_are_there_are_not_written_over_unasked(office: Office, tmp_path: Path) -> None:
+    export_people(office.desk, tmp_path / "out")
     with pytest.raises(RefusedError, match="--overwrite"):
-        export_people(sqlite_office.desk, tmp_path / "out")
-    export_people(sqlite_office.desk, tmp_path / "out", overwrite=True)
+        export_people(office.desk, tmp_path / "out")
+    export_people(office.desk, tmp_path / "out", overwrite=True)
