@@ -14,7 +14,7 @@ help:
 	@echo 'make kafka    one Apache Kafka node on this machine, for development (PORT=9092, FRESH=1: empty)'
 	@echo 'make setup    only set up: .venv from requirements.lock (PYTHON=... chooses); then $(BIN)/coverslip works'
 	@echo 'make test     set up, with what the tests need, and run them'
-	@echo 'make faults   the slow tests that kill, cut and fill real processes'
+	@echo 'make faults   the slow tests: real processes that are killed, cut and filled, and the conformance run'
 	@echo 'make long     the slowest: 20,000 events, eight processes and 2,000 reads, a conformance run that has to go red'
 	@echo 'make again    the tests that failed the last time'
 	@echo 'make check    style, types, the layers of imports, the events, the lock'

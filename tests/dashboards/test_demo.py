@@ -105,6 +105,7 @@ def test_nothing_runs_on_when_it_has_ended(ended: tuple[int, dict[str, Any], str
     assert processes_of(ended[3]) == []
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_asked_to_end_it_ends_what_it_started_and_nothing_else(tmp_path: Path, number: signal.Signals) -> None:
@@ -122,6 +123,7 @@ def test_asked_to_end_it_ends_what_it_started_and_nothing_else(tmp_path: Path, n
     assert left == [bystander.pid]
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(90)
 def test_killed_it_takes_its_processes_along(tmp_path: Path) -> None:
     home = tmp_path / "home"
@@ -135,6 +137,7 @@ def test_killed_it_takes_its_processes_along(tmp_path: Path) -> None:
     assert processes_of(home) == []
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(90)
 def test_when_its_time_is_up_it_says_what_is_missing(tmp_path: Path) -> None:
     with demo(tmp_path / "home", "--json", "--seconds", "10") as running:

@@ -24,6 +24,7 @@ _AT_ONCE: Final = 2 if "PYTEST_XDIST_WORKER" in os.environ else 3
 
 _FIRST: Final = (
     *("test_kill.py", "test_kafka_chaos.py", "test_event_log.py", "test_kill_elsewhere.py", "test_demo_kafka.py"),
+    *("test_conformance.py", "test_demo.py", "test_killed.py"),
     *("test_processes.py", "test_mutants.py", "test_gateway_cut_off.py", "test_cut_wires.py", "test_events_killed.py"),
 )
 """The files that take longest, so that two processes are done at the same time; what computes beside what waits."""

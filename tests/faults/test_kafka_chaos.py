@@ -73,6 +73,7 @@ def test_each_event_has_one_effect_whoever_is_killed_and_frozen(
     assert set(ended.values()) == {0}
 
 
+@pytest.mark.faults
 def test_a_reader_and_the_broker_are_killed_and_nothing_is_missing(own_kafka_broker: Broker, tmp_path: Path) -> None:
     sent = feed(SEED, 1_000, PREFIX)
     with event_lab(tmp_path / "lab", own_kafka_broker) as lab:

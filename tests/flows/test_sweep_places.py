@@ -106,6 +106,7 @@ def _served(lab: Lab) -> bool:
     return found is not None and found > now
 
 
+@pytest.mark.faults
 @ON_BOTH
 @pytest.mark.parametrize("failpoint", ["sweep_places.before_commit", "sweep_places.after_commit"])
 def test_whoever_is_killed_while_telling_leaves_it_to_the_next_and_it_is_told_once(

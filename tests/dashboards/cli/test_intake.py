@@ -74,6 +74,7 @@ def until(is_so: Callable[[], bool], otherwise: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.faults
 @pytest.mark.apache_kafka("a group goes on soon after a member was killed")
 def test_what_another_client_wrote_is_in_the_inbox_once_however_often_the_process_is_killed(
     home: Path, kafka_broker: Broker, kafka_prefix: str

@@ -33,7 +33,7 @@ def test_work_is_asked_for_shown_with_its_case_and_taken_back(run: Run, glass: t
     assert "asked for: recut" in said.out
 
     shown = run("show", case)
-    assert "recut, asked; asked for by Ann Example: the section is folded" in shown.out
+    assert "recut, not answered yet; asked for by Ann Example: the section is folded" in shown.out
     (work,) = json.loads(run("show", case, "--json").out)["work_orders"]
     assert (work["kind"], work["state"]) == ("recut", "asked")
 

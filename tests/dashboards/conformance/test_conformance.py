@@ -17,6 +17,7 @@ def run(*words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run((*COMMAND, *words), capture_output=True, text=True, timeout=280, check=False)
 
 
+@pytest.mark.faults
 def test_coverslip_is_the_workflow_manager_of_dpow_by_its_test_list_and_bad_input(tmp_path: Path) -> None:
     home, file = tmp_path / "home", tmp_path / "report.json"
     done = run("--json", "--report", str(file), "--keep", str(home))

@@ -237,6 +237,7 @@ def test_what_the_lims_gave_stays_and_is_counted(lab: Lab) -> None:
     assert theirs(lab, owner) == 1
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("database_url", "failpoint"),
     [

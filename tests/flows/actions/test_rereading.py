@@ -259,6 +259,7 @@ def test_a_log_that_goes_away_ends_it_with_what_was_done(desk: Desk, lab: Lab, g
     assert len(rows(lab)) == 2
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("failpoint", ["rereading.before_commit:2", "rereading.after_commit:1"])
 def test_whoever_was_killed_does_the_rest_when_told_the_same_again(
     lab: Lab, database_url: str, tmp_path: Path, failpoint: str

@@ -55,6 +55,7 @@ def _told(office: Office) -> int:
         return len(session.scalars(select(History.id)).all())
 
 
+@pytest.mark.faults
 @ON_BOTH
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_import_that_is_killed_has_brought_in_everything_or_nothing(office: Office, when: str) -> None:
@@ -68,6 +69,7 @@ def test_an_import_that_is_killed_has_brought_in_everything_or_nothing(office: O
     assert import_people(office.desk, folder, ANN).changes == ()
 
 
+@pytest.mark.faults
 @ON_BOTH
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_policy_that_is_set_by_somebody_who_is_killed_is_a_version_once(office: Office, when: str) -> None:

@@ -58,6 +58,7 @@ def _is_dead(lab: Lab) -> None:
         session.execute(update(Worker).values(heartbeat_at=database_now(session) - timedelta(minutes=10)))
 
 
+@pytest.mark.faults
 @ON_BOTH
 @pytest.mark.parametrize("failpoint", [*COMMITS, "rebalance.move.after_commit:3"])
 def test_whoever_is_killed_at_a_look_leaves_it_to_the_next_and_each_read_moves_once(
@@ -85,6 +86,7 @@ def test_whoever_is_killed_at_a_look_leaves_it_to_the_next_and_each_read_moves_o
     assert (states, step_state(lab)) == (["over", "over"], "waiting")
 
 
+@pytest.mark.faults
 @ON_BOTH
 @pytest.mark.parametrize("failpoint", ["sweep_looks.before_commit", "sweep_looks.after_commit"])
 def test_whoever_is_killed_while_seeing_to_looks_leaves_one_step(
