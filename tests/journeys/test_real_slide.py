@@ -68,6 +68,7 @@ def test_a_real_slide_waits_for_a_person_is_matched_archived_assigned_and_report
     _opens_with_the_same_tiles(objects, slide)
 
 
+@pytest.mark.faults
 def test_without_prefect_slides_still_move_and_the_page_says_so(tmp_path: Path, shared_data: Path) -> None:
     with running(tmp_path, _settle_soon) as lab, _lims_of(lab):
         os.kill(int(lab.where["pids"]["prefect"]), 9)
