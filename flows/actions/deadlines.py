@@ -1,6 +1,6 @@
 """A person stops a case's clock and lets it run again, or says when a meeting wants it."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import select
@@ -12,6 +12,7 @@ from flows.actions.reads_held import name_of
 from flows.books import Subject, note_changes
 from flows.deadlines.keep import keep, say_moment
 from flows.deadlines.targets import MDT
+from flows.deadlines.telling import at_in_words, called
 from models.database import database_now
 from models.errors import RefusedError
 from models.tables.case import Case
@@ -36,7 +37,7 @@ def pause_deadlines(desk: Desk, case_id: str, person: Person) -> Acted:
         standing = _pause_of(session, case)
         if standing is not None:
             raise RefusedError(
-                f"the clock of case {case.id} stands still since {standing.began_at:%d %b %Y %H:%M} UTC: "
+                f"the clock of case {case.id} stands still since {_at(desk, case, standing.began_at, now)}: "
                 f"{standing.by} stopped it"
             )
         cause = person.cause("pause deadlines")
@@ -65,7 +66,7 @@ def resume_deadlines(desk: Desk, case_id: str, person: Person) -> Acted:
         note_changes(session, Subject("case", case.id), [("clock", "stands still", "runs")], cause, now)
         session.flush()
         keep(session, desk.settings, case, cause, now)
-        return Acted("its clock runs again", (_due(case),), case=case.id)
+        return Acted("its clock runs again", (_due(desk, case, now),), case=case.id)
 
 
 def set_mdt(desk: Desk, case_id: str, at: datetime | None, person: Person) -> Acted:
@@ -82,7 +83,7 @@ def set_mdt(desk: Desk, case_id: str, at: datetime | None, person: Person) -> Ac
             raise RefusedError("that moment is over: say when the next meeting begins")
         say_moment(session, case, MDT, f"set by {cause.actor}"[:_LONGEST_SOURCE], at, cause, now)
         keep(session, desk.settings, case, cause, now)
-        follows = [_due(case)]
+        follows = [_due(desk, case, now)]
         if at is None:
             because = f"{person.name.strip()} says that no meeting wants it any more"
             had = reads.drop_mdt_reads(session, case, because=because, cause=cause, now=now)
@@ -91,12 +92,8 @@ def set_mdt(desk: Desk, case_id: str, at: datetime | None, person: Person) -> Ac
             because = cause.reason or ""
             reads.add_mdt_read(session, desk.settings, case, cause.actor or "", because, at=at, cause=cause, now=now)
             follows.append("somebody is asked to prepare it")
-        done = (
-            "no meeting wants it any more"
-            if at is None
-            else f"a meeting wants it by {at.astimezone(UTC):%d %b %Y %H:%M} UTC"
-        )
-        return Acted(done, tuple(follows), case=case.id)
+        wanted = "no meeting wants it any more" if at is None else f"a meeting wants it by {_at(desk, case, at, now)}"
+        return Acted(wanted, tuple(follows), case=case.id)
 
 
 def _may_be_prepared(session: Session, desk: Desk, case: Case) -> bool:
@@ -128,7 +125,11 @@ def _pause_of(session: Session, case: Case) -> DeadlinePause | None:
     return session.scalars(found).one_or_none()
 
 
-def _due(case: Case) -> str:
+def _due(desk: Desk, case: Case, now: datetime) -> str:
     if case.due_at is None:
         return "nothing says by when it is due"
-    return f"it is due {case.due_at:%d %b %Y %H:%M} UTC ({case.due_kind})"
+    return f"it is due {_at(desk, case, case.due_at, now)} ({called(case.due_kind or '')})"
+
+
+def _at(desk: Desk, case: Case, at: datetime, now: datetime) -> str:
+    return at_in_words(at, desk.settings.site(case.site_id).zone, now)

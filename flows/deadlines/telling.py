@@ -17,14 +17,18 @@ def called(kind: str) -> str:
 
 
 def at_in_words(at: datetime, zone: str, now: datetime) -> str:
-    """Return a moment in a site's civil time, with the year only when it is not this one."""
+    """Return a moment in a site's civil time, with the name of its zone: who reads it may sit in another.
+
+    The year is said only when it is not this one.
+    """
     try:
         there = at.astimezone(ZoneInfo(zone))
     except OverflowError:
         # What a LIMS wrote may lie at the very end of what a calendar holds.
         return at.isoformat()
     year = "" if there.year == now.astimezone(ZoneInfo(zone)).year else f" {there.year}"
-    return f"{there.day} {there:%b}{year} {there:%H:%M}"
+    name = there.tzname() or "UTC"
+    return f"{there.day} {there:%b}{year}, {there:%H:%M} {'UTC' if name[0] in '+-' else ''}{name}"
 
 
 def will_be_missed(kind: str, due_at: datetime, seen: Forecast, zone: str, now: datetime) -> str:

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session
 
 from flows.deadlines.targets import A_MOMENT
-from flows.deadlines.telling import called
+from flows.deadlines.telling import at_in_words, called
 from flows.people.policies import policy_in_force
 from models.database import database_now
 from models.tables.case import Case, Identifier
@@ -72,30 +71,18 @@ def due_in_words(session: Session, case_id: str) -> str | None:
     paused = session.scalar(_open_pause(case_id))
     ruling = [_said(deadline, zone, now, full=True) for deadline, kind, zone in found if deadline.kind == kind]
     others = [_said(deadline, zone, now, full=False) for deadline, kind, zone in found if deadline.kind != kind]
-    stands = [f"the clock stands still since {_at(paused, found[0].zone, now)}"] if paused else []
+    stands = [f"the clock stands still since {at_in_words(paused, found[0].zone, now)}"] if paused else []
     return "; ".join((*ruling, *others, *stands))
 
 
 def _said(deadline: Deadline, zone: str, now: datetime, *, full: bool) -> str:
-    at = _at(deadline.due_at, zone, now)
+    at = at_in_words(deadline.due_at, zone, now)
     late = ", late" if deadline.due_at <= now else ", at risk" if deadline.predicted_at else ""
     if full and deadline.basis != A_MOMENT:
         return f"{at} ({called(deadline.kind)}, {deadline.source}{late})"
     if full:
         return f"{at} ({called(deadline.kind)}: {deadline.source}{late})"
     return f"{called(deadline.kind)} {at}{late}"
-
-
-def _at(at: datetime, zone: str, now: datetime) -> str:
-    """Return a moment with the name of its zone: who reads it may sit in another."""
-    try:
-        there = at.astimezone(ZoneInfo(zone))
-    except OverflowError:
-        # What a LIMS wrote may lie at the very end of what a calendar holds.
-        return at.isoformat()
-    year = "" if there.year == now.year else f" {there.year}"
-    name = there.tzname() or "UTC"
-    return f"{there.day} {there:%b}{year}, {there:%H:%M} {f'UTC{name}' if name[0] in '+-' else name}"
 
 
 def _ruling() -> Select[Deadline, str, str, datetime | None]:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from connectors.wiring import Lab
 from flows.actions import Desk, Person
 from flows.actions.deadlines import pause_deadlines, resume_deadlines, set_mdt
+from flows.deadlines.telling import at_in_words
 from models.database import utc_now
 from models.errors import RefusedError
 from models.tables.books import History
@@ -57,8 +58,9 @@ def test_a_meeting_rules_when_it_is_first_and_is_moved_or_taken_back(lab: Lab, d
     scanned(lab, ONE)
     soon = utc_now() + timedelta(days=2)
     acted = set_mdt(desk, case_of(lab).id, soon, ANN)
-    assert acted.what == f"a meeting wants it by {soon:%d %b %Y %H:%M} UTC"
-    assert acted.follows == (f"it is due {soon:%d %b %Y %H:%M} UTC (mdt)", "somebody is asked to prepare it")
+    then = at_in_words(soon, "UTC", utc_now())
+    assert acted.what == f"a meeting wants it by {then}"
+    assert acted.follows == (f"it is due {then} (MDT)", "somebody is asked to prepare it")
     acted = set_mdt(desk, case_of(lab).id, soon + timedelta(days=20), BEN)
     assert acted.follows[0].endswith("(turnaround)")
 

@@ -148,8 +148,8 @@ def test_a_case_that_nobody_may_read_can_not_be_foreseen() -> None:
 
     sentence = will_be_missed("turnaround", MONDAY + timedelta(days=9), found, "Europe/London", MONDAY)
     assert sentence == (
-        "its deadline of 2 Dec 09:00 (turnaround) will probably be missed: nobody can say when it will be reported, "
-        "for it waits for nobody who may read it"
+        "its deadline of 2 Dec, 09:00 GMT (turnaround) will probably be missed: nobody can say when it will be "
+        "reported, for it waits for nobody who may read it"
     )
 
 
@@ -196,8 +196,8 @@ def test_a_sentence_names_the_deadline_the_report_and_the_longest_wait() -> None
     found = foreseen(case(held(reader()), slides=slides), scan=[50 * HOUR] * 10)
 
     assert will_be_missed("mdt", MONDAY + 2 * HOUR, found, "Europe/London", MONDAY) == (
-        "its deadline of 23 Nov 11:00 (MDT) will probably be missed: a report is expected by 25 Nov 13:00, and most of "
-        "the time goes to a slide that is not scanned yet"
+        "its deadline of 23 Nov, 11:00 GMT (MDT) will probably be missed: a report is expected by 25 Nov, "
+        "13:00 GMT, and most of the time goes to a slide that is not scanned yet"
     )
 
 

@@ -14,6 +14,7 @@ from connectors.wiring import Lab
 from flows.actions import Desk, Person
 from flows.actions.deadlines import pause_deadlines, resume_deadlines
 from flows.deadlines.calendar import Calendar, after_working_days
+from flows.deadlines.telling import at_in_words
 from models.database import database_now, utc_now
 from models.policy import Target
 from models.tables.books import History
@@ -202,7 +203,7 @@ def test_a_pause_stops_the_clock_and_steps_follow_their_case(lab: Lab) -> None:
     moved = the_case(lab)
     assert moved.due_at is not None
     assert moved.due_at > case.due_at
-    assert acted.follows == (f"it is due {moved.due_at:%d %b %Y %H:%M} UTC (turnaround)",)
+    assert acted.follows == (f"it is due {at_in_words(moved.due_at, 'UTC', utc_now())} (turnaround)",)
     with lab.database.read() as session:
         rows = session.scalars(select(History).where(History.what == "clock").order_by(History.id)).all()
     assert [(row.after, row.actor, row.reason) for row in rows] == [
